@@ -1,0 +1,59 @@
+/* ---- types: what every part shares ---- */
+#ifndef SBX_TYPES_H
+#define SBX_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+#define SBX_EXTERN_C extern "C"
+#define SBX_EXTERN_C_BEGIN extern "C" {
+#define SBX_EXTERN_C_END }
+#else
+#define SBX_EXTERN_C
+#define SBX_EXTERN_C_BEGIN
+#define SBX_EXTERN_C_END
+#endif
+
+/* Linkage of the public functions. Define it as `static` before both
+   includes to keep the whole library private to one file. */
+#ifndef SBX_API
+#define SBX_API extern
+#endif
+
+SBX_EXTERN_C_BEGIN
+
+/* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
+   given" where an option is optional. */
+typedef struct sbx_str {
+    const char *p;
+    size_t n;
+} sbx_str;
+
+/* A buffer of the caller's, borrowed until the operation's END. */
+typedef struct sbx_buf {
+    void *p;
+    size_t n; /* bytes of room */
+} sbx_buf;
+
+/* A C string as sbx_str; NULL gives `{NULL, 0}`. */
+static inline sbx_str sbx_s(const char *z)
+{
+    sbx_str s;
+    s.p = z;
+    s.n = z ? strlen(z) : 0;
+    return s;
+}
+
+static inline sbx_str sbx_sn(const char *p, size_t n)
+{
+    sbx_str s;
+    s.p = p;
+    s.n = n;
+    return s;
+}
+
+SBX_EXTERN_C_END
+#endif
