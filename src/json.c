@@ -1,0 +1,894 @@
+#include "json.h"
+#include "base.h"
+#include "text.h"
+
+/* What the reader expects. In the middle of a text the state is its kind's. */
+enum {
+    SBXI_JSON_NAME,      /* behind a comma in an object */
+    SBXI_JSON_MEMBER,    /* a value behind a colon */
+    SBXI_JSON_ELEMENT,   /* a value behind a comma in an array */
+    SBXI_JSON_FIRST,     /* the first value of an array, or its end */
+    SBXI_JSON_TOP,       /* the document's value */
+    SBXI_JSON_FIRST_NAME,
+    SBXI_JSON_COLON,
+    SBXI_JSON_AFTER,     /* a value: comma or end */
+    SBXI_JSON_IN_NAME,
+    SBXI_JSON_IN_STRING,
+    SBXI_JSON_IN_NUMBER,
+    SBXI_JSON_IN_WORD,
+    SBXI_JSON_OVER,
+    SBXI_JSON_FAILED,
+    SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
+};
+
+/* sbx_json.sub inside a string: how far the character in hand is. */
+enum {
+    SBXI_JSON_PLAIN, /* between characters */
+    SBXI_JSON_UTF8,  /* cp: state of sbxi_utf8 */
+    SBXI_JSON_HIGH,  /* cp >> 16: a high surrogate, whose low one may follow */
+    SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
+    SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
+};
+
+/* sbx_json.sub inside a number: rows of sbxi_json_number_next. */
+enum { SBXI_JSON_NUMBER_END = 9, SBXI_JSON_NUMBER_BAD };
+
+static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
+{
+    j->error = (uint8_t)error;
+    j->state = SBXI_JSON_FAILED;
+    return SBX_JSON_ERROR;
+}
+
+/* The last four fields of a token are copied as one from j->tail, which holds
+   those of a key; its last byte counts the depth. */
+typedef char sbxi_json_tail_is_4_bytes[offsetof(sbx_json_tok, depth) - offsetof(sbx_json_tok, kind) == 3 ? 1 : -1];
+
+static void sbxi_json_set(const sbx_json *j, sbx_json_tok *tok, char *p, size_t n)
+{
+    tok->p = p;
+    tok->n = n;
+    memcpy((char *)tok + offsetof(sbx_json_tok, kind), j->tail, 4);
+}
+
+static unsigned sbxi_json_depth(const sbx_json *j)
+{
+    return (unsigned char)j->tail[3];
+}
+
+SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
+{
+    memset(j, 0, sizeof *j);
+    j->max_depth = (uint8_t)(max_depth - 1u < SBX_JSON_MAX_DEPTH ? max_depth : SBX_JSON_MAX_DEPTH);
+    j->state = SBXI_JSON_TOP | SBXI_JSON_FRESH;
+    j->tail[0] = SBX_JSON_KEY;
+}
+
+/* The state behind a value that ends at p; takes a comma that follows. */
+static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+{
+    if (!sbxi_json_depth(j)) {
+        j->state = SBXI_JSON_OVER;
+    } else if (p != end && *p == ',') {
+        j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+        p++;
+    } else {
+        j->state = SBXI_JSON_AFTER;
+    }
+    return p;
+}
+
+static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    uint32_t tail, one;
+    if (sbxi_json_depth(j) == j->max_depth)
+        return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail += one; /* as one word: it is read as one soon */
+    memcpy(j->tail, &tail, 4);
+    j->stack = j->stack << 1 | object;
+    j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
+    return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
+}
+
+static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    bool object = j->stack & 1;
+    uint32_t tail, one;
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail -= one;
+    memcpy(j->tail, &tail, 4);
+    j->stack >>= 1;
+    *p = sbxi_json_after(j, *p + 1, end);
+    return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
+}
+
+/* ---- characters: one at a time, from any number of inputs ---- */
+
+static void sbxi_json_put(sbx_json *j, uint32_t cp)
+{
+    char *h = j->held + j->held_n;
+    unsigned n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    j->held_n = (uint8_t)(j->held_n + n);
+    for (unsigned i = n - 1; i; i--) {
+        h[i] = (char)(0x80 | (cp & 0x3F));
+        cp >>= 6;
+    }
+    h[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+}
+
+enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
+
+/* The four digits of an escape are complete. */
+static int sbxi_json_unit(sbx_json *j)
+{
+    uint32_t high = j->cp >> 16, unit = j->cp & 0xFFFF;
+    j->sub = SBXI_JSON_PLAIN;
+    if (high && unit >= 0xDC00 && unit < 0xE000) {
+        sbxi_json_put(j, 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00));
+        return SBXI_JSON_WHOLE;
+    }
+    if (high)
+        sbxi_json_put(j, 0xFFFD);
+    if (unit >= 0xD800 && unit < 0xDC00) {
+        j->cp = unit << 16;
+        j->sub = SBXI_JSON_HIGH;
+        return high ? SBXI_JSON_WHOLE : SBXI_JSON_PART;
+    }
+    sbxi_json_put(j, unit >= 0xDC00 && unit < 0xE000 ? 0xFFFD : unit);
+    return SBXI_JSON_WHOLE;
+}
+
+/* Takes the next byte of a character that is not plain ASCII. PART: more of
+   it must come; WHOLE: it is in `held`; WHOLE_BEFORE: likewise, without this
+   byte; otherwise an error + BAD. `held` can be a U+FFFD for a lone high
+   surrogate and the character behind it. */
+static int sbxi_json_char(sbx_json *j, unsigned c)
+{
+    static const char sbxi_json_escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    char byte = (char)c;
+    switch (j->sub) {
+    case SBXI_JSON_PLAIN:
+        j->cp = 0;
+        j->held_n = 0;
+        if (c == '\\') {
+            j->sub = SBXI_JSON_ESC;
+            return SBXI_JSON_PART;
+        }
+        j->sub = SBXI_JSON_UTF8;
+        /* fall through */
+    case SBXI_JSON_UTF8:
+        if (!sbxi_utf8(&j->cp, &byte, 1))
+            return SBXI_JSON_BAD + SBX_JSON_ERR_UTF8;
+        j->held[j->held_n++] = byte;
+        if (j->cp)
+            return SBXI_JSON_PART;
+        j->sub = SBXI_JSON_PLAIN;
+        return SBXI_JSON_WHOLE;
+    case SBXI_JSON_HIGH:
+        j->held_n = 0;
+        if (c == '\\') {
+            j->sub = SBXI_JSON_ESC;
+            return SBXI_JSON_PART;
+        }
+        j->sub = SBXI_JSON_PLAIN;
+        sbxi_json_put(j, 0xFFFD);
+        return SBXI_JSON_WHOLE_BEFORE;
+    case SBXI_JSON_ESC:
+        if (c == 'u') {
+            j->sub = SBXI_JSON_HEX;
+            return SBXI_JSON_PART;
+        }
+        for (const char *e = sbxi_json_escapes; *e; e += 2)
+            if (*e == byte) {
+                j->sub = SBXI_JSON_PLAIN;
+                if (j->cp)
+                    sbxi_json_put(j, 0xFFFD);
+                sbxi_json_put(j, (unsigned char)e[1]);
+                return SBXI_JSON_WHOLE;
+            }
+        return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+    default: { /* a digit */
+        unsigned digit = c - '0';
+        if (digit > 9) {
+            digit = (c | 32) - 'a' + 10;
+            if (digit < 10 || digit > 15)
+                return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+        }
+        j->cp = (j->cp & 0xFFFF0000) | (j->cp << 4 & 0xFFF0) | digit;
+        if (++j->sub < SBXI_JSON_HEX + 4)
+            return SBXI_JSON_PART;
+        return sbxi_json_unit(j);
+    }
+    }
+}
+
+/* ---- strings ---- */
+
+/* The text ends at p, where its quote is; takes a colon or comma behind it. */
+static char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
+{
+    p++;
+    if (j->state != SBXI_JSON_IN_NAME)
+        return sbxi_json_after(j, p, end);
+    j->state = SBXI_JSON_COLON;
+    if (p != end && *p == ':') {
+        j->state = SBXI_JSON_MEMBER;
+        p++;
+    }
+    return p;
+}
+
+/* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
+   hold what there is, and from *p it goes byte by byte. A character that began
+   in an earlier input has no room here and is a piece of its own in `held`. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p, *w = tok->p + tok->n, *at = r; /* at: where the character in hand begins */
+    bool here = j->sub == SBXI_JSON_PLAIN;
+    uint8_t sub = j->sub;
+    uint32_t cp = j->cp;
+    tok->more = true;
+    while (r != end) {
+        unsigned c = (unsigned char)*r;
+        int step = SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
+        if (j->sub == SBXI_JSON_PLAIN) {
+            if (c == '"') {
+                tok->more = false;
+                r = sbxi_json_text_end(j, r, end);
+                break;
+            }
+            if (c >= 0x20 && c != '\\' && c < 0x80) {
+                *w++ = (char)c;
+                at = ++r;
+                continue;
+            }
+        }
+        if (c >= 0x20 || j->sub != SBXI_JSON_PLAIN)
+            step = sbxi_json_char(j, c);
+        if (step >= SBXI_JSON_BAD) {
+            if (w == tok->p) {
+                *p = r;
+                return sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
+            }
+            /* what is good goes out first; the error is found again */
+            j->sub = sub;
+            j->cp = cp;
+            r = at;
+            break;
+        }
+        if (step != SBXI_JSON_WHOLE_BEFORE)
+            r++;
+        if (step == SBXI_JSON_PART)
+            continue;
+        if (j->held_n >= 3 && memcmp(j->held, "\xEF\xBF\xBD", 3) == 0)
+            tok->replaced = true;
+        if (!here) {
+            *p = r;
+            tok->p = j->held;
+            tok->n = j->held_n;
+            return (sbx_json_kind)tok->kind;
+        }
+        memcpy(w, j->held, j->held_n);
+        w += j->held_n;
+        at = r;
+        sub = j->sub;
+        cp = j->cp;
+    }
+    tok->n = (size_t)(w - tok->p);
+    *p = r;
+    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
+}
+
+#if !SBX_SMALL
+
+/* How many of 16 bytes are plain: neither quote, backslash nor control, and
+   ASCII. c ^ 2 puts the quote (22) right above the controls; as signed, what
+   is not ASCII is below them. */
+#if SBXI_TEXT_BLOCKS
+
+/* FF where a byte is plain. */
+static inline void sbxi_json_plain_mask(unsigned char plain[16], const char *p)
+{
+    const signed char *s = (const signed char *)p;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+}
+
+static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
+{
+    uint64_t low = ~sbxi_load64((const char *)plain), high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+}
+
+#endif
+
+static inline size_t sbxi_json_plain(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    unsigned char plain[16];
+    sbxi_json_plain_mask(plain, p);
+    return sbxi_json_plain_count(plain);
+#else
+    /* a borrow goes upwards only, so the lowest mark is right */
+    const uint64_t ones = UINT64_MAX / 255;
+    for (size_t at = 0; at < 16; at += 8) {
+        uint64_t x = sbxi_load64(p + at), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+        if (stop)
+            return at + sbxi_first_byte(stop);
+    }
+    return 16;
+#endif
+}
+
+/* Moves 16 bytes to a lower place that may overlap. */
+static inline void sbxi_json_move16(char *to, const char *from)
+{
+    char block[16];
+    memcpy(block, from, 16);
+    memcpy(to, block, 16);
+}
+
+/* Moves n < 16 bytes to a lower place that may overlap: reads before it writes. */
+static inline void sbxi_json_move(char *to, const char *from, size_t n)
+{
+    if (n >= 8) {
+        uint64_t a, b;
+        memcpy(&a, from, 8);
+        memcpy(&b, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, from, 4);
+        memcpy(&b, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &b, 4);
+    } else if (n) {
+        char a = from[0], b = from[n >> 1], c = from[n - 1];
+        to[0] = a;
+        to[n >> 1] = b;
+        to[n - 1] = c;
+    }
+}
+
+/* What is behind a backslash; 0: not one of the short ones. */
+static const char sbxi_json_short[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+/* Four hex digits, or UINT32_MAX. */
+static uint32_t sbxi_json_hex4(const char *p)
+{
+    uint32_t v = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned c = (unsigned char)p[i], digit = c - '0';
+        if (digit > 9) {
+            digit = (c | 32) - 'a';
+            if (digit > 5)
+                return UINT32_MAX;
+            digit += 10;
+        }
+        v = v << 4 | digit;
+    }
+    return v;
+}
+
+/* A \u escape at r, with 12 bytes there. Writes at *to what it stands for and
+   returns what is behind it; r itself if it, or an escape behind a lone high
+   surrogate, is wrong. */
+static char *sbxi_json_unicode(char **to, char *r, sbx_json_tok *tok)
+{
+    uint32_t cp = sbxi_json_hex4(r + 2);
+    sbx_json j;
+    if (cp == UINT32_MAX)
+        return r;
+    r += 6;
+    if (cp - 0xD800 < 0x400) {
+        uint32_t low = 0;
+        if (r[0] == '\\' && r[1] == 'u')
+            low = sbxi_json_hex4(r + 2);
+        else if (r[0] == '\\' && !sbxi_json_short[(unsigned char)r[1]])
+            low = UINT32_MAX;
+        if (low == UINT32_MAX)
+            return r - 6;
+        if (low - 0xDC00 < 0x400) {
+            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+            r += 6;
+        }
+    }
+    if (cp - 0xD800 < 0x800)
+        cp = 0xFFFD;
+    if (cp == 0xFFFD)
+        tok->replaced = true;
+    j.held_n = 0;
+    sbxi_json_put(&j, cp);
+    memcpy(*to, j.held, j.held_n);
+    *to += j.held_n;
+    return r;
+}
+
+/* The length of a character above ASCII (given its first four bytes), 0 if it
+   is none. */
+static inline size_t sbxi_json_wide(uint32_t x)
+{
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
+}
+
+/* A string from its first byte that is not plain (at r), in blocks: all but
+   the errors and the last few bytes of the input. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    char *w = r;
+    if (end - r >= 19) {
+        const char *last = end - 19; /* of a block with 3 bytes behind it */
+        do {
+            size_t n = sbxi_json_plain(r);
+            unsigned c;
+            if (n == 16) {
+                sbxi_json_move16(w, r);
+                w += 16;
+                r += 16;
+                continue;
+            }
+            if ((size_t)(r - w) + n >= 16)
+                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
+            else if (w != r)
+                sbxi_json_move(w, r, n);
+            w += n;
+            r += n;
+            c = (unsigned char)*r;
+            if (c == '\\') {
+                char plain = sbxi_json_short[(unsigned char)r[1]];
+                if (plain) {
+                    *w++ = plain;
+                    r += 2;
+                } else {
+                    char *was = r;
+                    if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
+                        break;
+                }
+            } else if (c >= 0x80) {
+                do {
+                    uint32_t x = sbxi_load32(r);
+                    n = sbxi_json_wide(x);
+                    if (n == 2) {
+                        char a = r[0], b = r[1];
+                        w[0] = a;
+                        w[1] = b;
+                    } else if (n == 3) {
+                        char a = r[0], b = r[1], d = r[2];
+                        w[0] = a;
+                        w[1] = b;
+                        w[2] = d;
+                        if ((x & 0xFFFFFF) == 0xBDBFEF)
+                            tok->replaced = true;
+                    } else if (n == 4) {
+                        char a = r[0], b = r[1], d = r[2], e = r[3];
+                        w[0] = a;
+                        w[1] = b;
+                        w[2] = d;
+                        w[3] = e;
+                    }
+                    r += n;
+                    w += n;
+                } while (n && end - r >= 4 && (unsigned char)*r >= 0x80);
+                if (!n)
+                    break;
+            } else {
+                break; /* the quote, or an error */
+            }
+        } while (r <= last);
+    }
+    tok->n = (size_t)(w - tok->p);
+    if (r != end && *r == '"') {
+        *p = sbxi_json_text_end(j, r, end);
+        return (sbx_json_kind)tok->kind;
+    }
+    *p = r;
+    return sbxi_json_text(j, p, end, tok);
+}
+
+#endif
+
+/* ---- numbers and words ---- */
+
+/* From each state by 0, 1-9, point, e, sign, anything else. */
+static const char sbxi_json_number_next[9][7] = {
+    { 2, 3, 10, 10, 1, 10, 0 },  /* start */
+    { 2, 3, 10, 10, 10, 10, 0 }, /* - */
+    { 10, 10, 4, 6, 9, 9, 1 },   /* 0 */
+    { 3, 3, 4, 6, 9, 9, 1 },     /* 12 */
+    { 5, 5, 10, 10, 10, 10, 0 }, /* 1. */
+    { 5, 5, 9, 6, 9, 9, 1 },     /* 1.2 */
+    { 8, 8, 10, 10, 7, 10, 0 },  /* 1e */
+    { 8, 8, 10, 10, 10, 10, 0 }, /* 1e+ */
+    { 8, 8, 9, 9, 9, 9, 1 }      /* 1e5 */
+};
+
+static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind = SBX_JSON_NUMBER;
+    tok->p = r;
+    tok->more = true;
+    for (; r != end; r++) {
+        char c = *r, next;
+        unsigned class_ = c == '0' ? 0 : c >= '1' && c <= '9' ? 1 : c == '.' ? 2 : (c | 32) == 'e' ? 3 : c == '-' || (c == '+' && j->sub) ? 4 : 5;
+        next = sbxi_json_number_next[j->sub][class_];
+        if (next == SBXI_JSON_NUMBER_BAD) {
+            if (r == *p)
+                kind = sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+            break;
+        }
+        if (next == SBXI_JSON_NUMBER_END) {
+            tok->n = (size_t)(r - *p);
+            tok->more = false;
+            *p = sbxi_json_after(j, r, end);
+            return SBX_JSON_NUMBER;
+        }
+        j->sub = (uint8_t)next;
+    }
+    tok->n = (size_t)(r - *p);
+    *p = r;
+    return kind == SBX_JSON_NUMBER && !tok->n ? SBX_JSON_MORE : kind;
+}
+
+/* true, false or null; sub counts along all three. */
+static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
+{
+    static const char sbxi_json_words[] = "truefalsenull";
+    for (; *p != end; ++*p) {
+        if (**p != sbxi_json_words[j->sub])
+            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        j->sub++;
+        if (j->sub == 4 || j->sub == 9 || j->sub == 13) {
+            *p = sbxi_json_after(j, *p + 1, end);
+            return j->sub == 4 ? SBX_JSON_TRUE : j->sub == 9 ? SBX_JSON_FALSE : SBX_JSON_NULL;
+        }
+    }
+    return SBX_JSON_MORE;
+}
+
+/* ---- structure ---- */
+
+/* The first byte of a value, with text still to be read: MORE. */
+static sbx_json_kind sbxi_json_value(sbx_json *j, char **p)
+{
+    char c = **p;
+    j->sub = 0;
+    if (c == '-' || (c >= '0' && c <= '9')) {
+        j->state = SBXI_JSON_IN_NUMBER;
+    } else if (c == 't' || c == 'f' || c == 'n') {
+        j->state = SBXI_JSON_IN_WORD;
+        j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+    } else if (c == '"') {
+        j->state = SBXI_JSON_IN_STRING;
+        ++*p;
+    } else if (c == '{' || c == '[') {
+        sbx_json_kind kind = sbxi_json_open(j, c == '{');
+        *p += kind != SBX_JSON_ERROR;
+        return kind;
+    } else {
+        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+    }
+    return SBX_JSON_MORE;
+}
+
+/* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
+static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
+{
+    while (*p != end) {
+        char c = **p;
+        bool object = j->stack & 1;
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+            ++*p;
+            continue;
+        }
+        switch (j->state) {
+        case SBXI_JSON_COLON:
+            if (c != ':')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = SBXI_JSON_MEMBER;
+            ++*p;
+            continue;
+        case SBXI_JSON_AFTER:
+            if (c == (object ? '}' : ']'))
+                return sbxi_json_close(j, p, end);
+            if (c != ',')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = object ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+            ++*p;
+            continue;
+        case SBXI_JSON_FIRST_NAME:
+            if (c == '}')
+                return sbxi_json_close(j, p, end);
+            /* fall through */
+        case SBXI_JSON_NAME:
+            if (c != '"')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = SBXI_JSON_IN_NAME;
+            j->sub = 0;
+            ++*p;
+            return SBX_JSON_MORE;
+        case SBXI_JSON_FIRST:
+            if (c == ']')
+                return sbxi_json_close(j, p, end);
+            /* fall through */
+        case SBXI_JSON_MEMBER:
+        case SBXI_JSON_ELEMENT:
+        case SBXI_JSON_TOP:
+            return sbxi_json_value(j, p);
+        default: /* OVER */
+            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        }
+    }
+    return SBX_JSON_MORE;
+}
+
+static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER) {
+        sbx_json_kind kind = sbxi_json_structure(j, p, end);
+        tok->depth = (uint8_t)SBXI_MIN(tok->depth, sbxi_json_depth(j)); /* of brackets: what is around them */
+        if (kind != SBX_JSON_MORE)
+            return kind;
+    }
+    tok->p = *p;
+    switch (j->state) {
+    case SBXI_JSON_IN_NAME:
+    case SBXI_JSON_IN_STRING:
+        sbxi_json_set(j, tok, *p, 0);
+        tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
+#if !SBX_SMALL
+        if (j->sub == SBXI_JSON_PLAIN)
+            return sbxi_json_blocks(j, p, end, tok, *p);
+#endif
+        return sbxi_json_text(j, p, end, tok);
+    case SBXI_JSON_IN_NUMBER:
+        return sbxi_json_number(j, p, end, tok);
+    case SBXI_JSON_IN_WORD:
+        return sbxi_json_word(j, p, end);
+    default:
+        return j->state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
+    }
+}
+
+/* Everything; the way of all tokens in a small build. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    sbx_json_kind kind;
+    sbxi_json_set(j, tok, *p, 0);
+    tok->kind = SBX_JSON_ERROR;
+    if (j->state == SBXI_JSON_FAILED)
+        return SBX_JSON_ERROR;
+    /* offset: of the end of the input, until it is consumed or has failed */
+    if (j->state & SBXI_JSON_FRESH) {
+        j->state &= SBXI_JSON_FRESH - 1;
+        j->offset += (uint64_t)(end - *p);
+    }
+    kind = sbxi_json_step(j, p, end, tok);
+    tok->kind = (uint8_t)kind;
+    if (kind >= SBX_JSON_MORE) {
+        tok->n = 0;
+        tok->more = tok->replaced = false;
+        if (kind == SBX_JSON_ERROR)
+            j->offset -= (uint64_t)(end - *p);
+    }
+    if (*p == end && kind != SBX_JSON_ERROR)
+        j->state |= SBXI_JSON_FRESH;
+    return kind;
+}
+
+#if !SBX_SMALL
+
+/* How many of 16 bytes are digits. */
+static inline size_t sbxi_json_digits(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const unsigned char *s = (const unsigned char *)p;
+    unsigned char stop[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        stop[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
+    low = sbxi_load64((const char *)stop);
+    high = sbxi_load64((const char *)stop + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = 0;
+    while (n < 16 && p[n] >= '0' && p[n] <= '9')
+        n++;
+    return n;
+#endif
+}
+
+/* Likewise, from p on for as far as 20 bytes are there: returns how many. */
+static inline size_t sbxi_json_plain_run(const char *p, const char *end)
+{
+    size_t n = sbxi_json_plain(p);
+    if (n == 16) {
+        size_t more;
+        do {
+            if ((size_t)(end - p) - n < 20)
+                break;
+            more = sbxi_json_plain(p + n);
+            n += more;
+        } while (more == 16);
+    }
+    return n;
+}
+
+/* Brackets, the ends of inputs, and short members near them. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind;
+    unsigned state = j->state;
+    if (state & SBXI_JSON_FRESH) {
+        state &= SBXI_JSON_FRESH - 1;
+        if (r == end) {
+            if (state != SBXI_JSON_OVER)
+                return sbxi_json_any(j, p, end, tok);
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_DONE;
+            return SBX_JSON_DONE;
+        }
+        j->offset += (uint64_t)(end - r);
+        j->state = (uint8_t)state;
+    }
+    if (r == end)
+        return sbxi_json_any(j, p, end, tok);
+    if ((*r | 0x20) == '{' && state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER && sbxi_json_depth(j) < j->max_depth) {
+        sbxi_json_set(j, tok, r, 0);
+        kind = sbxi_json_open(j, *r == '{');
+        tok->kind = (uint8_t)kind;
+        *p = ++r;
+        if (r == end)
+            j->state |= SBXI_JSON_FRESH;
+        else if (*r == '"')
+            j->state = kind == SBX_JSON_OBJECT ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+        return kind;
+    }
+    if ((*r == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && (j->stack & 1))))
+        || (*r == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !(j->stack & 1))))) {
+        kind = sbxi_json_close(j, p, end);
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = (uint8_t)kind;
+        if (*p == end)
+            j->state |= SBXI_JSON_FRESH;
+        return kind;
+    }
+    if (state == SBXI_JSON_NAME && *r == '"' && end - r >= 10) {
+        const uint64_t ones = UINT64_MAX / 255;
+        uint64_t x = sbxi_load64(r + 1), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+        if (stop) {
+            size_t n = sbxi_first_byte(stop);
+            if (n < 8 && memcmp(r + 1 + n, "\":", 2) == 0) {
+                sbxi_json_set(j, tok, r + 1, n);
+                j->state = SBXI_JSON_MEMBER;
+                *p = r + n + 3;
+                if (*p == end)
+                    j->state |= SBXI_JSON_FRESH;
+                return SBX_JSON_KEY;
+            }
+        }
+    } else if (state == SBXI_JSON_MEMBER && (unsigned char)(*r - '1') < 9) {
+        char *q = r + 1;
+        while (q != end && (unsigned char)(*q - '0') < 10)
+            q++;
+        if (q != end && (*q == ',' || *q == '}')) {
+            sbxi_json_set(j, tok, r, (size_t)(q - r));
+            tok->kind = SBX_JSON_NUMBER;
+            j->state = *q == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+            *p = q + (*q == ',');
+            if (*p == end)
+                j->state |= SBXI_JSON_FRESH;
+            return SBX_JSON_NUMBER;
+        }
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+#endif
+
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+#if SBX_SMALL
+    return sbxi_json_any(j, p, end, tok);
+#else
+    /* the members of objects, as long as they are well inside the input and
+       without escapes; all the rest elsewhere */
+    char *r = *p;
+    size_t n;
+    if (SBXI_UNLIKELY(end - r < 20))
+        return sbxi_json_near(j, p, end, tok);
+    if (*r == '"') {
+        if (j->state == SBXI_JSON_NAME) {
+            n = sbxi_json_plain_run(++r, end);
+            sbxi_json_set(j, tok, r, n);
+            if (SBXI_LIKELY(memcmp(r + n, "\":", 2) == 0)) {
+                j->state = SBXI_JSON_MEMBER;
+                *p = r + n + 2;
+                return SBX_JSON_KEY;
+            }
+            j->state = SBXI_JSON_IN_NAME;
+            j->sub = 0;
+            return sbxi_json_blocks(j, p, end, tok, r + n);
+        }
+        if (j->state == SBXI_JSON_MEMBER) {
+            n = sbxi_json_plain_run(++r, end);
+            sbxi_json_set(j, tok, r, n);
+            tok->kind = SBX_JSON_STRING;
+            if (memcmp(r + n, "\",", 2) == 0) {
+                j->state = SBXI_JSON_NAME;
+                *p = r + n + 2;
+                return SBX_JSON_STRING;
+            }
+            j->state = SBXI_JSON_IN_STRING;
+            j->sub = 0;
+            return sbxi_json_blocks(j, p, end, tok, r + n);
+        }
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        sbx_json_kind kind;
+        if ((unsigned char)(*r - '1') < 9) {
+            n = sbxi_json_digits(r);
+            if (r[n] == ',' || r[n] == '}') {
+                sbxi_json_set(j, tok, r, n);
+                tok->kind = SBX_JSON_NUMBER;
+                j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+                *p = r + n + (r[n] == ',');
+                return SBX_JSON_NUMBER;
+            }
+            return sbxi_json_any(j, p, end, tok);
+        }
+        kind = SBX_JSON_NULL;
+        n = 4;
+        if (memcmp(r, "null", 4) != 0) {
+            kind = SBX_JSON_TRUE;
+            if (memcmp(r, "true", 4) != 0) {
+                kind = SBX_JSON_FALSE;
+                n = 5;
+                if (*r != 'f' || memcmp(r + 1, "alse", 4) != 0)
+                    return sbxi_json_near(j, p, end, tok);
+            }
+        }
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = (uint8_t)kind;
+        j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+        *p = r + n + (r[n] == ',');
+        return kind;
+    }
+    return sbxi_json_near(j, p, end, tok);
+#endif
+}
+
+SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+{
+    sbx_json_kind kind = SBX_JSON_DONE;
+    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
+    memset(tok, 0, sizeof *tok);
+    tok->p = j->held;
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+        j->state = SBXI_JSON_OVER;
+        kind = SBX_JSON_NUMBER;
+    } else if (state == SBXI_JSON_FAILED) {
+        kind = SBX_JSON_ERROR;
+    } else if (state != SBXI_JSON_OVER) {
+        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+    }
+    tok->kind = (uint8_t)kind;
+    return kind;
+}

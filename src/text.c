@@ -1,0 +1,313 @@
+#include "text.h"
+#include "base.h"
+
+/* ---- UTF-8 ---- */
+
+/* The state holds what the next byte must be: how many continuation bytes
+   are missing << 16 | lowest << 8 | highest value of the next one. Only the
+   first continuation byte has a narrower range than 80..BF. */
+static uint32_t sbxi_text_lead(unsigned c)
+{
+    if (c < 0xC2 || c > 0xF4)
+        return 0;
+    if (c < 0xE0)
+        return 0x180BF;
+    if (c < 0xF0)
+        return c == 0xE0 ? 0x2A0BF : c == 0xED ? 0x2809F : 0x280BF;
+    return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
+}
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    uint32_t s = *state;
+    for (size_t i = 0; i < n; i++) {
+        unsigned c = (unsigned char)p[i];
+        if (s) {
+            if (c < (s >> 8 & 0xFF) || c > (s & 0xFF))
+                return false;
+            s = s >> 16 == 1 ? 0 : ((s >> 16) - 1) << 16 | 0x80BF;
+        } else if (c >= 0x80) {
+            s = sbxi_text_lead(c);
+            if (!s)
+                return false;
+        }
+    }
+    *state = s;
+    return true;
+}
+
+SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned c = (unsigned char)p[n - back];
+        if (c >= 0xC0)
+            return (c >= 0xF0 ? 4u : c >= 0xE0 ? 3u : 2u) > back ? n - back : n;
+        if (c < 0x80)
+            break;
+    }
+    return n;
+}
+
+/* ---- base64, SHA-1 ---- */
+
+static char sbxi_text_base64_digit(unsigned v)
+{
+    return (char)(v < 26 ? 'A' + v : v < 52 ? 'a' + (v - 26) : v < 62 ? '0' + (v - 52) : v == 62 ? '+' : '/');
+}
+
+SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n)
+{
+    char *o = out;
+    while (n) {
+        unsigned have = n < 3 ? (unsigned)n : 3;
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)(have > 1 ? p[1] : 0) << 8 | (have > 2 ? p[2] : 0);
+        for (unsigned i = 0; i < 4; i++)
+            *o++ = i > have ? '=' : sbxi_text_base64_digit(v >> (18 - 6 * i) & 63);
+        p += have;
+        n -= have;
+    }
+    return (size_t)(o - out);
+}
+
+static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
+{
+    return v << by | v >> (32 - by);
+}
+
+static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
+{
+    static const uint32_t sbxi_text_sha1_k[4] = { 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6 };
+    uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    for (unsigned i = 0; i < 80; i++) {
+        unsigned at = i & 15;
+        if (i < 16)
+            w[at] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+        else
+            w[at] = sbxi_text_rol(w[(at + 13) & 15] ^ w[(at + 8) & 15] ^ w[(at + 2) & 15] ^ w[at], 1);
+        uint32_t f = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
+        uint32_t t = sbxi_text_rol(a, 5) + f + e + sbxi_text_sha1_k[i / 20] + w[at];
+        e = d;
+        d = c;
+        c = sbxi_text_rol(b, 30);
+        b = a;
+        a = t;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n)
+{
+    uint32_t h[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
+    unsigned char tail[64];
+    const unsigned char *s = (const unsigned char *)p;
+    uint64_t bits = (uint64_t)n * 8;
+    for (; n >= 64; n -= 64, s += 64)
+        sbxi_text_sha1_block(h, s);
+    memset(tail, 0, sizeof tail);
+    if (n)
+        memcpy(tail, s, n);
+    tail[n] = 0x80;
+    if (n >= 56) {
+        sbxi_text_sha1_block(h, tail);
+        memset(tail, 0, sizeof tail);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        tail[56 + i] = (unsigned char)(bits >> (56 - 8 * i));
+    sbxi_text_sha1_block(h, tail);
+    for (unsigned i = 0; i < 20; i++)
+        out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* ---- percent-encoding, UUID, numbers ---- */
+
+static int sbxi_text_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = sbxi_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool sbxi_text_unreserved(char c)
+{
+    char l = sbxi_lower(c);
+    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+SBXI_FN size_t sbxi_percent(char *out, size_t cap, sbx_str s, const char *keep)
+{
+    size_t need = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (sbxi_text_unreserved(c) || (c && strchr(keep, c))) {
+            if (need < cap)
+                out[need] = c;
+            need = sbxi_add(need, 1);
+        } else {
+            if (need <= cap && cap - need >= 3) {
+                out[need] = '%';
+                out[need + 1] = "0123456789ABCDEF"[(unsigned char)c >> 4];
+                out[need + 2] = "0123456789ABCDEF"[c & 15];
+            } else {
+                cap = SBXI_MIN(cap, need); /* nothing behind a triplet that did not fit */
+            }
+            need = sbxi_add(need, 3);
+        }
+    }
+    return need;
+}
+
+SBXI_FN void sbxi_uuid7(unsigned char out[16], uint64_t wall_ms, const unsigned char random[10])
+{
+    for (unsigned i = 0; i < 6; i++)
+        out[i] = (unsigned char)(wall_ms >> (40 - 8 * i));
+    memcpy(out + 6, random, 10);
+    out[6] = (unsigned char)((out[6] & 0x0F) | 0x70);
+    out[8] = (unsigned char)((out[8] & 0x3F) | 0x80);
+}
+
+SBXI_FN void sbxi_uuid_text(char out[36], const unsigned char uuid[16])
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = "0123456789abcdef"[uuid[i] >> 4];
+        *out++ = "0123456789abcdef"[uuid[i] & 15];
+    }
+}
+
+SBXI_FN bool sbxi_uuid_parse(unsigned char out[16], sbx_str text)
+{
+    unsigned char uuid[16];
+    size_t at = 0;
+    if (text.n != 36 && text.n != 32)
+        return false;
+    for (unsigned i = 0; i < 16; i++) {
+        if (text.n == 36 && (i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
+            return false;
+        int hi = sbxi_text_hex(text.p[at]), lo = sbxi_text_hex(text.p[at + 1]);
+        if (hi < 0 || lo < 0)
+            return false;
+        uuid[i] = (unsigned char)(hi << 4 | lo);
+        at += 2;
+    }
+    memcpy(out, uuid, 16);
+    return true;
+}
+
+SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v)
+{
+    char digits[20];
+    size_t n = 0, at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    n = sizeof digits - at;
+    memcpy(out, digits + at, n);
+    return n;
+}
+
+/* ---- dates ---- */
+
+/* Days from 1970-01-01 (proleptic Gregorian), -1 << 30 for a day that the
+   month does not have. Years begin in March here, so that the leap day is
+   the last and a month's start is a linear formula. */
+static int32_t sbxi_text_days(unsigned year, unsigned month, unsigned day)
+{
+    static const unsigned char sbxi_text_month[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (month < 1 || month > 12 || day < 1 || day > sbxi_text_month[month - 1] + (unsigned)(leap && month == 2))
+        return -(1 << 30);
+    uint32_t y = year + 400 - (month <= 2), m = (month + 9) % 12; /* + 400: January of year 0 stays positive */
+    return (int32_t)(y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1) - (719468 + 146097);
+}
+
+/* A pattern: 0 = a digit of the next number, anything else is itself (letters
+   in either case). False unless s begins with it. */
+static bool sbxi_text_fields(sbx_str s, const char *pattern, unsigned *number)
+{
+    size_t i = 0;
+    for (; pattern[i]; i++) {
+        if (i >= s.n)
+            return false;
+        if (pattern[i] != '0') {
+            if (sbxi_lower(s.p[i]) != pattern[i])
+                return false;
+            if (i && pattern[i - 1] == '0')
+                number++;
+        } else {
+            if (s.p[i] < '0' || s.p[i] > '9')
+                return false;
+            *number = (i && pattern[i - 1] == '0' ? *number * 10 : 0) + (unsigned)(s.p[i] - '0');
+        }
+    }
+    return true;
+}
+
+static bool sbxi_text_unix(const unsigned date[3], const unsigned time[3], int64_t *seconds)
+{
+    int32_t days = sbxi_text_days(date[0], date[1], date[2]);
+    *seconds = (int64_t)days * 86400 + (int64_t)time[0] * 3600 + (int64_t)time[1] * 60 + time[2];
+    return days != -(1 << 30) && time[0] < 24 && time[1] < 60 && time[2] <= 60;
+}
+
+SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
+{
+    unsigned f[6] = { 0, 0, 0, 0, 0, 0 }, offset[2] = { 0, 0 }, milli = 0, weight = 100;
+    int64_t seconds;
+    if (s.n < 20 || !sbxi_text_fields(s, "0000-00-00", f) || (sbxi_lower(s.p[10]) != 't' && s.p[10] != ' ')
+        || !sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3) || !sbxi_text_unix(f, f + 3, &seconds))
+        return false;
+    size_t i = 19;
+    if (s.p[i] == '.') {
+        for (i++; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
+            milli += weight * (unsigned)(s.p[i] - '0');
+            weight /= 10;
+        }
+        if (i == 20)
+            return false;
+    }
+    if (s.n - i == 1) {
+        if (sbxi_lower(s.p[i]) != 'z')
+            return false;
+    } else {
+        if (s.n - i != 6 || (s.p[i] != '+' && s.p[i] != '-') || !sbxi_text_fields(sbx_sn(s.p + i + 1, 5), "00:00", offset)
+            || offset[0] > 23 || offset[1] > 59)
+            return false;
+        int32_t east = (int32_t)(offset[0] * 3600 + offset[1] * 60);
+        seconds -= s.p[i] == '+' ? east : -east;
+    }
+    *ms = seconds * 1000 + milli;
+    return true;
+}
+
+/* Position of the three letters in a list of such, or `none`. */
+static unsigned sbxi_text_name(const char *p, const char *list, unsigned none)
+{
+    for (unsigned i = 0; i < none; i++)
+        if (memcmp(list + 3 * i, p, 3) == 0)
+            return i;
+    return none;
+}
+
+SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
+{
+    /* Sun, 06 Nov 1994 08:49:37 GMT */
+    unsigned day[1] = { 0 }, f[4] = { 0, 0, 0, 0 }, date[3];
+    int64_t seconds;
+    if (s.n != 29 || sbxi_text_name(s.p, "MonTueWedThuFriSatSun", 7) == 7 || !sbxi_text_fields(sbx_sn(s.p + 3, 5), ", 00 ", day)
+        || !sbxi_text_fields(sbx_sn(s.p + 11, 14), " 0000 00:00:00", f) || memcmp(s.p + 25, " GMT", 4) != 0)
+        return false;
+    date[0] = f[0];
+    date[1] = sbxi_text_name(s.p + 8, "JanFebMarAprMayJunJulAugSepOctNovDec", 12) + 1;
+    date[2] = day[0];
+    if (!sbxi_text_unix(date, f + 1, &seconds))
+        return false;
+    *ms = seconds * 1000;
+    return true;
+}
