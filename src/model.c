@@ -1,0 +1,341 @@
+#include "model.h"
+
+SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s)
+{
+    size_t n = s.n;
+
+    if (n >= cap)
+        n = sbxi_utf8_cut(s.p, cap - 1);
+    if (n)
+        memcpy(dst, s.p, n);
+    dst[n] = 0;
+    return n == s.n;
+}
+
+SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
+{
+    memset(out, 0, m->size);
+    if (m->preset)
+        m->preset(out);
+}
+
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n)
+{
+    uint64_t room = s->limit ? s->limit : s->cap;
+    size_t take = (size_t)SBXI_MIN(n, room - s->n);
+
+    s->total += n;
+    if (s->limit && sbxi_add(s->n + take, 1) > s->cap) {
+        size_t cap = s->cap ? s->cap : 1024;
+        void *grown;
+
+        while (cap < s->n + take + 1)
+            cap = sbxi_add(cap, cap);
+        grown = d->resize(d->resize_user, s->p, cap);
+        if (!grown)
+            return false;
+        s->p = (char *)grown;
+        s->cap = cap;
+    }
+    if (take)
+        memcpy(s->p + s->n, p, take);
+    s->n += take;
+    return true;
+}
+
+SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item)
+{
+    memset(d, 0, sizeof *d);
+    sbx_json_init(&d->json, 0);
+    d->model = d->root = m;
+    d->out = (char *)out;
+    d->item = (char *)item;
+    d->depth = 1;
+    d->field = -1;
+    sbxi_model_preset(m, out);
+}
+
+/* Names are short: a call to memcmp would cost more than the comparison. */
+static bool sbxi_same_name(const char *a, const char *b, size_t n)
+{
+#if !SBX_SMALL
+    uint64_t x, y;
+
+    if (n >= 8) {
+        for (; n > 8; n -= 8, a += 8, b += 8) {
+            memcpy(&x, a, 8);
+            memcpy(&y, b, 8);
+            if (x != y)
+                return false;
+            if (n < 16) {
+                a += n - 16;
+                b += n - 16;
+                n = 16;
+            }
+        }
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        return x == y;
+    }
+#endif
+    while (n--)
+        if (*a++ != *b++)
+            return false;
+    return true;
+}
+
+/* Servers write fields in a fixed order, mostly the table's: the one behind
+   the last hit is tried first. */
+static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
+{
+    const sbxi_model *m = d->model;
+
+    for (unsigned i = 0, at = d->guess; i < m->count; i++) {
+        const sbxi_field *f;
+
+        if (at >= m->count)
+            at = 0;
+        f = &m->fields[at];
+        if (f->name_n == n && sbxi_same_name(f->name, p, n)) {
+            d->guess = (uint8_t)(at + 1);
+            return (int8_t)at;
+        }
+        at++;
+    }
+    return -1;
+}
+
+static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
+{
+    if (t->more || d->key_n) {
+        size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+
+        /* A name longer than any of ours fills the buffer and matches none. */
+        memcpy(d->key + d->key_n, t->p, n);
+        d->key_n = (uint8_t)(d->key_n + n);
+        if (t->more)
+            return;
+        d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
+        d->key_n = 0;
+    } else {
+        d->field = sbxi_dec_match(d, t->p, t->n);
+    }
+    d->at = 0;
+}
+
+static char *sbxi_dec_struct(sbxi_dec *d)
+{
+    return d->in_list ? d->item : d->out;
+}
+
+static void sbxi_dec_cut(sbxi_dec *d, const sbxi_field *f)
+{
+    if (f->kind == SBXI_F_ID)
+        d->too_large = true;
+    else if (d->model->cut_off)
+        *(bool *)(sbxi_dec_struct(d) + d->model->cut_off) = true;
+}
+
+static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst = sbxi_dec_struct(d) + f->off;
+    size_t room = (size_t)f->cap - 1 - d->at;
+    size_t n = t->n;
+
+    if (d->model->any_depth && d->at == 0 && dst[0] && f->kind != SBXI_F_WORDS) {
+        d->field = -1; /* the first value wins */
+        return;
+    }
+    if (n > room) {
+        n = sbxi_utf8_cut(t->p, room);
+        sbxi_dec_cut(d, f);
+    }
+    if (n)
+        memcpy(dst + d->at, t->p, n);
+    d->at = (uint16_t)(d->at + n);
+    dst[d->at] = 0;
+    if (n < t->n)
+        d->field = -1;
+}
+
+/* Numbers and times are short: cut ones are put together in `key`. NULL while
+   more has to come or when it is longer than any value that we take. */
+static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    if (!t->more && !d->key_n)
+        return t->p;
+    *n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+    memcpy(d->key + d->key_n, t->p, *n);
+    *n += d->key_n;
+    d->key_n = (uint8_t)*n;
+    if (t->more)
+        return NULL;
+    d->key_n = 0;
+    return *n < sizeof d->key ? d->key : NULL;
+}
+
+static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst = sbxi_dec_struct(d) + f->off;
+    bool is_text = t->kind == SBX_JSON_STRING;
+    const char *p;
+    size_t n;
+    int64_t v;
+
+    switch (f->kind) {
+    case SBXI_F_TEXT:
+    case SBXI_F_ID:
+    case SBXI_F_WORDS:
+        if (is_text)
+            sbxi_dec_text(d, f, t);
+        return;
+    case SBXI_F_SINK:
+        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->desc, t->p, t->n))
+            d->no_memory = true;
+        return;
+    case SBXI_F_I64:
+    case SBXI_F_INT:
+        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbx_json_i64(sbx_sn(p, n), &v))
+            return;
+        if (f->kind == SBXI_F_I64)
+            *(int64_t *)(void *)dst = v;
+        else
+            *(int *)(void *)dst = (int)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+        return;
+    case SBXI_F_TIME:
+        if (is_text && (p = sbxi_dec_short(d, t, &n)) && sbxi_rfc3339(sbx_sn(p, n), &v))
+            *(int64_t *)(void *)dst = v;
+        return;
+    case SBXI_F_BOOL:
+        *(bool *)dst = t->kind == SBX_JSON_TRUE;
+        return;
+    case SBXI_F_TRI:
+        *(sbx_tri *)(void *)dst = t->kind == SBX_JSON_TRUE ? SBX_TRI_YES : t->kind == SBX_JSON_FALSE ? SBX_TRI_NO : SBX_TRI_UNSET;
+        return;
+    default:
+        return;
+    }
+}
+
+static void sbxi_dec_open(sbxi_dec *d, const sbx_json_tok *t)
+{
+    const sbxi_field *f = d->field >= 0 ? &d->model->fields[d->field] : NULL;
+
+    if (t->kind == SBX_JSON_ARRAY && f && f->kind == SBXI_F_LIST && !d->in_list && !d->listed && t->depth == 1) {
+        d->in_list = true;
+        d->listed = true; /* newer servers send the same items under two names */
+        d->depth = 3;
+        d->model = d->root->item;
+        d->guess = 0;
+    } else if (t->kind == SBX_JSON_ARRAY && f && f->kind == SBXI_F_WORDS && !d->words_depth) {
+        d->words_depth = (uint8_t)(t->depth + 1);
+        return;
+    } else if (d->in_list && t->depth == 2 && t->kind == SBX_JSON_OBJECT) {
+        sbxi_model_preset(d->model, d->item);
+        d->guess = 0;
+    }
+    if (!d->words_depth || t->depth >= d->words_depth)
+        d->field = -1;
+}
+
+/* True when an item is complete. */
+static bool sbxi_dec_close(sbxi_dec *d, const sbx_json_tok *t)
+{
+    if (d->words_depth && t->depth < d->words_depth && t->kind == SBX_JSON_ARRAY_END) {
+        d->words_depth = UINT8_MAX; /* only the first one is of interest */
+        d->field = -1;
+    }
+    if (!d->in_list)
+        return false;
+    if (t->depth == 1 && t->kind == SBX_JSON_ARRAY_END) {
+        d->in_list = false;
+        d->depth = 1;
+        d->model = d->root;
+        d->guess = 0;
+        return false;
+    }
+    return t->depth == 2 && t->kind == SBX_JSON_OBJECT_END;
+}
+
+static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
+{
+    const sbxi_field *f;
+
+    if (d->field < 0)
+        return;
+    f = &d->model->fields[d->field];
+    if (f->kind == SBXI_F_WORDS) {
+        if (d->words_depth != t->depth)
+            return;
+        if (t->kind != SBX_JSON_STRING && t->kind != SBX_JSON_NUMBER)
+            return;
+        sbxi_dec_text(d, f, t);
+        if (!t->more)
+            d->at = 0;
+        return;
+    }
+    if (d->model->any_depth || t->depth == d->depth)
+        sbxi_dec_scalar(d, f, t);
+    if (!t->more)
+        d->field = -1;
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
+{
+    sbx_json_tok t;
+
+    for (;;) {
+        switch (sbx_json_next(&d->json, p, end, &t)) {
+        case SBX_JSON_MORE: return SBXI_DEC_MORE;
+        case SBX_JSON_DONE: return SBXI_DEC_DONE;
+        case SBX_JSON_ERROR: return SBXI_DEC_ERROR;
+        case SBX_JSON_KEY:
+            if (t.depth == d->depth || d->model->any_depth)
+                sbxi_dec_key(d, &t);
+            break;
+        case SBX_JSON_OBJECT:
+        case SBX_JSON_ARRAY:
+            sbxi_dec_open(d, &t);
+            break;
+        case SBX_JSON_OBJECT_END:
+        case SBX_JSON_ARRAY_END:
+            if (sbxi_dec_close(d, &t))
+                return SBXI_DEC_ITEM;
+            break;
+        default:
+            sbxi_dec_value(d, &t);
+        }
+    }
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+{
+    sbx_json_tok t;
+
+    return sbx_json_end(&d->json, &t) == SBX_JSON_DONE ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
+}
+
+SBXI_FN bool sbxi_json_ok(sbx_str text)
+{
+    sbx_json j;
+    sbx_json_tok t;
+    char chunk[64];
+
+    sbx_json_init(&j, 0);
+    /* The reader decodes in place: it gets a copy, piece by piece. */
+    for (size_t at = 0; at < text.n;) {
+        size_t n = SBXI_MIN(sizeof chunk, text.n - at);
+        char *p = chunk;
+        sbx_json_kind k;
+
+        memcpy(chunk, text.p + at, n);
+        at += n;
+        while ((k = sbx_json_next(&j, &p, chunk + n, &t)) != SBX_JSON_MORE && k != SBX_JSON_DONE)
+            if (k == SBX_JSON_ERROR)
+                return false;
+        if (k == SBX_JSON_DONE && p < chunk + n)
+            return false;
+    }
+    return sbx_json_end(&j, &t) == SBX_JSON_DONE;
+}

@@ -1,0 +1,131 @@
+/* ---- model: field tables, JSON to structs and structs to JSON (private) ---- */
+#ifndef SBXI_MODEL_H
+#define SBXI_MODEL_H
+#include "api.h"
+#include "base.h"
+#include "json.h"
+#include "text.h"
+
+/* ---- answers: JSON to struct ---- */
+
+typedef enum sbxi_field_kind {
+    SBXI_F_TEXT,  /* char[cap], cut at a character border when longer */
+    SBXI_F_ID,    /* char[cap], longer = too_large */
+    SBXI_F_I64,   /* int64_t; null leaves the preset value */
+    SBXI_F_INT,   /* int */
+    SBXI_F_BOOL,  /* bool */
+    SBXI_F_TRI,   /* sbx_tri */
+    SBXI_F_TIME,  /* RFC 3339 text to Unix ms */
+    SBXI_F_SINK,  /* sbxi_sink, given by the caller before decoding */
+    SBXI_F_WORDS, /* char[cap] of the last item of the first array of that name */
+    SBXI_F_LIST   /* the array whose objects are items of model->item */
+} sbxi_field_kind;
+
+typedef struct sbxi_field {
+    const char *name;
+    uint8_t name_n;
+    uint8_t kind;
+    uint16_t off;
+    uint16_t cap;
+} sbxi_field;
+
+#define SBXI_FIELD(name, kind, type, member) \
+    { name, sizeof(name) - 1, kind, (uint16_t)offsetof(type, member), (uint16_t)sizeof(((type *)0)->member) }
+
+typedef struct sbxi_model {
+    const sbxi_field *fields;
+    uint8_t count;
+    bool any_depth;   /* names match in nested objects too, the first value wins (error bodies) */
+    uint16_t size;    /* of the struct */
+    uint16_t cut_off; /* offset of a bool that is set when a text was cut, 0 = none */
+    const struct sbxi_model *item; /* of SBXI_F_LIST */
+    void (*preset)(void *out);     /* values of what is missing; NULL = zero */
+} sbxi_model;
+
+/* Where bytes without bound are collected: the caller's buffer, or memory of
+   the client's allocator up to a limit. What has no room is only counted. */
+typedef struct sbxi_sink {
+    char *p;
+    size_t cap, n;
+    uint64_t limit; /* 0 = a fixed buffer */
+    uint64_t total;
+} sbxi_sink;
+
+/* False: the allocator refused. A grown buffer keeps room for a NUL. */
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n);
+
+typedef enum sbxi_dec_result {
+    SBXI_DEC_MORE,
+    SBXI_DEC_ITEM, /* an item is complete in `item` */
+    SBXI_DEC_DONE,
+    SBXI_DEC_ERROR
+} sbxi_dec_result;
+
+typedef struct sbxi_dec {
+    sbx_json json;
+    const sbxi_model *model; /* of the object being filled: the root's or its items' */
+    const sbxi_model *root;
+    char *out, *item;        /* root struct, item struct */
+    uint16_t at;             /* bytes of the current text stored */
+    int8_t field;            /* current field, -1 = skip */
+    uint8_t guess;           /* the field that is likely to come next */
+    uint8_t depth;           /* of the keys that are looked up */
+    uint8_t words_depth;
+    uint8_t key_n;
+    bool in_list, listed, too_large, no_memory;
+    const sbx_client_desc *desc; /* for sinks that grow */
+    char key[32];            /* a key or short value cut by the end of input */
+} sbxi_dec;
+
+SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item);
+SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end);
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d);
+SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
+/* Copies s into a field of cap bytes with its NUL, cut at a character border;
+   false = cut. */
+SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
+
+/* ---- requests: options struct to JSON or to a query ---- */
+
+typedef enum sbxi_param_kind {
+    SBXI_P_STR,      /* sbx_str, left out when p is NULL */
+    SBXI_P_TEXT,     /* sbx_str, always there */
+    SBXI_P_RAW,      /* sbx_str of JSON */
+    SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
+    SBXI_P_INT,      /* int32_t, likewise */
+    SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
+    SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
+    SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */
+    SBXI_P_BOOL,     /* bool, left out when false */
+    SBXI_P_FLAG,     /* bool, always there */
+    SBXI_P_NOT,      /* bool, its opposite, always there */
+    SBXI_P_TRI,
+    SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
+    SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
+    SBXI_P_OBJECT    /* a nested struct with its own table, left out when empty */
+} sbxi_param_kind;
+
+typedef struct sbxi_param {
+    const char *name;    /* on the wire */
+    const char *option;  /* in the options struct, for errors */
+    uint8_t kind;
+    uint8_t clear;       /* bit of clear_mask that sends null */
+    uint16_t off;
+    int32_t arg;         /* default, or the largest value */
+    const struct sbxi_schema *sub;
+} sbxi_param;
+
+typedef struct sbxi_schema {
+    const sbxi_param *params;
+    uint8_t count;
+    uint16_t clear_off;  /* offset of clear_mask, 0 = none */
+} sbxi_schema;
+
+/* The options as members of an object that is open already. NULL, or the
+   option that was refused with *why saying what is allowed. */
+SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why);
+SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);
+/* Whether text is one well-formed JSON value. */
+SBXI_FN bool sbxi_json_ok(sbx_str text);
+
+#endif

@@ -1,0 +1,35 @@
+/* ---- timer: a heap of deadlines, one for each id (private) ---- */
+#ifndef SBXI_TIMER_H
+#define SBXI_TIMER_H
+#include "pool.h"
+
+#define SBXI_NEVER INT64_MAX
+
+typedef struct sbxi_timer_entry {
+    int64_t at;
+    uint32_t id;
+} sbxi_timer_entry;
+
+typedef struct sbxi_timers {
+    sbxi_timer_entry *heap;
+    uint32_t *pos; /* place of an id in the heap, SBXI_NIL = not set */
+    uint32_t count, high;
+} sbxi_timers;
+
+/* heap and pos: memory for `ids` entries each. */
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids);
+/* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
+SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
+
+SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
+{
+    return t->count ? t->heap[0].at : SBXI_NEVER;
+}
+
+/* now + ms without overflow; a negative ms is never. */
+SBXI_INLINE int64_t sbxi_after(int64_t now, int64_t ms)
+{
+    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
+}
+
+#endif
