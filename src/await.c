@@ -1,0 +1,86 @@
+#include "client.h"
+
+/* How many events of one operation are handed out before the others, and the
+   clock, are looked after. */
+#define SBXI_TURN_EVENTS 32
+
+static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
+{
+    if (h->slot || h->gen == SBX_OK)
+        return false;
+    memset(ev, 0, sizeof *ev);
+    ev->kind = SBX_EV_END;
+    ev->op = *h;
+    ev->code = (sbx_code)h->gen;
+    h->gen = SBX_OK; /* the next call ends the loop */
+    return true;
+}
+
+/* How long to sleep while only one operation's events are of interest. */
+static int64_t sbxi_sleep_ms(const sbx_client *c)
+{
+    int64_t at = SBXI_MIN(sbxi_net_sweep_at(&c->net), sbxi_timer_first(&c->timers));
+
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL)
+        return 0;
+    if (at == SBXI_NEVER)
+        return -1;
+    return at <= c->net.now ? 0 : at - c->net.now;
+}
+
+SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
+{
+    if (c->inside)
+        return false;
+    if (!h->slot)
+        return sbxi_refused_event(h, ev);
+    for (bool first = true;; first = false) {
+        sbxi_op *op = sbxi_op_get(c, *h);
+
+        if (!op || op->flags & SBXI_OP_INTERNAL)
+            return false;
+        c->net.awaited = h->slot - 1;
+        if (c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev)) {
+            c->turn_events++;
+            c->net.awaited = SBXI_NIL;
+            return true;
+        }
+        c->turn_events = 0;
+        if (!c->net.t->wait) {
+            c->net.awaited = SBXI_NIL;
+            return false;
+        }
+        sbxi_client_clock(c);
+        /* Everything that moves without waiting moves first. */
+        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c));
+        c->net.awaited = SBXI_NIL;
+    }
+}
+
+SBX_API sbx_code sbx_await(sbx_client *c, sbx_op h)
+{
+    sbx_event ev;
+    sbx_code code = h.slot ? SBX_ERR_HANDLE : (sbx_code)h.gen;
+
+    if (h.slot && (c->inside || !c->net.t->wait))
+        return c->inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
+    while (h.slot && sbx_next_of(c, &h, &ev))
+        if (ev.kind == SBX_EV_END)
+            return ev.code;
+    return code;
+}
+
+SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms)
+{
+    int64_t at = sbx_next_deadline(c), left;
+
+    if (c->inside || !c->net.t->wait)
+        return false;
+    sbxi_client_clock(c);
+    if (at != SBXI_NEVER) {
+        left = at <= c->net.now ? 0 : at - c->net.now;
+        timeout_ms = timeout_ms < 0 ? left : SBXI_MIN(timeout_ms, left);
+    }
+    sbxi_client_turn(c, timeout_ms);
+    return true;
+}

@@ -1,0 +1,331 @@
+#include "client.h"
+
+/* ---- turns ---- */
+
+SBXI_FN void sbxi_client_clock(sbx_client *c)
+{
+    int64_t now = c->net.t->mono_ms(c->net.ctx);
+
+    if (now > c->net.now)
+        c->net.now = now;
+}
+
+static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
+{
+    sbxi_link *l = &c->net.links[id];
+
+    if (l->state == SBXI_LINK_FREE)
+        return;
+    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
+        sbxi_link_idle_ready(&c->net, l);
+    else
+        sbxi_op_wake(c, &c->ops[l->owner]);
+}
+
+/* Asks the transport what is ready; one that cannot say is tried everywhere. */
+static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
+{
+    sbx_ready ready[16];
+    int n;
+
+    if (!c->net.t->wait) {
+        if (c->net.t != &sbxi_ports)
+            for (uint32_t i = 0; i < c->net.link_count; i++)
+                sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
+        return;
+    }
+    for (uint32_t total = 0; total <= c->net.link_count; total += SBXI_COUNT(ready)) {
+        n = c->net.t->wait(c->net.ctx, timeout_ms, ready, (int)SBXI_COUNT(ready));
+        for (int i = 0; i < n; i++)
+            if (ready[i].tag < c->net.link_count)
+                sbxi_link_is_ready(c, ready[i].tag, ready[i].bits);
+        if (n < (int)SBXI_COUNT(ready))
+            return;
+        timeout_ms = 0;
+    }
+}
+
+/* Puts an operation where its last run says it belongs. */
+static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
+{
+    if (op->list != SBXI_LIST_NONE || op->state == SBXI_OP_FREE)
+        return;
+    if (r == SBXI_RUN_HELD || r == SBXI_RUN_EVENT)
+        sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    else if (r == SBXI_RUN_STARVED)
+        sbxi_op_list(c, op, SBXI_LIST_STARVED);
+}
+
+static void sbxi_client_run(sbx_client *c)
+{
+    /* A bound for one turn: whatever is left has its next one at once. */
+    uint32_t budget = sbxi_mul(4, c->desc.max_ops) > UINT32_MAX - 16 ? UINT32_MAX : 4 * c->desc.max_ops + 16;
+
+    while (c->lists[SBXI_LIST_RUN].head != SBXI_NIL && budget--) {
+        sbxi_op *op = &c->ops[c->lists[SBXI_LIST_RUN].head];
+
+        sbxi_op_list(c, op, SBXI_LIST_NONE);
+        sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+    }
+}
+
+static void sbxi_client_unstarve(sbx_client *c)
+{
+    uint32_t last = c->lists[SBXI_LIST_STARVED].tail, id;
+
+    while ((id = c->lists[SBXI_LIST_STARVED].head) != SBXI_NIL) {
+        sbxi_op_list(c, &c->ops[id], SBXI_LIST_RUN);
+        if (id == last)
+            break;
+    }
+}
+
+/* The data of the last event is not looked at any more. */
+static void sbxi_client_return(sbx_client *c)
+{
+    sbxi_op *op;
+    sbxi_link *l;
+
+    if (c->borrowed == SBXI_NIL)
+        return;
+    op = &c->ops[c->borrowed];
+    c->borrowed = SBXI_NIL;
+    l = sbxi_op_link(c, op);
+    if (l && !op->piece_n)
+        sbxi_link_consumed(&c->net, l);
+    sbxi_client_unstarve(c);
+}
+
+static void sbxi_client_timers(sbx_client *c)
+{
+    uint32_t budget = c->desc.max_ops;
+
+    while (sbxi_timer_first(&c->timers) <= c->net.now && budget--)
+        sbxi_op_timer(c, &c->ops[c->timers.heap[0].id]);
+    if (sbxi_net_sweep_at(&c->net) <= c->net.now)
+        sbxi_net_sweep(&c->net);
+}
+
+SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
+{
+    c->inside = true;
+    sbxi_client_return(c);
+    sbxi_client_unstarve(c);
+    sbxi_client_poll(c, timeout_ms);
+    if (timeout_ms)
+        sbxi_client_clock(c);
+    sbxi_client_run(c);
+    sbxi_client_timers(c);
+    sbxi_client_run(c);
+    c->inside = false;
+    sbxi_owned_run(c);
+}
+
+SBX_API void sbx_step(sbx_client *c, int64_t now_ms)
+{
+    if (c->inside)
+        return;
+    if (now_ms > c->net.now)
+        c->net.now = now_ms;
+    sbxi_client_turn(c, 0);
+}
+
+/* ---- events ---- */
+
+static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_run r;
+
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    r = sbxi_op_run(c, op, ev);
+    sbxi_client_sort(c, op, r);
+    if (r != SBXI_RUN_EVENT)
+        return false;
+    if (op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
+        c->borrowed = sbxi_op_id(c, op);
+    return true;
+}
+
+SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
+{
+    uint32_t last = c->lists[SBXI_LIST_EVENT].tail, id;
+    bool got = false;
+
+    if (c->inside)
+        return false;
+    c->inside = true;
+    sbxi_client_return(c);
+    if (only) {
+        got = only->list == SBXI_LIST_EVENT && sbxi_client_event(c, only, ev);
+    } else {
+        /* Each operation that waits now is asked once. */
+        while (!got && (id = c->lists[SBXI_LIST_EVENT].head) != SBXI_NIL) {
+            got = sbxi_client_event(c, &c->ops[id], ev);
+            if (id == last)
+                break;
+        }
+    }
+    c->inside = false;
+    return got;
+}
+
+SBX_API bool sbx_next(sbx_client *c, sbx_event *ev)
+{
+    if (c->inside)
+        return false;
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL) {
+        c->inside = true;
+        sbxi_client_return(c);
+        sbxi_client_run(c);
+        c->inside = false;
+    }
+    return sbxi_client_pull(c, NULL, ev);
+}
+
+SBX_API int64_t sbx_next_deadline(const sbx_client *c)
+{
+    int64_t at;
+
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL || c->lists[SBXI_LIST_EVENT].head != SBXI_NIL)
+        return c->net.now;
+    if (c->lists[SBXI_LIST_STARVED].head != SBXI_NIL && c->net.rx.used + 1 < c->net.rx.count && c->net.tx.used + 1 < c->net.tx.count)
+        return c->net.now;
+    at = sbxi_net_sweep_at(&c->net);
+    return SBXI_MIN(at, sbxi_timer_first(&c->timers));
+}
+
+SBX_API void sbx_wake(sbx_client *c)
+{
+    if (c->net.t->wake)
+        c->net.t->wake(c->net.ctx);
+}
+
+SBX_API intptr_t sbx_poll_handle(const sbx_client *c)
+{
+    return c->net.t->poll_handle ? c->net.t->poll_handle(c->net.ctx) : -1;
+}
+
+/* ---- ending ---- */
+
+SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op h)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (c->inside)
+        return SBX_ERR_STATE;
+    if (op->state == SBXI_OP_DONE)
+        return SBX_OK;
+    if (c->borrowed == h.slot - 1)
+        c->borrowed = SBXI_NIL;
+    op->notes = 0;
+    op->fail.has_text = false;
+    sbxi_op_fail(c, op, SBX_ERR_CANCELLED, SBX_LAYER_LOCAL, NULL);
+    return SBX_OK;
+}
+
+SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out)
+{
+    if (op.slot == 0 && op.gen != SBX_OK && c->refused.code == (sbx_code)op.gen) {
+        *out = c->refused;
+    } else if (op.slot == 0) {
+        memset(out, 0, sizeof *out);
+        out->code = (sbx_code)op.gen;
+        out->retry_after_ms = -1;
+    } else if (op.slot == c->last_op.slot && op.gen == c->last_op.gen) {
+        *out = c->last;
+    } else {
+        memset(out, 0, sizeof *out);
+        out->retry_after_ms = -1;
+    }
+}
+
+SBX_API void sbx_free(sbx_client *c, void *p)
+{
+    if (p && c->desc.resize)
+        c->desc.resize(c->desc.resize_user, p, 0);
+}
+
+/* ---- shutting down ---- */
+
+static void sbxi_end_all(sbx_client *c, sbx_code code)
+{
+    for (uint32_t i = 0; i < c->desc.max_ops; i++) {
+        sbxi_op *op = &c->ops[i];
+
+        if (op->state != SBXI_OP_FREE && op->state != SBXI_OP_DONE && i != c->shutdown && !(op->flags & SBXI_OP_INTERNAL)) {
+            op->notes = 0;
+            op->fail.has_text = false;
+            sbxi_op_fail(c, op, code, SBX_LAYER_LOCAL, NULL);
+        }
+    }
+}
+
+static const sbxi_row sbxi_shutdown_row = { "shutdown", "", "", "", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_NONE, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
+
+SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
+{
+    sbx_call call;
+    sbx_op h;
+    sbxi_op *op;
+
+    memset(&call, 0, sizeof call);
+    if (!c->closing && !c->inside) {
+        /* Its slot is one of those that end now. */
+        sbxi_end_all(c, SBX_ERR_CLOSED);
+    }
+    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, &h);
+    if (!op)
+        return h;
+    sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_PAUSE;
+    sbxi_client_clock(c);
+    op->total_at = sbxi_after(c->net.now, ms);
+    c->shutdown = sbxi_op_id(c, op);
+    c->closing = true;
+    sbxi_op_arm(c, op);
+    sbxi_owned_run(c);
+    return sbxi_op_handle(c, op);
+}
+
+SBX_API void sbx_close(sbx_client *c)
+{
+    bool owns = false;
+    size_t n;
+
+    if (!c)
+        return;
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        owns |= c->owned[i].state != 0;
+    if (owns && c->net.t->wait && !c->closing) {
+        sbx_op h = sbx_shutdown(c, c->desc.close_ms);
+
+        /* No slot: an operation that ended holds each of them. */
+        if (!h.slot && c->ops_used) {
+            sbx_event ev;
+
+            sbxi_client_pull(c, NULL, &ev);
+            h = sbx_shutdown(c, c->desc.close_ms);
+        }
+        sbx_await(c, h);
+    }
+    for (uint32_t i = 0; i < c->net.link_count; i++)
+        if (c->net.links[i].state != SBXI_LINK_FREE)
+            sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
+    if (c->net.t->shut)
+        c->net.t->shut(c->net.ctx);
+    n = c->memory;
+    {
+        bool from_malloc = c->from_malloc;
+        volatile char *p = (volatile char *)c;
+        char *mem = (char *)c->mem;
+
+        /* Keys lie in the client, in requests and in send buffers. */
+        for (size_t i = 0, used = n - (size_t)((char *)c - mem); i < used; i++)
+            p[i] = 0;
+        if (from_malloc)
+            sbxi_heap_free(mem);
+    }
+}

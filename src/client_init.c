@@ -1,0 +1,385 @@
+#include "client.h"
+
+/* ---- the description ---- */
+
+typedef enum sbxi_memory {
+    SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
+    SBXI_M_HEAP, SBXI_M_POS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+} sbxi_memory;
+
+static const char sbxi_product[] = "sandbox.h/0.1.0";
+
+static size_t sbxi_block_size(const sbx_client_desc *d)
+{
+    return SBX_TRANSPORT_ALIGN(sbxi_add(sizeof(sbxi_block), SBXI_MIN(d->request_bytes, SIZE_MAX / 2)));
+}
+
+static size_t sbxi_agent_size(const sbx_client_desc *d)
+{
+    return sizeof sbxi_product + (d->user_agent ? strlen(d->user_agent) + 1 : 0);
+}
+
+static size_t sbxi_headers_size(const sbx_client_desc *d)
+{
+    size_t n = 0;
+
+    sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
+    return n + (d->tenant_id ? sizeof "X-Tenant-Id: \r\n" - 1 + strlen(d->tenant_id) : 0);
+}
+
+/* The one layout: sbx_client_size adds it up, sbx_client_init carves by it. */
+static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
+{
+    n[SBXI_M_CLIENT] = sizeof(sbx_client);
+    n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
+    n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
+    n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
+    n[SBXI_M_RX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
+    n[SBXI_M_TX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
+    n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
+    n[SBXI_M_HEAP] = sbxi_mul(sizeof(sbxi_timer_entry), d->max_ops);
+    n[SBXI_M_POS] = sbxi_mul(sizeof(uint32_t), d->max_ops);
+    n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
+    n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
+    n[SBXI_M_HEADERS] = sbxi_headers_size(d);
+    n[SBXI_M_AGENT] = sbxi_agent_size(d);
+}
+
+static void sbxi_default_u32(uint32_t *v, uint32_t value)
+{
+    if (!*v)
+        *v = value;
+}
+
+static void sbxi_default_ms(int32_t *v, int32_t value)
+{
+    if (!*v)
+        *v = value;
+}
+
+static void sbxi_desc_defaults(sbx_client_desc *d)
+{
+    if (!d->transport)
+        d->transport = &sbxi_ports;
+    sbxi_default_u32(&d->max_ops, 64);
+    sbxi_default_u32(&d->max_links, 32);
+    sbxi_default_u32(&d->max_connects, 16);
+    sbxi_default_u32(&d->max_requests, 16);
+    sbxi_default_u32(&d->request_bytes, 4096);
+    sbxi_default_u32(&d->buffers, 4);
+    sbxi_default_u32(&d->rx_bytes, 16384);
+    sbxi_default_u32(&d->tx_bytes, 4096);
+    sbxi_default_u32(&d->max_owned, 4);
+    sbxi_default_u32(&d->head_bytes, 65536);
+    sbxi_default_ms(&d->timeout_ms, 10000);
+    sbxi_default_ms(&d->total_ms, SBX_FOREVER);
+    sbxi_default_ms(&d->connect_ms, 10000);
+    sbxi_default_ms(&d->idle_ms, 30000);
+    sbxi_default_ms(&d->close_ms, 10000);
+    sbxi_default_ms(&d->max_retries, 3);
+    sbxi_default_ms(&d->ws_open_ms, 30000);
+    sbxi_default_ms(&d->ws_connect_budget_ms, 120000);
+    sbxi_default_ms(&d->ws_ping_interval_ms, 30000);
+    sbxi_default_ms(&d->ws_ping_ms, 60000);
+    sbxi_default_ms(&d->ws_close_ms, 10000);
+}
+
+typedef struct sbxi_limit {
+    const char *name;
+    uint16_t off;
+    uint32_t least, most;
+} sbxi_limit;
+
+#define SBXI_LIMIT(member, least, most) { #member, (uint16_t)offsetof(sbx_client_desc, member), least, most }
+
+static const sbxi_limit sbxi_limits[] = {
+    SBXI_LIMIT(max_ops, 1, 1u << 24), SBXI_LIMIT(max_links, 1, 1u << 24), SBXI_LIMIT(max_connects, 1, UINT32_MAX),
+    SBXI_LIMIT(max_requests, 1, 1u << 24), SBXI_LIMIT(request_bytes, 256, 1u << 28), SBXI_LIMIT(buffers, 2, 1u << 24),
+    SBXI_LIMIT(rx_bytes, 512, 1u << 28), SBXI_LIMIT(tx_bytes, 1024, 1u << 28), SBXI_LIMIT(max_owned, 0, 1u << 20),
+    SBXI_LIMIT(head_bytes, 256, 1u << 28),
+};
+
+static const sbxi_limit sbxi_time_limits[] = {
+    SBXI_LIMIT(timeout_ms, 0, 0), SBXI_LIMIT(total_ms, 0, 0), SBXI_LIMIT(connect_ms, 0, 0), SBXI_LIMIT(idle_ms, 0, 0),
+    SBXI_LIMIT(close_ms, 0, 0), SBXI_LIMIT(max_retries, 0, 0), SBXI_LIMIT(ws_open_ms, 0, 0),
+    SBXI_LIMIT(ws_connect_budget_ms, 0, 0), SBXI_LIMIT(ws_ping_interval_ms, 0, 0), SBXI_LIMIT(ws_ping_ms, 0, 0),
+    SBXI_LIMIT(ws_close_ms, 0, 0),
+};
+
+/* The name of an option that is out of range, or NULL. */
+static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
+{
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
+        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
+
+        *why = v < sbxi_limits[i].least ? "is too small: see its least value in sbx_client_desc" : "is too large";
+        if (v < sbxi_limits[i].least || v > sbxi_limits[i].most)
+            return sbxi_limits[i].name;
+    }
+    *why = "must be positive, 0 (the default) or SBX_FOREVER";
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
+        if (*(const int32_t *)(const void *)((const char *)d + sbxi_time_limits[i].off) < -1)
+            return sbxi_time_limits[i].name;
+    if (d->max_retries > 100) {
+        *why = "must be 100 at most";
+        return "max_retries";
+    }
+    return NULL;
+}
+
+static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
+{
+    const char *bad = sbxi_desc_range(d, why);
+    sbxi_url url;
+    size_t n = 0;
+
+    if (bad)
+        return bad;
+    if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
+        *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
+        return "endpoint";
+    }
+    if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
+        *why = "must be 511 bytes at most";
+        return "api_key";
+    }
+    *why = "must not have CR, LF or other control characters";
+    if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
+        return "api_key";
+    if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
+        return "tenant_id";
+    if (d->user_agent && !sbx_http1_value_ok(sbx_s(d->user_agent)))
+        return "user_agent";
+    *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
+    if (*why)
+        return "headers";
+    if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
+        *why = "must have connect, recv, send, close, entropy and mono_ms";
+        return "transport";
+    }
+    return NULL;
+}
+
+SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
+{
+    sbx_client_desc d = *desc;
+    size_t n[SBXI_M_COUNT], sum = 15;
+
+    sbxi_desc_defaults(&d);
+    sbxi_sizes(&d, n);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
+        sum = sbxi_add(sum, n[i] == SIZE_MAX ? SIZE_MAX : sbxi_add(n[i], 15) & ~(size_t)15);
+    return sum;
+}
+
+/* ---- laying out ---- */
+
+static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field, const char *text)
+{
+    if (!err)
+        return code;
+    memset(err, 0, sizeof *err);
+    err->code = code;
+    err->layer = SBX_LAYER_LOCAL;
+    err->retry_after_ms = -1;
+    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("init"));
+    sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
+#if !SBX_NO_ERROR_TEXT
+    {
+        size_t n = 0;
+
+        if (field) {
+            sbxi_copy_text(err->text, sizeof err->text, sbx_s(field));
+            n = strlen(err->text);
+            err->text[n++] = ' ';
+        }
+        sbxi_copy_text(err->text + n, sizeof err->text - n, sbx_s(text ? text : sbx_code_text(code)));
+    }
+#else
+    (void)text;
+#endif
+    return code;
+}
+
+static void sbxi_memory_text(sbx_error *err, size_t need)
+{
+#if !SBX_NO_ERROR_TEXT
+    char digits[20];
+    size_t n;
+
+    if (!err)
+        return;
+    n = sbxi_u64_text(digits, need);
+    sbxi_copy_text(err->text, sizeof err->text, sbx_s("too little memory; bytes needed: "));
+    sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
+#else
+    (void)err;
+    (void)need;
+#endif
+}
+
+static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, size_t cap)
+{
+    size_t n = 0;
+
+    if (d->tenant_id) {
+        sbx_header h;
+
+        h.name = sbx_s("X-Tenant-Id");
+        h.value = sbx_s(d->tenant_id);
+        sbxi_header_lines(p, cap, &n, &h, 1);
+    }
+    sbxi_header_lines(p, cap, &n, d->headers, d->headers_n);
+    c->headers = p;
+    c->headers_n = n;
+}
+
+static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *const at[SBXI_M_COUNT])
+{
+    memset(c, 0, sizeof *c);
+    c->desc = *d;
+    c->net.ctx = at[SBXI_M_CTX];
+    c->net.conns = at[SBXI_M_CONNS];
+    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
+    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
+    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
+    memset(c->ops, 0, sizeof *c->ops * d->max_ops);
+    c->free_head = SBXI_NIL;
+    for (uint32_t i = d->max_ops; i-- > 0;) {
+        c->ops[i].gen = 1;
+        c->ops[i].node.next = c->free_head;
+        c->free_head = i;
+    }
+    for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
+        sbxi_list_init(&c->lists[i]);
+    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, at[SBXI_M_HEAP], at[SBXI_M_POS], d->max_ops);
+    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+    memset(c->owned, 0, sizeof *c->owned * d->max_owned);
+    c->endpoint = at[SBXI_M_ENDPOINT];
+    memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
+    sbxi_url_parse(sbx_s(c->endpoint), &c->base);
+    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sbxi_headers_size(d));
+    c->agent = at[SBXI_M_AGENT];
+    if (d->user_agent) {
+        size_t n = strlen(d->user_agent);
+
+        memcpy(c->agent, d->user_agent, n);
+        c->agent[n] = ' ';
+        memcpy(c->agent + n + 1, sbxi_product, sizeof sbxi_product);
+    } else {
+        memcpy(c->agent, sbxi_product, sizeof sbxi_product);
+    }
+    if (d->api_key) {
+        c->key_n = strlen(d->api_key);
+        memcpy(c->key, d->api_key, c->key_n);
+    }
+    c->borrowed = c->shutdown = SBXI_NIL;
+}
+
+SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+{
+    sbx_client_desc d = *desc;
+    size_t sizes[SBXI_M_COUNT], need;
+    char *at[SBXI_M_COUNT];
+    const char *why, *bad;
+    sbxi_arena a;
+    sbx_client *c;
+    sbx_fault fault;
+
+    *out = NULL;
+    sbxi_desc_defaults(&d);
+    bad = sbxi_desc_bad(&d, &why);
+    if (bad)
+        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    need = sbx_client_size(desc);
+    if (need == SIZE_MAX || n < need || !mem) {
+        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
+        sbxi_memory_text(err, need);
+        return SBX_ERR_MEMORY;
+    }
+    a.p = (char *)mem + (16 - ((uintptr_t)mem & 15)) % 16;
+    a.used = 0;
+    sbxi_sizes(&d, sizes);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
+        at[i] = (char *)sbxi_carve(&a, sizes[i]);
+    c = (sbx_client *)(void *)at[SBXI_M_CLIENT];
+    memset(at[SBXI_M_CTX], 0, sizes[SBXI_M_CTX]);
+    sbxi_client_fill(c, &d, at);
+    c->memory = n;
+    c->mem = mem;
+    memset(&fault, 0, sizeof fault);
+    if (d.transport->open && d.transport->open(c->net.ctx, d.transport_config, d.max_links, &fault) != SBX_OK) {
+        sbx_code code = fault.code ? fault.code : SBX_ERR_UNSUPPORTED;
+
+        memset(c, 0, sizeof *c);
+        return sbxi_init_error(err, code, "transport", fault.text);
+    }
+    if (d.transport != &sbxi_ports && !d.transport->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+        if (d.transport->shut)
+            d.transport->shut(c->net.ctx);
+        memset(c, 0, sizeof *c);
+        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
+    }
+    c->net.now = d.transport->mono_ms(c->net.ctx);
+    /* What was copied is not to be read through the caller's pointers again. */
+    c->desc.endpoint = c->desc.api_key = c->desc.tenant_id = c->desc.user_agent = NULL;
+    c->desc.headers = NULL;
+    c->desc.headers_n = 0;
+    *out = c;
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key)
+{
+    if (!key.n || key.n >= sizeof c->key || !sbx_http1_value_ok(key))
+        return SBX_ERR_ARGUMENT;
+    memset(c->key, 0, sizeof c->key);
+    memcpy(c->key, key.p, key.n);
+    c->key_n = key.n;
+    return SBX_OK;
+}
+
+SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out)
+{
+    *out = c->net.usage;
+    out->memory = c->memory;
+    out->ops = c->ops_used;
+    out->links = c->net.links_used;
+    out->requests = c->blocks.used;
+    out->requests_high = c->blocks.high;
+    out->rx_high = c->net.rx.high;
+    out->tx_high = c->net.tx.high;
+    out->timers_high = c->timers.high;
+}
+
+SBX_API const char *sbx_version(void)
+{
+    return sbxi_product + sizeof "sandbox.h/" - 1;
+}
+
+/* ---- codes ---- */
+
+SBX_API const char *sbx_code_name(sbx_code code)
+{
+#define SBXI_CODE_NAME(name, text) "SBX_" #name,
+    static const char *const names[] = { SBX_CODES(SBXI_CODE_NAME) };
+#undef SBXI_CODE_NAME
+
+    return (unsigned)code < SBX_CODE_COUNT ? names[code] : "SBX_ERR_?";
+}
+
+SBX_API const char *sbx_code_text(sbx_code code)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)code;
+    return "";
+#else
+#define SBXI_CODE_TEXT(name, text) text,
+    static const char *const texts[] = { SBX_CODES(SBXI_CODE_TEXT) };
+#undef SBXI_CODE_TEXT
+
+    return (unsigned)code < SBX_CODE_COUNT ? texts[code] : "unknown code";
+#endif
+}

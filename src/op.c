@@ -1,0 +1,479 @@
+#include "op.h"
+
+/* ---- handles, slots, blocks ---- */
+
+SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
+{
+    return (uint32_t)(op - c->ops);
+}
+
+SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op)
+{
+    sbx_op h;
+
+    h.slot = sbxi_op_id(c, op) + 1;
+    h.gen = op->gen;
+    return h;
+}
+
+SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h)
+{
+    sbxi_op *op;
+
+    if (h.slot == 0 || h.slot > c->desc.max_ops)
+        return NULL;
+    op = &c->ops[h.slot - 1];
+    return op->gen == h.gen && op->state != SBXI_OP_FREE ? op : NULL;
+}
+
+SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
+{
+    return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
+}
+
+SBXI_FN char *sbxi_block_text(const sbxi_block *b)
+{
+    return (char *)(b + 1);
+}
+
+SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
+{
+    sbxi_block *b = (sbxi_block *)(void *)sbxi_pool_take(&c->blocks);
+
+    if (b)
+        memset(b, 0, sizeof *b);
+    return b;
+}
+
+/* Its headers may hold a key. */
+SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+
+    if (!b)
+        return;
+    if (b->header_n)
+        memset(sbxi_block_text(b) + b->seg_n + b->query_n, 0, b->header_n);
+    sbxi_pool_give(&c->blocks, (char *)b);
+    op->block = NULL;
+}
+
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+{
+    sbx_error *e = &c->refused;
+    sbx_op h;
+
+    memset(e, 0, sizeof *e);
+    e->code = code;
+    e->layer = SBX_LAYER_LOCAL;
+    e->retry_after_ms = -1;
+    sbxi_copy_text(e->operation, sizeof e->operation, sbx_s(operation));
+    sbxi_copy_text(e->field, sizeof e->field, sbx_s(field ? field : ""));
+#if !SBX_NO_ERROR_TEXT
+    {
+        size_t n = 0;
+
+        if (field) {
+            sbxi_copy_text(e->text, sizeof e->text, sbx_s(field));
+            n = strlen(e->text);
+            e->text[n++] = ' ';
+        }
+        sbxi_copy_text(e->text + n, sizeof e->text - n, sbx_s(text ? text : sbx_code_text(code)));
+    }
+#else
+    (void)text;
+#endif
+    if (op)
+        sbxi_op_free(c, op);
+    h.slot = 0;
+    h.gen = (uint32_t)code;
+    return h;
+}
+
+static const char *sbxi_check_call(const sbx_call *call)
+{
+    if (call->total_ms < SBX_FOREVER)
+        return "call.total_ms";
+    if (call->timeout_ms < SBX_FOREVER)
+        return "call.timeout_ms";
+    if (call->max_retries < SBX_NONE || call->max_retries > 100)
+        return "call.max_retries";
+    return NULL;
+}
+
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused)
+{
+    uint32_t id = c->free_head;
+    const char *bad = sbxi_check_call(call);
+    sbxi_op *op;
+    uint32_t gen;
+
+    if (c->closing || c->inside)
+        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
+    else if (bad)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
+    else if (id == SBXI_NIL)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
+    else if (c->blocks.free_head == SBXI_NIL)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
+    else {
+        op = &c->ops[id];
+        c->free_head = op->node.next;
+        gen = op->gen;
+        memset(op, 0, sizeof *op);
+        op->gen = gen;
+        op->node.prev = op->node.next = SBXI_NIL;
+        op->link = SBXI_NIL;
+        op->row = row;
+        op->user = call->user;
+        op->block = sbxi_op_block(c);
+        op->state = SBXI_OP_NEW;
+        op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
+        op->total_ms = call->total_ms ? call->total_ms : c->desc.total_ms;
+        op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
+        op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
+        op->fail.retry_after_s = -1;
+        c->ops_used++;
+        c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
+        return op;
+    }
+    return NULL;
+}
+
+SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    sbxi_timer_set(&c->timers, sbxi_op_id(c, op), SBXI_NEVER);
+    sbxi_op_release_link(c, op, false);
+    sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_FREE;
+    op->gen++;
+    if (c->borrowed == sbxi_op_id(c, op))
+        c->borrowed = SBXI_NIL;
+    op->node.next = c->free_head;
+    c->free_head = sbxi_op_id(c, op);
+    c->ops_used--;
+}
+
+/* ---- request bytes ---- */
+
+SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room)
+{
+    sbxi_block *b = op->block;
+    size_t used = (size_t)b->seg_n + b->query_n + b->header_n + b->body_n;
+
+    *room = c->desc.request_bytes - used;
+    return sbxi_block_text(b) + used;
+}
+
+SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
+{
+    size_t room, n;
+    char *p = sbxi_op_room(c, op, &room);
+
+    n = sbxi_percent(p, room, seg, "");
+    if (n > room)
+        return false;
+    op->block->seg_n = (uint32_t)n;
+    return true;
+}
+
+/* Headers that frame the message or the connection are the library's own. */
+static bool sbxi_header_reserved(sbx_str name)
+{
+    static const char *const own[] = { "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "content-type", "expect" };
+
+    for (size_t i = 0; i < SBXI_COUNT(own); i++)
+        if (sbxi_eq_nocase(name, sbx_s(own[i])))
+            return true;
+    return name.n > 14 && sbxi_eq_nocase(sbx_sn(name.p, 14), sbx_sn("sec-websocket-", 14));
+}
+
+/* "Name: value\r\n" for each, measured or written; NULL, or what is wrong. */
+SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t need = h[i].name.n + h[i].value.n + 4;
+
+        if (!sbx_http1_name_ok(h[i].name))
+            return "has a name that is not a token (RFC 9110 5.6.2)";
+        if (!sbx_http1_value_ok(h[i].value))
+            return "has a value with CR, LF, NUL or another control character";
+        if (sbxi_header_reserved(h[i].name))
+            return "has a name that the library sets itself";
+        if (p && *n + need <= cap) {
+            char *at = p + *n;
+
+            memcpy(at, h[i].name.p, h[i].name.n);
+            at += h[i].name.n;
+            *at++ = ':';
+            *at++ = ' ';
+            if (h[i].value.n)
+                memcpy(at, h[i].value.p, h[i].value.n);
+            at += h[i].value.n;
+            *at++ = '\r';
+            *at = '\n';
+        }
+        *n += need;
+    }
+    return NULL;
+}
+
+SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why)
+{
+    size_t room, n = 0;
+    char *p = sbxi_op_room(c, op, &room);
+    sbx_header key;
+
+    *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
+    if (*why)
+        return "call.headers";
+    if (call->api_key.n) {
+        key.name = sbx_s("X-Api-Key");
+        key.value = call->api_key;
+        *why = sbxi_header_lines(p, room, &n, &key, 1);
+        if (*why)
+            return "call.api_key";
+    }
+    if (n > room)
+        op->block->overflow = true;
+    else
+        op->block->header_n = (uint32_t)n;
+    return NULL;
+}
+
+static bool sbxi_lines_have(const char *p, size_t n, sbx_str name)
+{
+    const char *end = p + n;
+
+    while (p < end) {
+        const char *line = p;
+
+        while (*p != '\n')
+            p++;
+        p++;
+        if ((size_t)(p - line) > name.n && line[name.n] == ':' && sbxi_eq_nocase(sbx_sn(line, name.n), name))
+            return true;
+    }
+    return false;
+}
+
+/* The name of the line at p. */
+static sbx_str sbxi_line_name(const char *p)
+{
+    const char *q = p;
+
+    while (*q != ':')
+        q++;
+    return sbx_sn(p, (size_t)(q - p));
+}
+
+/* ---- composing ---- */
+
+typedef struct sbxi_lines {
+    const char *own, *call; /* the client's and the call's */
+    size_t own_n, call_n;
+} sbxi_lines;
+
+static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
+{
+    if (n <= w->cap && w->n <= w->cap - n)
+        memcpy(w->p + w->n, p, n);
+    else
+        w->error = SBX_HTTP1W_FULL;
+    w->n += n;
+}
+
+/* A header of the library's, unless the caller gave one of that name. */
+static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, sbx_str value)
+{
+    if (!sbxi_lines_have(l->own, l->own_n, sbx_s(name)) && !sbxi_lines_have(l->call, l->call_n, sbx_s(name)))
+        sbx_http1w_header(w, sbx_s(name), value);
+}
+
+static void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
+{
+    const char *p = l->own, *end = l->own + l->own_n;
+
+    while (p < end) {
+        const char *line = p;
+
+        while (*p != '\n')
+            p++;
+        p++;
+        if (!sbxi_lines_have(l->call, l->call_n, sbxi_line_name(line)))
+            sbxi_put_raw(w, line, (size_t)(p - line));
+    }
+    if (l->call_n)
+        sbxi_put_raw(w, l->call, l->call_n);
+}
+
+static size_t sbxi_join(char *p, size_t room, const sbx_str *parts, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].n && n + parts[i].n <= room)
+            memcpy(p + n, parts[i].p, parts[i].n);
+        n += parts[i].n;
+    }
+    return n;
+}
+
+static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
+{
+    bool v6 = memchr(url->host.p, ':', url->host.n) != NULL;
+    char digits[21];
+    sbx_str parts[4];
+    size_t n;
+
+    digits[0] = ':';
+    n = 1 + sbxi_u64_text(digits + 1, url->port);
+    if (url->port == (url->tls ? 443 : 80))
+        n = 0;
+    parts[0] = sbx_sn("[", v6 ? 1 : 0);
+    parts[1] = url->host;
+    parts[2] = sbx_sn("]", v6 ? 1 : 0);
+    parts[3] = sbx_sn(digits, n);
+    return sbx_sn(p, sbxi_join(p, room, parts, 4));
+}
+
+static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
+{
+    unsigned char *nonce = (unsigned char *)op->u.command.part; /* unused until a message is cut */
+    char key[24];
+
+    if (!sbxi_net_random(&c->net, nonce, 16))
+        return;
+    sbx_ws_key(key, nonce);
+    sbx_http1w_header(w, sbx_s("Upgrade"), sbx_s("websocket"));
+    sbx_http1w_header(w, sbx_s("Connection"), sbx_s("Upgrade"));
+    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Version"), sbx_s("13"));
+    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Key"), sbx_sn(key, sizeof key));
+}
+
+static const char sbxi_range_unit[] = "bytes=";
+
+static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
+{
+    const sbxi_http *h = &op->u.http;
+    char text[64];
+    size_t n = sizeof sbxi_range_unit - 1;
+    uint64_t from = h->pos + h->total;
+
+    if (!from && !h->want && !h->from_end && !h->if_range)
+        return;
+    memcpy(text, sbxi_range_unit, n);
+    if (h->from_end && !h->total) {
+        text[n++] = '-';
+        n += sbxi_u64_text(text + n, h->want);
+    } else {
+        n += sbxi_u64_text(text + n, from);
+        text[n++] = '-';
+        if (h->want)
+            n += sbxi_u64_text(text + n, h->pos + h->want - 1);
+    }
+    sbx_http1w_header(w, sbx_s("Range"), sbx_sn(text, n));
+    /* The rest of a transfer must be of the same file. */
+    if (h->total && op->block->stat_known)
+        sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
+}
+
+static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+{
+    sbxi_block *b = op->block;
+    char text[80];
+    sbx_str parts[2];
+
+    /* A body of its own (multipart) has its text in the block's body. */
+    if (b && b->boundary[0]) {
+        parts[0] = sbx_s("multipart/form-data; boundary=");
+        parts[1] = sbx_s(b->boundary);
+        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
+        if (op->u.http.chunked)
+            sbx_http1w_header(w, sbx_s("Transfer-Encoding"), sbx_s("chunked"));
+        else
+            sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
+    } else if (b && b->body_n) {
+        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_s("application/json"));
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
+    } else if (op->row->method[0] == 'P') {
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
+    }
+}
+
+SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_row *row = op->row;
+    const sbxi_block *b = op->block;
+    const char *text = b ? sbxi_block_text(b) : "";
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url = c->base;
+    sbxi_lines lines;
+    sbx_str parts[5], target, host;
+    sbxi_got got;
+    size_t room, tail;
+    char *p = sbxi_link_room(&c->net, l, &room, &got);
+    sbx_http1w w;
+
+    if (row->base == SBXI_BASE_BOX)
+        sbxi_url_parse(sbx_s(op->box->url), &url);
+    lines.own = c->headers;
+    lines.own_n = c->headers_n;
+    lines.call = b ? text + b->seg_n + b->query_n : text;
+    lines.call_n = b ? b->header_n : 0;
+    parts[0] = url.path;
+    parts[1] = sbx_s(row->prefix);
+    parts[2] = sbx_sn(text, b ? b->seg_n : 0);
+    parts[3] = sbx_s(row->suffix);
+    parts[4] = sbx_sn(text + parts[2].n, b ? b->query_n : 0);
+    /* Target and host are put together at the buffer's end, then copied to
+       where they belong at its start. */
+    tail = room / 2;
+    target = sbx_sn(p + tail, sbxi_join(p + tail, room - tail, parts, 5));
+    if (target.n > room - tail || room - tail - target.n < 320) {
+        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the URL does not fit: raise tx_bytes");
+        return false;
+    }
+    host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
+    sbx_http1w_request(&w, p, tail, sbx_s(row->method), target, host);
+    w.cap = room;
+    if (w.n > tail)
+        w.error = SBX_HTTP1W_FULL;
+    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
+    sbxi_put_default(&w, &lines, "User-Agent", sbx_s(c->agent));
+    if (c->key_n)
+        sbxi_put_default(&w, &lines, "X-Api-Key", sbx_sn(c->key, c->key_n));
+    sbxi_put_default(&w, &lines, "Accept", sbx_s("*/*"));
+    if (row->answer == SBXI_ANSWER_STREAM)
+        sbxi_put_stream(c, op, &w);
+    else
+        sbxi_put_body_headers(op, &w);
+    if (row->answer == SBXI_ANSWER_FILE)
+        sbxi_put_range(op, &w, &lines);
+    sbxi_put_lines(&w, &lines);
+    sbx_http1w_end(&w);
+    if (c->net.entropy_failed) {
+        sbxi_op_fail(c, op, SBX_ERR_ENTROPY, SBX_LAYER_TRANSPORT, NULL);
+        return false;
+    }
+    if (w.error) {
+        sbxi_op_fail(c, op, w.error == SBX_HTTP1W_FULL ? SBX_ERR_TOO_LARGE : SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL,
+                     w.error == SBX_HTTP1W_FULL ? "the request's head does not fit: raise tx_bytes" : "the URL or a header has a character that is not allowed");
+        return false;
+    }
+    l->tx_end += (uint32_t)w.n;
+    if (b && b->body_n && !b->boundary[0] && row->answer != SBXI_ANSWER_STREAM) {
+        const char *body = lines.call + lines.call_n;
+
+        if (b->body_n <= room - w.n) {
+            memcpy(p + w.n, body, b->body_n);
+            l->tx_end += b->body_n;
+        } else {
+            l->body = body;
+            l->body_n = b->body_n;
+        }
+    }
+    sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');
+    return true;
+}

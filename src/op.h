@@ -1,0 +1,335 @@
+/* ---- op: life of an operation: request, retry, back-off, errors (private) ---- */
+#ifndef SBXI_OP_H
+#define SBXI_OP_H
+#include "api.h"
+#include "base.h"
+#include "langsmith.h"
+#include "link.h"
+#include "model.h"
+#include "pool.h"
+#include "timer.h"
+
+typedef struct sbxi_op sbxi_op;
+
+/* ---- endpoints are data ---- */
+
+typedef enum sbxi_base { SBXI_BASE_CONTROL, SBXI_BASE_BOX } sbxi_base;
+
+typedef enum sbxi_retry {
+    SBXI_RETRY_SAFE, /* repeating does no harm */
+    SBXI_RETRY_ONCE  /* only while unsent, on 429, or on 503 without a typed body */
+} sbxi_retry;
+
+typedef enum sbxi_answer {
+    SBXI_ANSWER_NONE,  /* the body is of no interest */
+    SBXI_ANSWER_MODEL, /* one object */
+    SBXI_ANSWER_LIST,  /* items, one by one */
+    SBXI_ANSWER_FILE,  /* bytes */
+    SBXI_ANSWER_STAT,  /* only its headers */
+    SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
+} sbxi_answer;
+
+/* What an answer means; the first that fits counts. */
+typedef struct sbxi_rule {
+    uint16_t status;  /* 0 = any */
+    uint8_t code;     /* sbx_code */
+    uint8_t resource; /* sbx_resource; NONE = the row's */
+    const char *type; /* the body's error type; NULL = any */
+} sbxi_rule;
+
+typedef struct sbxi_rules {
+    const sbxi_rule *rules;
+    uint8_t count;
+    const struct sbxi_rules *next; /* asked when none of these fits */
+    void (*refine)(sbxi_op *op);   /* details that only the text tells */
+} sbxi_rules;
+
+typedef enum sbxi_run { SBXI_RUN_IDLE, SBXI_RUN_EVENT, SBXI_RUN_HELD, SBXI_RUN_STARVED } sbxi_run;
+
+typedef struct sbxi_row {
+    const char *operation;
+    const char *method;
+    const char *prefix, *suffix; /* around the encoded segment of the path */
+    uint8_t base, retry, answer, resource;
+    int32_t timeout_ms; /* 0 = the client's */
+    const sbxi_model *model;
+    const sbxi_rules *rules;
+    /* A model is about to be decoded. */
+    void (*prepare)(sbx_client *c, sbxi_op *op);
+    /* The answer is complete. True: the operation goes on (it has a new row
+       or a time to wake at). NULL = it is done. */
+    bool (*after)(sbx_client *c, sbxi_op *op);
+    /* An item or object was decoded and may be finished by hand. */
+    void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
+    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run. */
+    sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
+    /* An attempt failed: the stream's own rules. True = it was dealt with. */
+    bool (*failed)(sbx_client *c, sbxi_op *op);
+    /* The operation is over, whatever its end: results are written here. */
+    void (*finished)(sbx_client *c, sbxi_op *op);
+} sbxi_row;
+
+/* ---- a request and its answer ---- */
+
+/* What a failing answer says. */
+typedef struct sbxi_failure {
+    char type[48], field[48], text[256], error_id[40];
+    bool cut;
+} sbxi_failure;
+
+/* What POST /execute answers. */
+typedef struct sbxi_exec {
+    sbxi_sink out, err;
+    int exit_code;
+} sbxi_exec;
+
+/* Around a list's items. */
+typedef struct sbxi_page {
+    char next_cursor[256];
+    int64_t next_offset;
+    bool truncated;
+} sbxi_page;
+
+#define SBXI_RECENT 32
+
+/* Shared among operations whose answer has not ended: request bytes behind
+   it, kept for repetition, and the answer while it is decoded. */
+typedef struct sbxi_block {
+    uint32_t seg_n, query_n, header_n, body_n; /* lengths of the parts of its text, in this order */
+    uint32_t seen; /* bytes of an error body */
+    bool overflow;
+    bool stat_known;
+    uint8_t recent_at;
+    char boundary[32]; /* of a multipart body; "" = none */
+    sbxi_dec dec;
+    sbxi_failure failure;
+    union {
+        sbx_box_info box;
+        sbx_match match;
+        sbx_status_info status;
+        sbx_file_stat stat;
+        sbxi_exec exec;
+    } answer;
+    sbxi_page page;
+    uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
+} sbxi_block;
+
+/* ---- the operation ---- */
+
+typedef enum sbxi_state {
+    SBXI_OP_FREE,
+    SBXI_OP_NEW,     /* deadlines are not set yet */
+    SBXI_OP_START,   /* wants a connection */
+    SBXI_OP_CONNECT,
+    SBXI_OP_SEND,
+    SBXI_OP_HEAD,
+    SBXI_OP_BODY,
+    SBXI_OP_STREAM,
+    SBXI_OP_REWIND,  /* wants the caller to push the body again */
+    SBXI_OP_PAUSE,   /* until wake_at: back-off or poll interval */
+    SBXI_OP_DONE     /* END was not pulled yet */
+} sbxi_state;
+
+/* Lists that an operation can be in, one at a time. */
+typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
+
+/* Events that wait to be pulled. */
+enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32 };
+
+enum {
+    SBXI_OP_STREAMING = 1,  /* its output is pulled by the caller */
+    SBXI_OP_SENT = 2,       /* some of this attempt's request went out */
+    SBXI_OP_EVER_SENT = 4,  /* of any attempt's */
+    SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
+    SBXI_OP_INTERNAL = 16,  /* the client's own; no event is reported */
+    SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
+    SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
+    SBXI_OP_FAILING = 128,  /* the answer's body is an error */
+    SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
+    SBXI_OP_PING_DUE = 512,
+    SBXI_OP_REPEATED = 1024 /* the request was sent before */
+};
+
+/* The compact error; texts are static, the server's own lie in the block. */
+typedef struct sbxi_fail {
+    uint8_t code, layer, resource, quota;
+    uint16_t status;
+    bool has_text; /* block->failure counts */
+    int32_t sys;
+    int32_t retry_after_s; /* -1 = none */
+    const char *field, *text;
+} sbxi_fail;
+
+typedef struct sbxi_http {
+    void *out, *info;
+    sbxi_sink sink;     /* file bytes, items, a command's stdout */
+    sbxi_sink err;      /* a command's stderr */
+    sbx_buf raw;        /* the answer's text */
+    size_t raw_total;
+    size_t *raw_n;
+    uint64_t total;     /* bytes or items that came */
+    uint64_t cursor;    /* list: hash of the last page's cursor */
+    const char *data;   /* upload: the caller's bytes */
+    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
+    uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
+    uint64_t want;      /* read: bytes asked for, 0 = all */
+    int64_t until;      /* polling ends */
+    int32_t poll_ms;
+    uint8_t step;       /* upload: the part that is sent; list: options */
+    bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
+    uint64_t skip;      /* read: bytes to drop, where the server ignored the range */
+} sbxi_http;
+
+/* A command's output stream. `base` is an offset that the server named, `since`
+   the decoded bytes seen behind it: more than 0 only after a replacement
+   character, which may stand for fewer raw bytes. Then only `base` can be
+   asked for again, and `skip` decoded bytes are dropped. */
+typedef struct sbxi_out {
+    uint64_t base;
+    uint32_t since, skip;
+} sbxi_out;
+
+typedef struct sbxi_command {
+    char id[40];
+    sbxi_out stream[2];
+    sbxi_sink sink[2];   /* sbx_run */
+    sbx_result *result;
+    int64_t until;       /* the connect budget's end */
+    uint64_t gap_at, gap_lost;
+    uint64_t offset;     /* of the message being read, where it named one */
+    uint64_t assumed;    /* and where it did not when its data came */
+    sbx_json json;
+    char *data;          /* output that is decoded and not delivered */
+    uint32_t data_n;
+    int32_t exit_code;
+    uint32_t pid;
+    uint16_t cols, rows;
+    uint8_t part_n, field, type, phase, want, gap_stream, drops;
+    bool whole, has_offset, placed, assuming, replaced, same, in_message, message_done;
+    bool killing, killed, no_reconnect, attach, lost, started, reattached, hello_begun;
+    char part[40];       /* a key or short value cut by the end of input; the handshake's nonce before */
+} sbxi_command;
+
+struct sbxi_op {
+    sbxi_node node;
+    uint32_t gen;
+    uint32_t link; /* index, SBXI_NIL = none */
+    const sbxi_row *row;
+    const sbx_box *box;
+    void *user;
+    sbxi_block *block;
+    char *piece;      /* bytes of the answer in the receive buffer, not read yet */
+    uint32_t piece_n;
+    int64_t total_at, attempt_at, wake_at;
+    int32_t total_ms, timeout_ms;
+    uint32_t delay_ms;
+    uint16_t flags;
+    uint8_t list, state, notes;
+    uint8_t attempts, max_retries;
+    uint8_t retry_code;
+    sbxi_fail fail;
+    union {
+        sbxi_http http;
+        sbxi_command command;
+    } u;
+};
+
+/* A sandbox that delete_on_close owns. */
+typedef struct sbxi_owned {
+    char name[128];
+    uint8_t state; /* 0 = free */
+    bool failed;   /* to be deleted */
+    uint32_t op;   /* its create or delete, SBXI_NIL = none */
+} sbxi_owned;
+
+struct sbx_client {
+    sbxi_net net;
+    sbx_client_desc desc;
+    sbxi_op *ops;
+    sbxi_list lists[SBXI_LIST_COUNT];
+    uint32_t free_head; /* free operations, chained by node.next */
+    uint32_t ops_used;
+    sbxi_pool blocks;
+    sbxi_timers timers;
+    sbxi_owned *owned;
+    char *endpoint;
+    sbxi_url base;
+    char *headers;      /* the client's own, as lines */
+    size_t headers_n;
+    char *agent;
+    char key[512];
+    size_t key_n;
+    uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
+    bool inside;        /* guards against re-entry from the transport */
+    bool closing;
+    bool from_malloc;
+    uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */
+    sbx_op last_op;
+    sbx_error last;     /* of last_op */
+    sbx_error refused;  /* of the last call that was refused at once */
+    size_t memory;
+    void *mem;          /* as it was given */
+    uint32_t turn_events;
+};
+
+/* ---- starting ---- */
+
+/* A new operation with a block, or NULL: *refused is what the call returns. */
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused);
+/* Refuses: frees the operation and notes the error. */
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
+/* Makes it run. */
+SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op);
+SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op);
+SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h);
+SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
+SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
+
+SBXI_FN char *sbxi_block_text(const sbxi_block *b);
+SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
+SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
+/* Puts the segment, query or body into the block, in this order. */
+SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg);
+SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
+/* The headers of a call, behind segment and query. */
+SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);
+SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why);
+
+/* ---- running ---- */
+
+SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list);
+/* Something happened: it has to run. */
+SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op);
+/* Sets its timer by the earliest of its times. */
+SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
+/* Composes the request's head (and small body) into the send buffer. */
+SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
+
+/* ---- ending ---- */
+
+SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep);
+SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer layer, const char *text);
+SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const char *text);
+/* The attempt's error is set: repeats it or ends the operation. */
+SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got);
+/* Repeats after delay_ms; false when the total deadline comes first. */
+SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms);
+SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out);
+SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind);
+SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms);
+
+/* How a failing answer's body reads; set by the service's part. */
+SBX_EXTERN_C_BEGIN
+extern const sbxi_model sbxi_failure_model;
+SBX_EXTERN_C_END
+/* The row that deletes a sandbox the client owns; set by the service's part. */
+SBXI_FN void sbxi_owned_run(sbx_client *c);
+
+#endif

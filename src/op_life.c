@@ -1,0 +1,451 @@
+#include "op.h"
+
+/* ---- lists and times ---- */
+
+static sbxi_nodes sbxi_op_nodes(sbx_client *c)
+{
+    sbxi_nodes n;
+
+    n.first = (char *)&c->ops[0].node;
+    n.stride = sizeof *c->ops;
+    return n;
+}
+
+SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list)
+{
+    if (op->list == list)
+        return;
+    if (op->list != SBXI_LIST_NONE)
+        sbxi_list_remove(sbxi_op_nodes(c), &c->lists[op->list], sbxi_op_id(c, op));
+    if (list != SBXI_LIST_NONE)
+        sbxi_list_append(sbxi_op_nodes(c), &c->lists[list], sbxi_op_id(c, op));
+    op->list = (uint8_t)list;
+}
+
+SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op)
+{
+    if (op->state != SBXI_OP_FREE && op->state != SBXI_OP_DONE)
+        sbxi_op_list(c, op, SBXI_LIST_RUN);
+}
+
+SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op)
+{
+    int64_t at = SBXI_MIN(op->total_at, SBXI_MIN(op->attempt_at, op->wake_at));
+
+    sbxi_timer_set(&c->timers, sbxi_op_id(c, op), op->state == SBXI_OP_DONE ? SBXI_NEVER : at);
+}
+
+SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op)
+{
+    c->net.usage.requests_high = c->blocks.high;
+    sbxi_op_list(c, op, SBXI_LIST_RUN);
+    return sbxi_op_handle(c, op);
+}
+
+SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms)
+{
+    uint32_t ms = n > 16 ? cap_ms : SBXI_MIN(cap_ms, first_ms << n);
+
+    /* Half of it is drawn, so that many clients do not come back at once. */
+    return ms - ms / 2 + sbxi_net_jitter(&c->net, ms / 2 + 1);
+}
+
+/* ---- errors ---- */
+
+SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const char *text)
+{
+    op->fail.code = (uint8_t)code;
+    op->fail.layer = (uint8_t)layer;
+    op->fail.text = text;
+}
+
+static const char *sbxi_resource_name(unsigned r)
+{
+    static const char *const names[] = { "", "sandbox", "file", "command", "snapshot", "template", "volume", "pool", "registry" };
+
+    return r < SBXI_COUNT(names) ? names[r] : "";
+}
+
+SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
+{
+    const sbxi_fail *f = &op->fail;
+    const sbxi_failure *said = f->has_text && op->block ? &op->block->failure : NULL;
+
+    (void)c;
+    memset(out, 0, sizeof *out);
+    out->code = (sbx_code)f->code;
+    out->layer = (sbx_layer)f->layer;
+    out->resource = (sbx_resource)f->resource;
+    out->quota = (sbx_quota)f->quota;
+    out->status = f->status;
+    out->sys = f->sys;
+    out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
+    out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
+    out->attempts = op->attempts;
+    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->row->operation));
+    sbxi_copy_text(out->field, sizeof out->field, sbx_s(f->field ? f->field : said ? said->field : ""));
+    if (said)
+        sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
+#if !SBX_NO_ERROR_TEXT
+    if (f->code != SBX_OK) {
+        const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
+
+        out->cut = said && (said->cut || !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)));
+        if (!out->cut)
+            out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text));
+        if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
+            sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
+    }
+#endif
+}
+
+/* A connection, or the leave to make one, is free for whoever waits longest. */
+static void sbxi_op_wake_waiting(sbx_client *c)
+{
+    if (c->lists[SBXI_LIST_LINK].head != SBXI_NIL)
+        sbxi_op_wake(c, &c->ops[c->lists[SBXI_LIST_LINK].head]);
+}
+
+SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    op->link = SBXI_NIL;
+    if (!l)
+        return;
+    if (op->piece_n)
+        keep = false;
+    op->piece_n = 0;
+    sbxi_link_release(&c->net, l, keep);
+    sbxi_op_wake_waiting(c);
+}
+
+SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_release_link(c, op, false);
+    if (op->row->finished)
+        op->row->finished(c, op);
+    if (!op->fail.has_text)
+        sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_DONE;
+    op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
+    sbxi_op_arm(c, op);
+    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->row->operation));
+    sbxi_op_list(c, op, SBXI_LIST_EVENT);
+}
+
+SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer layer, const char *text)
+{
+    sbxi_op_set_fail(op, code, layer, text);
+    sbxi_op_finish(c, op);
+}
+
+/* ---- repetition ---- */
+
+SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
+{
+    int64_t at = sbxi_after(c->net.now, delay_ms);
+
+    if (at >= op->total_at)
+        return false;
+    sbxi_op_release_link(c, op, false);
+    op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
+    op->retry_code = op->fail.code;
+    op->delay_ms = delay_ms;
+    op->attempt_at = SBXI_NEVER;
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = at;
+    op->notes |= SBXI_NOTE_RETRYING;
+    c->net.usage.retries++;
+    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->row->operation));
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
+    return true;
+}
+
+static bool sbxi_fail_is_network(const sbxi_fail *f)
+{
+    switch (f->code) {
+    case SBX_ERR_RESOLVE:
+    case SBX_ERR_CONNECT:
+    case SBX_ERR_CONNECTION:
+    case SBX_ERR_TLS: return true;
+    case SBX_ERR_DEADLINE: return f->layer == SBX_LAYER_TRANSPORT;
+    default: return false;
+    }
+}
+
+/* Whether repeating this attempt can help and does no harm. */
+static bool sbxi_op_may_repeat(const sbxi_op *op)
+{
+    const sbxi_fail *f = &op->fail;
+    bool safe = op->row->retry == SBXI_RETRY_SAFE;
+
+    if (f->status == 429)
+        return true;
+    if (f->status == 503)
+        return safe || !f->has_text || !op->block || !op->block->failure.type[0];
+    if (f->status == 502 || f->status == 504)
+        return safe;
+    return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
+}
+
+SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+    sbxi_link *l = sbxi_op_link(c, op);
+    bool stale = l && l->reused && !l->got_any && f->code == SBX_ERR_CONNECTION;
+    uint32_t delay;
+
+    if (l && l->sent_any)
+        op->flags |= SBXI_OP_SENT;
+    if (op->flags & SBXI_OP_SENT)
+        op->flags |= SBXI_OP_EVER_SENT | SBXI_OP_REPEATED;
+    if (op->row->failed && op->row->failed(c, op))
+        return;
+    sbxi_op_release_link(c, op, false);
+    if (stale && (op->row->retry == SBXI_RETRY_SAFE || !(op->flags & SBXI_OP_SENT)) && !(op->flags & SBXI_OP_STREAMING && op->u.http.total)) {
+        /* The server closed a kept connection just now: no fault of this request. */
+        op->flags &= (uint16_t)~SBXI_OP_SENT;
+        op->state = SBXI_OP_START;
+        sbxi_op_wake(c, op);
+        return;
+    }
+    if (!f->status && sbxi_fail_is_network(f) && op->flags & SBXI_OP_SENT && op->row->retry == SBXI_RETRY_ONCE) {
+        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, NULL);
+        return;
+    }
+    delay = f->retry_after_s >= 0 ? (uint32_t)SBXI_MIN(f->retry_after_s, 86400) * 1000 : sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000);
+    if (!sbxi_op_may_repeat(op) || op->attempts > op->max_retries || !sbxi_op_again(c, op, delay))
+        sbxi_op_finish(c, op);
+}
+
+SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    const sbx_fault *fault = &c->net.fault;
+    sbx_code code = got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : fault->code;
+
+    sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
+                     got == SBXI_GOT_EOF ? "the server closed the connection before its answer was complete" : fault->text);
+    op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+/* ---- running ---- */
+
+SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind)
+{
+    memset(ev, 0, sizeof *ev);
+    ev->kind = kind;
+    ev->op = sbxi_op_handle(c, op);
+    ev->user = op->user;
+}
+
+/* The next event that waits in `notes`, in the order in which they make sense. */
+static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE };
+    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE };
+    unsigned i = 0;
+
+    if (!op->notes)
+        return false;
+    while (!(op->notes & order[i]))
+        i++;
+    op->notes &= (uint8_t)~order[i];
+    sbxi_event_init(c, op, ev, (sbx_event_kind)kinds[i]);
+    switch (order[i]) {
+    case SBXI_NOTE_RETRYING:
+        ev->code = (sbx_code)op->retry_code;
+        ev->delay_ms = op->delay_ms;
+        break;
+    case SBXI_NOTE_STARTED:
+        ev->pid = op->u.command.pid;
+        break;
+    case SBXI_NOTE_GAP:
+        ev->stream = op->u.command.gap_stream;
+        ev->offset = op->u.command.gap_at;
+        ev->lost = op->u.command.gap_lost;
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    if (!ev)
+        return SBXI_RUN_HELD;
+    sbxi_event_init(c, op, ev, SBX_EV_END);
+    ev->code = (sbx_code)op->fail.code;
+    if (op->row->answer == SBXI_ANSWER_STREAM)
+        ev->exit_code = op->u.command.exit_code;
+    else if (c->shutdown == sbxi_op_id(c, op))
+        ev->exit_code = (int)op->delay_ms;
+    sbxi_op_error(c, op, &c->last);
+    c->last_op = ev->op;
+    if (c->shutdown == sbxi_op_id(c, op))
+        c->shutdown = SBXI_NIL;
+    sbxi_op_free(c, op);
+    return SBXI_RUN_EVENT;
+}
+
+/* Gets a connection: a kept one, else a new one, else a place in the queue. */
+static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
+{
+    sbxi_url url = c->base;
+    uint32_t id = sbxi_op_id(c, op);
+    uint64_t origin;
+    sbxi_link *l;
+
+    if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, "the sandbox's data plane URL is not an http or https URL");
+        return SBXI_RUN_HELD;
+    }
+    origin = sbxi_net_origin(&c->net, &url);
+    l = sbxi_link_reuse(&c->net, origin, id);
+    if (l) {
+        op->link = sbxi_link_id(&c->net, l);
+        op->state = SBXI_OP_SEND;
+    } else {
+        l = sbxi_link_new(&c->net, origin, id);
+        if (!l) {
+            sbxi_op_list(c, op, SBXI_LIST_LINK);
+            if (op->attempt_at == SBXI_NEVER) {
+                op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+                sbxi_op_arm(c, op);
+            }
+            return SBXI_RUN_IDLE;
+        }
+        op->link = sbxi_link_id(&c->net, l);
+        op->state = SBXI_OP_CONNECT;
+        op->attempt_at = sbxi_after(c->net.now, c->desc.connect_ms);
+        sbxi_op_arm(c, op);
+    }
+    sbxi_op_wake_waiting(c);
+    op->flags &= (uint16_t)~SBXI_OP_SENT;
+    if (op->attempts < UINT8_MAX)
+        op->attempts++;
+    return SBXI_RUN_IDLE;
+}
+
+static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url = c->base;
+    sbxi_got got;
+
+    if (op->row->base == SBXI_BASE_BOX)
+        sbxi_url_parse(sbx_s(op->box->url), &url);
+    got = sbxi_link_connect(&c->net, l, &url);
+    if (got == SBXI_GOT_BLOCKED)
+        return SBXI_RUN_IDLE;
+    if (got == SBXI_GOT_EVENT) {
+        op->state = SBXI_OP_SEND;
+        sbxi_op_wake_waiting(c);
+        return SBXI_RUN_IDLE;
+    }
+    sbxi_op_net_failed(c, op, got);
+    return SBXI_RUN_IDLE;
+}
+
+static void sbxi_op_first(sbx_client *c, sbxi_op *op)
+{
+    op->total_at = sbxi_after(c->net.now, op->total_ms ? op->total_ms : SBX_FOREVER);
+    if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
+        op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
+    if (op->row->answer == SBXI_ANSWER_STREAM)
+        op->u.command.until = sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
+    op->state = SBXI_OP_START;
+    sbxi_op_arm(c, op);
+}
+
+SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    for (;;) {
+        uint8_t before = op->state;
+        sbxi_run r = SBXI_RUN_IDLE;
+
+        if (op->notes && !(op->flags & SBXI_OP_INTERNAL)) {
+            if (ev)
+                return sbxi_op_note(c, op, ev) ? SBXI_RUN_EVENT : SBXI_RUN_IDLE;
+            if (op->state == SBXI_OP_PAUSE || op->state == SBXI_OP_DONE)
+                return SBXI_RUN_HELD;
+        }
+        switch (op->state) {
+        case SBXI_OP_NEW: sbxi_op_first(c, op); break;
+        case SBXI_OP_START: r = sbxi_op_connect_start(c, op); break;
+        case SBXI_OP_CONNECT: r = sbxi_op_connect(c, op); break;
+        case SBXI_OP_SEND:
+        case SBXI_OP_HEAD:
+        case SBXI_OP_BODY: r = sbxi_op_exchange(c, op, ev); break;
+        case SBXI_OP_STREAM: r = op->row->stream(c, op, ev); break;
+        case SBXI_OP_DONE: return op->flags & SBXI_OP_INTERNAL ? SBXI_RUN_IDLE : sbxi_op_end(c, op, ev);
+        default: return op->notes && !ev && !(op->flags & SBXI_OP_INTERNAL) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        }
+        if (r == SBXI_RUN_HELD && ev && op->notes)
+            continue;
+        if (r != SBXI_RUN_IDLE)
+            return r;
+        if (op->state == before && !(op->notes && ev))
+            return op->notes && !(op->flags & SBXI_OP_INTERNAL) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+    }
+}
+
+/* An attempt's time is over unless bytes came meanwhile, or the caller holds
+   the next ones back. */
+static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    int64_t at;
+
+    if (!l || op->state == SBXI_OP_CONNECT)
+        return false;
+    if (op->state == SBXI_OP_STREAM && c->desc.ws_ping_ms >= 0 && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now && op->row->answer == SBXI_ANSWER_STREAM && op->u.command.phase > 1) {
+        op->attempt_at = SBXI_NEVER; /* something came since the ping */
+        return true;
+    }
+    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || l->rx_at < l->rx_end || op->piece_n))
+        at = sbxi_after(c->net.now, op->timeout_ms);
+    else if (op->state == SBXI_OP_BODY)
+        at = sbxi_after(l->last_rx, op->timeout_ms);
+    else
+        return false;
+    if (at <= c->net.now)
+        return false;
+    op->attempt_at = at;
+    return true;
+}
+
+SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
+{
+    int64_t now = c->net.now;
+
+    if (op->total_at <= now) {
+        sbxi_link *l = sbxi_op_link(c, op);
+
+        if (l && l->sent_any)
+            op->flags |= SBXI_OP_SENT;
+        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, "the operation's total deadline passed");
+        return;
+    }
+    if (op->wake_at <= now) {
+        op->wake_at = SBXI_NEVER;
+        if (op->state == SBXI_OP_PAUSE)
+            op->state = SBXI_OP_START;
+        else
+            op->flags |= SBXI_OP_PING_DUE;
+        sbxi_op_wake(c, op);
+    }
+    if (op->attempt_at <= now && !sbxi_op_progressed(c, op)) {
+        op->attempt_at = SBXI_NEVER;
+        sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
+                         op->state == SBXI_OP_START ? "no connection became free in time: end streams, or raise max_links" :
+                         op->state == SBXI_OP_CONNECT ? "the connection was not made in time" : "the server did not answer in time");
+        op->fail.status = 0;
+        sbxi_op_attempt_failed(c, op);
+    }
+    sbxi_op_arm(c, op);
+}
