@@ -1,0 +1,713 @@
+#include "langsmith_stream.h"
+
+/* After so many drops in a row without any progress the stream is given up. */
+#define SBXI_DROPS_MAX 5
+#define SBXI_STREAM_BACKOFF_MS 500u
+#define SBXI_STREAM_BACKOFF_MAX_MS 8000u
+/* How long `exit` is waited for after a kill. */
+#define SBXI_KILL_WAIT_MS 10000
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
+
+const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
+const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+
+/* ---- phases ---- */
+
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->phase = SBXI_PHASE_RUNNING;
+    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
+    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
+    op->attempts = 1;
+    sbxi_op_arm(c, op);
+    if (!k->started)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
+    else if (k->reattached)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
+    k->started = true;
+    k->reattached = false;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    /* Only headers of the call are needed again. */
+    if (op->block && !op->block->header_n)
+        sbxi_op_drop_block(c, op);
+    else if (op->block)
+        op->block->body_n = 0;
+}
+
+/* A stream that broke: its drop is treated as any failed attempt. */
+static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
+
+    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
+                     got == SBXI_GOT_EOF ? "the stream ended before the command did" : c->net.fault.text);
+    op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
+    op->fail.status = got == SBXI_GOT_EOF ? l->close_code : 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
+{
+    unsigned char payload[125];
+    sbxi_link *l = sbxi_op_link(c, op);
+    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
+
+    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
+    sbxi_link_flush(&c->net, l);
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "a message of the server is not well-formed JSON");
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+static bool sbxi_retry_status(unsigned status)
+{
+    return status == 429 || status == 500 || (status >= 502 && status <= 504);
+}
+
+static bool sbxi_stream_transient(const sbxi_fail *f)
+{
+    if (f->layer == SBX_LAYER_SERVICE)
+        return sbxi_retry_status(f->status);
+    switch (f->code) {
+    case SBX_ERR_RESOLVE:
+    case SBX_ERR_CONNECT:
+    case SBX_ERR_CONNECTION:
+    case SBX_ERR_TLS:
+    case SBX_ERR_DEADLINE: return true;
+    default: return false;
+    }
+}
+
+/* Opening, dropping and reattaching (the service's own rules). True always. */
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_fail *f = &op->fail;
+    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
+    uint32_t delay;
+
+    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
+    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
+        k->in_message = false;
+    k->phase = SBXI_PHASE_HELLO;
+    k->data = NULL;
+    k->data_n = 0;
+    k->message_done = k->in_message = false;
+    op->wake_at = SBXI_NEVER;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    /* Output behind a certain offset is asked for again and dropped. */
+    for (unsigned i = 0; i < 2; i++) {
+        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
+        k->stream[i].since = 0;
+    }
+    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
+        again = false;
+    if (k->drops >= SBXI_DROPS_MAX)
+        again = false;
+    if (!k->started && k->until <= c->net.now)
+        again = false;
+    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
+    if (!k->started && k->until != SBXI_NEVER && sbxi_after(c->net.now, delay) > k->until)
+        again = false;
+    k->drops++;
+    if (k->started) {
+        k->reattached = true;
+        c->net.usage.reconnects++;
+    }
+    if (!again || !sbxi_op_again(c, op, delay)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    f->retry_after_s = -1;
+    f->has_text = false;
+    return true;
+}
+
+/* What was collected is told also of a command that failed half-way. */
+static void sbxi_result_write(sbx_client *c, sbxi_op *op, sbx_result *r, sbxi_sink *sinks, bool write)
+{
+    (void)op;
+    if (!write || !r) {
+        for (unsigned i = 0; i < 2; i++)
+            if (sinks[i].limit)
+                sbx_free(c, sinks[i].p);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        if (sinks[i].limit && sinks[i].p)
+            sinks[i].p[sinks[i].n] = 0;
+    r->out_n = sinks[0].n;
+    r->err_n = sinks[1].n;
+    r->out_total = sinks[0].total;
+    r->err_total = sinks[1].total;
+    r->out_cut = sinks[0].n < sinks[0].total;
+    r->err_cut = sinks[1].n < sinks[1].total;
+    r->out_p = sinks[0].limit ? sinks[0].p : NULL;
+    r->err_p = sinks[1].limit ? sinks[1].p : NULL;
+}
+
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbx_result *r = k->result;
+    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+
+    if (op->flags & SBXI_OP_STREAMING)
+        return;
+    if (write && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = k->exit_code;
+        r->pid = k->pid;
+        r->gap = k->lost;
+        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
+    }
+    sbxi_result_write(c, op, r, k->sink, write);
+}
+
+/* ---- talking ---- */
+
+static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_block *b = op->block;
+
+    if (k->started || k->attach) {
+        size_t room;
+        sbxi_got got;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+        sbx_jsonw w;
+
+        if (!p)
+            return got;
+        sbx_jsonw_init(&w, p, room);
+        sbx_jsonw_begin(&w, '{');
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("reconnect"));
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(k->id));
+        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
+        sbx_jsonw_u64(&w, k->stream[0].base);
+        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
+        sbx_jsonw_u64(&w, k->stream[1].base);
+        sbx_jsonw_end(&w, '}');
+        if (w.error)
+            return SBXI_GOT_BLOCKED;
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    } else {
+        const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
+
+        if (!k->hello_begun) {
+            if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
+                return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
+            k->hello_begun = true;
+        }
+        while (l->frame_left) {
+            sbxi_got got;
+
+            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->frame_left, l->frame_left) && !l->tx)
+                return SBXI_GOT_STARVED;
+            if (!l->frame_left)
+                break;
+            got = sbxi_link_flush(&c->net, l);
+            if (got != SBXI_GOT_EVENT)
+                return got;
+        }
+    }
+    k->hello_begun = false;
+    k->phase = SBXI_PHASE_STARTING;
+    if (k->want & SBXI_STDIN_CLOSED)
+        k->want |= SBXI_WANT_CLOSE_STDIN;
+    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
+    sbxi_op_arm(c, op);
+    return SBXI_GOT_EVENT;
+}
+
+static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
+{
+    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
+}
+
+static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+    sbx_jsonw w;
+
+    if (!p || room < 64)
+        return false;
+    sbx_jsonw_init(&w, p, room);
+    sbx_jsonw_begin(&w, '{');
+    sbx_jsonw_key(&w, sbx_s("type"));
+    sbx_jsonw_str(&w, sbx_s("resize"));
+    sbx_jsonw_key(&w, sbx_s("cols"));
+    sbx_jsonw_u64(&w, op->u.command.cols);
+    sbx_jsonw_key(&w, sbx_s("rows"));
+    sbx_jsonw_u64(&w, op->u.command.rows);
+    sbx_jsonw_end(&w, '}');
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    return true;
+}
+
+/* What was asked for, also while the stream was down. */
+static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
+        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
+    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
+        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
+    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
+        k->want &= (uint8_t)~SBXI_WANT_KILL;
+        k->killing = true;
+        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
+        sbxi_op_arm(c, op);
+    }
+}
+
+/* The caller holds the next bytes back: they wait in the socket. */
+static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
+{
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+}
+
+/* A silent stream is asked for a sign of life; one that the caller holds back
+   gives one of its own. */
+static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    int64_t every = c->desc.ws_ping_interval_ms;
+
+    op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
+    op->wake_at = sbxi_after(c->net.now, every);
+    if (sbxi_stream_paused(op, l)) {
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
+    } else if (sbxi_after(l->last_rx, every) > c->net.now) {
+        op->wake_at = sbxi_after(l->last_rx, every);
+    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+    }
+    sbxi_op_arm(c, op);
+}
+
+/* What has to go out, as far as the connection takes it. */
+static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
+
+    do {
+        if (k->phase == SBXI_PHASE_HELLO)
+            got = sbxi_hello(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
+            sbxi_stream_ping(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
+            sbxi_stream_controls(c, op);
+        if (got == SBXI_GOT_FAIL)
+            return got;
+        if (c->net.entropy_failed) {
+            c->net.fault.code = SBX_ERR_ENTROPY;
+            return SBXI_GOT_FAIL;
+        }
+        if (sbxi_link_unsent(l))
+            sent = sbxi_link_flush(&c->net, l);
+    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
+    if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
+        return got != SBXI_GOT_EVENT ? got : sent;
+    if (k->killing)
+        k->killed = true; /* delivered: the stream is not opened again for it */
+    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
+        op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
+    }
+    return got;
+}
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = sbxi_stream_talk(c, op);
+    sbxi_run r;
+
+    if (got == SBXI_GOT_FAIL) {
+        sbxi_stream_dropped(c, op, got);
+        return SBXI_RUN_IDLE;
+    }
+    if (k->phase == SBXI_PHASE_HELLO)
+        return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    while (op->state == SBXI_OP_STREAM) {
+        sbx_ws_event e;
+
+        if (op->notes && ev)
+            return SBXI_RUN_HELD;
+        r = sbxi_stream_read(c, op, ev);
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
+        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        got = sbxi_ws_next(&c->net, l, &e);
+        switch (got) {
+        case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
+        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
+        case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
+        default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
+        }
+        /* What waited for `started` goes out now. */
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
+            return SBXI_RUN_IDLE;
+        }
+    }
+    return SBXI_RUN_IDLE;
+}
+
+/* ---- calls ---- */
+
+static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
+{
+    *why = "must not be empty (only a pty starts the shell itself)";
+    if (!command.n && !o->pty)
+        return "command";
+    *why = "excludes cwd and env (the service refuses both at once)";
+    if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
+        return "run_config";
+    *why = "needs pty";
+    if ((o->cols || o->rows) && !o->pty)
+        return o->cols ? "cols" : "rows";
+    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
+    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
+    return NULL;
+}
+
+static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    if (!b->op)
+        return;
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("execute"));
+    }
+    if (command.n) {
+        sbx_jsonw_key(&w, sbx_s("command"));
+        sbx_jsonw_str(&w, command);
+    }
+    sbx_jsonw_key(&w, sbx_s("shell"));
+    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
+        if (!o->stdin_open && !o->pty) {
+            sbx_jsonw_key(&w, sbx_s("close_stdin"));
+            sbx_jsonw_bool(&w, true);
+        }
+    }
+    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
+    sbxi_build_json_end(b, &w);
+}
+
+/* Made by the client, so that a repeated execute is the same command. */
+static void sbxi_command_id(sbxi_build *b, sbx_str given)
+{
+    char *id = b->op->u.command.id;
+    unsigned char uuid[16], random[10];
+    sbx_client *c = b->c;
+
+    if (given.p) {
+        if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", "must be a UUID of 36 characters");
+            return;
+        }
+        memcpy(id, given.p, 36);
+        return;
+    }
+    if (!sbxi_net_random(&c->net, random, sizeof random)) {
+        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+        return;
+    }
+    sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
+    sbxi_uuid_text(id, uuid);
+}
+
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
+{
+    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
+        return false;
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, call);
+    if (!b->op)
+        return false;
+    if (!call->timeout_ms)
+        b->op->timeout_ms = c->desc.ws_open_ms;
+    b->op->u.command.exit_code = -1;
+    return true;
+}
+
+static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
+{
+    if (b->op) {
+        sbxi_command *k = &b->op->u.command;
+
+        k->no_reconnect = o->no_reconnect;
+        if (o->cols || o->rows) {
+            k->cols = o->cols ? o->cols : 80;
+            k->rows = o->rows ? o->rows : 24;
+            k->want |= SBXI_WANT_RESIZE;
+        }
+        if (!o->stdin_open && !o->pty)
+            k->want |= SBXI_STDIN_CLOSED;
+    }
+    return sbxi_build_end(b);
+}
+
+SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
+        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
+        why = "belongs to sbx_run: this call's output comes as events over a WebSocket";
+    }
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op) {
+        b.op->flags |= SBXI_OP_STREAMING;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
+{
+    if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", "must be given, or err, alloc or discard");
+        return false;
+    }
+    return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
+           sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
+}
+
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
+{
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_run_json(&b, command, o, false);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
+        b.op->u.http.out = out;
+        if (!o->call.timeout_ms)
+            b.op->timeout_ms = o->timeout_s < 0 ? SBX_FOREVER : SBXI_MIN(o->timeout_s ? o->timeout_s : 60, 1000000) * 1000 + 10000;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (o->via == SBX_VIA_HTTP)
+        return sbxi_run_http(c, box, command, o, out);
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
+        b.op->u.command.result = out;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts)
+{
+    const sbx_attach_opts *o = opts ? opts : &sbxi_no_opts.attach;
+    sbxi_command *k;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    k = &b.op->u.command;
+    if (!command_id.n || command_id.n >= sizeof k->id) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", "must have 1 to 39 characters");
+        return b.refused;
+    }
+    memcpy(k->id, command_id.p, command_id.n);
+    k->attach = true;
+    k->no_reconnect = o->no_reconnect;
+    k->stream[0].base = o->stdout_offset;
+    k->stream[1].base = o->stderr_offset;
+    b.op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(&b);
+}
+
+/* ---- calls on a running command ---- */
+
+static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    return op && op->row == &sbxi_command_row ? op : NULL;
+}
+
+SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
+{
+    const sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (command_id)
+        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
+    if (stdout_offset)
+        *stdout_offset = op->u.command.stream[0].base;
+    if (stderr_offset)
+        *stderr_offset = op->u.command.stream[1].base;
+    return SBX_OK;
+}
+
+static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || c->inside)
+        return SBX_ERR_STATE;
+    op->u.command.want |= want;
+    sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_KILL);
+}
+
+SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_CLOSE_STDIN | SBXI_STDIN_CLOSED);
+}
+
+SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (!cols || !rows)
+        return SBX_ERR_ARGUMENT;
+    op->u.command.cols = cols;
+    op->u.command.rows = rows;
+    return sbxi_command_want(c, h, SBXI_WANT_RESIZE);
+}
+
+static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
+
+SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+    const size_t head = sizeof sbxi_input_head - 1;
+    bool bad = false;
+    sbxi_link *l;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
+        return SBX_ERR_STATE;
+    l = sbxi_op_link(c, op);
+    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
+        sbxi_got got;
+        size_t room, used = 0, n;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+        if (!p || room < head + 64)
+            break;
+        memcpy(p, sbxi_input_head, head);
+        n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
+        if (!used)
+            break;
+        memcpy(p + head + n, "\"}", 2);
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
+        *taken += used;
+        if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
+            break;
+    }
+    if (*taken < data.n && !bad)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    sbxi_op_wake(c, op);
+    return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
+}
+
+/* ---- POST /execute ---- */
+
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->block->answer.exec.out = op->u.http.sink;
+    op->block->answer.exec.err = op->u.http.err;
+}
+
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->u.http.executed = true;
+    return false;
+}
+
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_result *r = (sbx_result *)h->out;
+    sbxi_sink none[2];
+    bool ok = h->executed && op->fail.code == SBX_OK;
+
+    if (op->block && op->block->dec.model == &sbxi_exec_model) {
+        none[0] = op->block->answer.exec.out;
+        none[1] = op->block->answer.exec.err;
+    } else {
+        none[0] = h->sink;
+        none[1] = h->err;
+    }
+    if (ok && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = op->block->answer.exec.exit_code;
+    }
+    sbxi_result_write(c, op, r, none, ok);
+}

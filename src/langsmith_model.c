@@ -1,0 +1,315 @@
+#include "service.h"
+
+/* ---- answers ---- */
+
+#define SBXI_BOX(name, kind, member) SBXI_FIELD(name, kind, sbx_box_info, member)
+
+static const sbxi_field sbxi_box_fields[] = {
+    SBXI_BOX("id", SBXI_F_ID, box.id),
+    SBXI_BOX("name", SBXI_F_ID, box.name),
+    SBXI_BOX("dataplane_url", SBXI_F_ID, box.url),
+    SBXI_BOX("status", SBXI_F_TEXT, status_text),
+    SBXI_BOX("status_message", SBXI_F_TEXT, status_message),
+    SBXI_BOX("created_at", SBXI_F_TIME, created_ms),
+    SBXI_BOX("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_BOX("idle_ttl_seconds", SBXI_F_I64, idle_ttl_s),
+    SBXI_BOX("delete_after_stop_seconds", SBXI_F_I64, delete_after_stop_s),
+    SBXI_BOX("stopped_at", SBXI_F_TIME, stopped_ms),
+    SBXI_BOX("snapshot_id", SBXI_F_TEXT, snapshot_id),
+    SBXI_BOX("vcpus", SBXI_F_I64, vcpus),
+    SBXI_BOX("mem_bytes", SBXI_F_I64, mem_bytes),
+    SBXI_BOX("fs_capacity_bytes", SBXI_F_I64, fs_capacity_bytes),
+    SBXI_BOX("created_by", SBXI_F_TEXT, created_by),
+    SBXI_BOX("updated_by", SBXI_F_TEXT, updated_by),
+    SBXI_BOX("cpu_millicores", SBXI_F_I64, cpu_millicores),
+    SBXI_BOX("size_class", SBXI_F_TEXT, size_class),
+    SBXI_BOX("preserve_memory_on_stop", SBXI_F_TRI, preserve_memory_on_stop),
+};
+
+static void sbxi_box_preset(void *out)
+{
+    sbx_box_info *i = (sbx_box_info *)out;
+
+    i->idle_ttl_s = i->delete_after_stop_s = -1;
+    i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
+}
+
+const sbxi_model sbxi_box_model = {
+    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, sizeof(sbx_box_info), offsetof(sbx_box_info, cut), NULL, sbxi_box_preset
+};
+
+static const sbxi_field sbxi_status_fields[] = {
+    SBXI_FIELD("status", SBXI_F_TEXT, sbx_status_info, status_text),
+    SBXI_FIELD("status_message", SBXI_F_TEXT, sbx_status_info, status_message),
+};
+
+const sbxi_model sbxi_status_model = {
+    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, sizeof(sbx_status_info), offsetof(sbx_status_info, cut), NULL, NULL
+};
+
+#define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
+
+/* The arrays have no member of their own: `truncated` only stands in. */
+static const sbxi_field sbxi_box_page_fields[] = {
+    SBXI_PAGE("items", SBXI_F_LIST, truncated),
+    SBXI_PAGE("sandboxes", SBXI_F_LIST, truncated),
+    SBXI_PAGE("next_cursor", SBXI_F_ID, next_cursor),
+    SBXI_PAGE("offset", SBXI_F_I64, next_offset),
+};
+
+const sbxi_model sbxi_box_page_model = {
+    sbxi_box_page_fields, SBXI_COUNT(sbxi_box_page_fields), false, sizeof(sbxi_page), 0, &sbxi_box_model, NULL
+};
+
+static const sbxi_field sbxi_match_fields[] = {
+    SBXI_FIELD("path", SBXI_F_ID, sbx_match, path),
+    SBXI_FIELD("is_dir", SBXI_F_BOOL, sbx_match, is_dir),
+    SBXI_FIELD("size_bytes", SBXI_F_I64, sbx_match, size),
+    SBXI_FIELD("modified_at", SBXI_F_TIME, sbx_match, modified_ms),
+    SBXI_FIELD("line", SBXI_F_I64, sbx_match, line),
+    SBXI_FIELD("text", SBXI_F_TEXT, sbx_match, text),
+};
+
+static void sbxi_match_preset(void *out)
+{
+    ((sbx_match *)out)->size = -1;
+}
+
+static const sbxi_model sbxi_match_model = {
+    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, sizeof(sbx_match), offsetof(sbx_match, cut), NULL, sbxi_match_preset
+};
+
+static const sbxi_field sbxi_match_page_fields[] = {
+    SBXI_PAGE("matches", SBXI_F_LIST, truncated),
+    SBXI_PAGE("truncated", SBXI_F_BOOL, truncated),
+};
+
+const sbxi_model sbxi_match_page_model = {
+    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, sizeof(sbxi_page), 0, &sbxi_match_model, NULL
+};
+
+static const sbxi_field sbxi_exec_fields[] = {
+    SBXI_FIELD("stdout", SBXI_F_SINK, sbxi_exec, out),
+    SBXI_FIELD("stderr", SBXI_F_SINK, sbxi_exec, err),
+    SBXI_FIELD("exit_code", SBXI_F_INT, sbxi_exec, exit_code),
+};
+
+static void sbxi_exec_preset(void *out)
+{
+    ((sbxi_exec *)out)->exit_code = -1;
+}
+
+const sbxi_model sbxi_exec_model = {
+    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
+};
+
+/* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
+   {"detail":TEXT} and the daemon's flat form: the names say enough wherever
+   they stand. */
+static const sbxi_field sbxi_failure_fields[] = {
+    SBXI_FIELD("error", SBXI_F_TEXT, sbxi_failure, type),
+    SBXI_FIELD("message", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("detail", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("msg", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("type", SBXI_F_TEXT, sbxi_failure, type),
+    SBXI_FIELD("loc", SBXI_F_WORDS, sbxi_failure, field),
+    SBXI_FIELD("error_id", SBXI_F_TEXT, sbxi_failure, error_id),
+};
+
+const sbxi_model sbxi_failure_model = {
+    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, sizeof(sbxi_failure), offsetof(sbxi_failure, cut), NULL, NULL
+};
+
+/* ---- requests ---- */
+
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { name, option, kind, 0, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { name, option, kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+
+static const sbxi_param sbxi_run_config_params[] = {
+    SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
+    SBXI_PARAM("work_dir", "run_config.work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
+    SBXI_PARAM("env_vars", "run_config.env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
+};
+static const sbxi_schema sbxi_run_config_schema = { sbxi_run_config_params, SBXI_COUNT(sbxi_run_config_params), 0 };
+
+#define SBXI_CREATE(name, option, kind, member, arg, sub) SBXI_PARAM(name, option, kind, sbx_create_opts, member, arg, sub)
+
+/* `timeout` first: without waiting it is left out. */
+static const sbxi_param sbxi_create_params[] = {
+    SBXI_CREATE("timeout", "wait_s", SBXI_P_SECONDS, wait_s, 30, NULL),
+    SBXI_CREATE("wait_for_ready", "no_wait", SBXI_P_NOT, no_wait, 0, NULL),
+    SBXI_CREATE("snapshot", "snapshot", SBXI_P_STR, snapshot, 0, NULL),
+    SBXI_CREATE("snapshot_name", "snapshot_name", SBXI_P_STR, snapshot_name, 0, NULL),
+    SBXI_CREATE("snapshot_id", "snapshot_id", SBXI_P_STR, snapshot_id, 0, NULL),
+    SBXI_CREATE("name", "name", SBXI_P_STR, name, 0, NULL),
+    SBXI_CREATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, 0, NULL),
+    SBXI_CREATE("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, delete_after_stop_s, 2592000, NULL),
+    SBXI_CREATE("vcpus", "vcpus", SBXI_P_I64, vcpus, 0, NULL),
+    SBXI_CREATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, 0, NULL),
+    SBXI_CREATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, 0, NULL),
+    SBXI_CREATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, 0, NULL),
+    SBXI_CREATE("run_config", "run_config", SBXI_P_OBJECT, run_config, 0, &sbxi_run_config_schema),
+    SBXI_CREATE("env_vars", "env", SBXI_P_PAIRS, env, 0, NULL),
+    SBXI_CREATE("labels", "labels", SBXI_P_PAIRS, labels, 0, NULL),
+    SBXI_CREATE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, tag_value_ids, 0, NULL),
+    SBXI_CREATE("preserve_memory_on_stop", "preserve_memory_on_stop", SBXI_P_TRI, preserve_memory_on_stop, 0, NULL),
+    SBXI_CREATE("restore_memory", "restore_memory", SBXI_P_TRI, restore_memory, 0, NULL),
+    SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
+    SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
+    SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+};
+const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
+const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
+
+#define SBXI_UPDATE(name, option, kind, member, sub) SBXI_PARAM(name, option, kind, sbx_update_opts, member, 0, sub)
+
+static const sbxi_param sbxi_update_params[] = {
+    SBXI_UPDATE("name", "name", SBXI_P_STR, name, NULL),
+    SBXI_UPDATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, NULL),
+    SBXI_PARAM("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, sbx_update_opts, delete_after_stop_s, 2592000, NULL),
+    SBXI_UPDATE("vcpus", "vcpus", SBXI_P_I64, vcpus, NULL),
+    SBXI_UPDATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, NULL),
+    SBXI_UPDATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
+    SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
+    SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
+    SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
+    SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
+};
+const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };
+
+#define SBXI_LISTP(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_list_opts, member, 0, NULL)
+
+static const sbxi_param sbxi_list_params[] = {
+    SBXI_LISTP("name_contains", "name_contains", SBXI_P_STR, name_contains),
+    SBXI_LISTP("status", "status", SBXI_P_STR, status),
+    SBXI_LISTP("sort_by", "sort_by", SBXI_P_STR, sort_by),
+    SBXI_LISTP("sort_direction", "sort_direction", SBXI_P_STR, sort_direction),
+    SBXI_LISTP("sort_order", "sort_order", SBXI_P_STR, sort_order),
+    SBXI_LISTP("created_by", "created_by", SBXI_P_STR, created_by),
+    SBXI_LISTP("label", "labels", SBXI_P_STRS, labels),
+    SBXI_LISTP("limit", "limit", SBXI_P_INT, limit),
+    SBXI_LISTP("page_size", "page_size", SBXI_P_INT, page_size),
+};
+const sbxi_schema sbxi_list_schema = { sbxi_list_params, SBXI_COUNT(sbxi_list_params), 0 };
+
+#define SBXI_RUNP(name, option, kind, member, arg, sub) SBXI_PARAM(name, option, kind, sbx_run_opts, member, arg, sub)
+
+/* Both forms of a command begin with what HTTP's /execute takes, whose name
+   for the time limit differs. */
+static const sbxi_param sbxi_execute_params[] = {
+    SBXI_RUNP("timeout", "timeout_s", SBXI_P_SECONDS, timeout_s, 60, NULL),
+    SBXI_RUNP("cwd", "cwd", SBXI_P_STR, cwd, 0, NULL),
+    SBXI_RUNP("env", "env", SBXI_P_PAIRS, env, 0, NULL),
+    SBXI_RUNP("run_config", "run_config", SBXI_P_OBJECT, run_config, 0, &sbxi_run_config_schema),
+    SBXI_RUNP("timeout_seconds", "timeout_s", SBXI_P_SECONDS, timeout_s, 60, NULL),
+    SBXI_RUNP("idle_timeout_seconds", "idle_timeout_s", SBXI_P_LIFE, idle_timeout_s, 300, NULL),
+    SBXI_RUNP("ttl_seconds", "ttl_s", SBXI_P_LIFE, ttl_s, 600, NULL),
+    SBXI_RUNP("kill_on_disconnect", "kill_on_disconnect", SBXI_P_FLAG, kill_on_disconnect, 0, NULL),
+    SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
+};
+const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
+const sbxi_schema sbxi_execute_ws_schema = { sbxi_execute_params + 1, SBXI_COUNT(sbxi_execute_params) - 1, 0 };
+
+#define SBXI_FIND(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_find_opts, member, 0, NULL)
+
+static const sbxi_param sbxi_find_params[] = {
+    SBXI_FIND("glob", "glob", SBXI_P_STR, glob),
+    SBXI_FIND("limit", "limit", SBXI_P_INT, limit),
+};
+const sbxi_schema sbxi_find_schema = { sbxi_find_params, SBXI_COUNT(sbxi_find_params), 0 };
+
+/* ---- what failing answers mean ---- */
+
+#define SBXI_RULE(status, code, resource, type) { status, code, resource, type }
+
+static const sbxi_rule sbxi_control_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "NotReady"),
+    SBXI_RULE(400, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
+};
+
+/* The service tells quotas apart in words only. */
+static void sbxi_refine_quota(sbxi_op *op)
+{
+    const char *text = op->block && op->fail.has_text ? op->block->failure.text : "";
+    char lower[256];
+    size_t i = 0;
+    bool counted;
+
+    if (op->fail.code != SBX_ERR_QUOTA)
+        return;
+    for (; text[i]; i++)
+        lower[i] = sbxi_lower(text[i]);
+    lower[i] = 0;
+    counted = strstr(lower, "count") || strstr(lower, "limit");
+    if (strstr(lower, "sandbox") && counted)
+        op->fail.quota = SBX_QUOTA_SANDBOX_COUNT;
+    else if (strstr(lower, "cpu"))
+        op->fail.quota = SBX_QUOTA_CPU;
+    else if (strstr(lower, "memory"))
+        op->fail.quota = SBX_QUOTA_MEMORY;
+    else if (strstr(lower, "volume") && counted)
+        op->fail.quota = SBX_QUOTA_VOLUME_COUNT;
+    else if (strstr(lower, "storage"))
+        op->fail.quota = SBX_QUOTA_STORAGE;
+}
+
+const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };
+
+static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, NULL };
+
+/* 422 with a creation type is the sandbox that failed, not the request. */
+static const sbxi_rule sbxi_create_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, NULL),
+    SBXI_RULE(408, SBX_ERR_TIMEOUT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "CrashLoop"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "SandboxConfig"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "Unschedulable"),
+    SBXI_RULE(503, SBX_ERR_CREATION, 0, NULL),
+};
+
+static void sbxi_refine_creation(sbxi_op *op)
+{
+    if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
+        sbxi_copy_text(op->block->failure.type, sizeof op->block->failure.type, sbx_s("Unschedulable"));
+}
+const sbxi_rules sbxi_create_rules = { sbxi_create_rule_list, SBXI_COUNT(sbxi_create_rule_list), &sbxi_control_rules, sbxi_refine_creation };
+
+static const sbxi_rule sbxi_update_rule_list[] = {
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "InvalidRequest"),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+};
+const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
+
+static const sbxi_rule sbxi_data_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_FILE, "FileNotFound"),
+    SBXI_RULE(416, SBX_ERR_RANGE, 0, NULL),
+    SBXI_RULE(412, SBX_ERR_CHANGED, 0, NULL),
+    SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "NotReady"),
+    SBXI_RULE(503, SBX_ERR_NOT_READY, 0, "ServiceUnavailable"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "WriteError"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "ReadError"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "CommandError"),
+    SBXI_RULE(0, SBX_ERR_COMMAND_TIMEOUT, SBX_RESOURCE_COMMAND, "CommandTimeout"),
+    SBXI_RULE(400, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
+};
+const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
+
+/* No such path at all: the server is older, or it is not a data plane. */
+static const sbxi_rule sbxi_stream_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };

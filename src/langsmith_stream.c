@@ -1,0 +1,433 @@
+#include "langsmith_stream.h"
+
+/* Server messages of DP/execute/ws. A message that lies whole in the receive
+   buffer is read to its end before anything of it is delivered, so that its
+   offset is known wherever it stands. A larger one streams: its offset is then
+   taken as the expected one and checked when it comes. */
+
+enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
+enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
+
+static uint8_t sbxi_word(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *w = words[i];
+        size_t k = 0;
+
+        while (k < n && w[k] == p[k] && w[k])
+            k++;
+        if (k == n && !w[k])
+            return (uint8_t)(i + 1);
+    }
+    return none;
+}
+
+static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
+static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
+
+/* ---- output and its offsets ---- */
+
+/* The message's place is known (`offset`), or assumed to be the expected one.
+   False: output was lost; the gap is noted. */
+static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
+{
+    uint64_t expected = o->base + o->since;
+    uint64_t jump;
+
+    if (offset <= expected) {
+        /* Sent again, but for what a replacement character made too long. */
+        if (!o->since && offset < expected)
+            o->skip = (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX);
+        o->base = offset;
+        o->since = 0;
+        return true;
+    }
+    jump = offset - expected;
+    o->base = offset;
+    o->since = 0;
+    if (jump <= o->skip) {
+        o->skip -= (uint32_t)jump;
+        return true;
+    }
+    k->gap_at = expected + o->skip;
+    k->gap_lost = jump - o->skip;
+    o->skip = 0;
+    return false;
+}
+
+/* n bytes of a message were decoded: what of them is new is left in *p, *n. */
+static void sbxi_out_take(sbxi_out *o, char **p, uint32_t *n, bool replaced)
+{
+    uint32_t drop = SBXI_MIN(o->skip, *n);
+
+    o->skip -= drop;
+    if (replaced || o->since) {
+        o->since = UINT32_MAX - o->since > *n ? o->since + *n : UINT32_MAX;
+    } else {
+        o->base += *n;
+    }
+    *p += drop;
+    *n -= drop;
+}
+
+/* The gap is told before the output behind it. True: that waits for a pull. */
+static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->lost = true;
+    if (!(op->flags & SBXI_OP_STREAMING))
+        return false;
+    k->gap_stream = (uint8_t)(stream + 1);
+    op->notes |= SBXI_NOTE_GAP;
+    return true;
+}
+
+static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned stream, char *p, uint32_t n)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_out *o = &k->stream[stream];
+    bool replaced = k->replaced;
+
+    k->replaced = false;
+    sbxi_out_take(o, &p, &n, replaced);
+    k->drops = 0;
+    if (!n)
+        return SBXI_RUN_IDLE;
+    if (!(op->flags & SBXI_OP_STREAMING)) {
+        if (!sbxi_sink_put(&k->sink[stream], &c->desc, p, n))
+            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+        return SBXI_RUN_IDLE;
+    }
+    sbxi_event_init(c, op, ev, stream ? SBX_EV_STDERR : SBX_EV_STDOUT);
+    ev->stream = (int)stream + 1;
+    ev->offset = o->base + o->since - n;
+    ev->data = sbx_sn(p, n);
+    return SBXI_RUN_EVENT;
+}
+
+/* ---- values ---- */
+
+static sbxi_failure *sbxi_message_failure(sbx_client *c, sbxi_op *op)
+{
+    if (!op->block)
+        op->block = sbxi_op_block(c);
+    return op->block ? &op->block->failure : NULL;
+}
+
+static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
+{
+    size_t at = strlen(dst);
+
+    sbxi_copy_text(dst + at, cap - at, sbx_sn(t->p, t->n));
+}
+
+static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+{
+    sbxi_failure *f = sbxi_message_failure(c, op);
+
+    if (!f)
+        return;
+    if (op->u.command.field == SBXI_K_ERROR)
+        sbxi_append_text(f->text, sizeof f->text, t);
+    else
+        sbxi_append_text(f->type, sizeof f->type, t);
+}
+
+/* A short value or a key, put together when the input cut it. NULL: more has
+   to come, or it is longer than anything that we know. */
+static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    if (!t->more && !k->part_n)
+        return t->p;
+    *n = SBXI_MIN(t->n, sizeof k->part - k->part_n);
+    memcpy(k->part + k->part_n, t->p, *n);
+    *n += k->part_n;
+    k->part_n = (uint8_t)*n;
+    if (t->more)
+        return NULL;
+    k->part_n = 0;
+    return *n < sizeof k->part ? k->part : "";
+}
+
+static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
+{
+    bool same = strlen(k->id) == n && memcmp(k->id, p, n) == 0;
+
+    /* One that names another command is no sign of ours; the first one names
+       what an older server chose. */
+    if (k->phase == SBXI_PHASE_STARTING && !k->attach && n && n < sizeof k->id) {
+        memcpy(k->id, p, n);
+        k->id[n] = 0;
+        same = true;
+    }
+    k->same = same;
+}
+
+static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+{
+    sbxi_command *k = &op->u.command;
+    bool text = t->kind == SBX_JSON_STRING;
+    const char *p;
+    size_t n;
+    int64_t v;
+
+    if (k->field == SBXI_K_ERROR || k->field == SBXI_K_ERROR_TYPE) {
+        if (text)
+            sbxi_message_text(c, op, t);
+        return;
+    }
+    if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
+        return;
+    switch (k->field) {
+    case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
+    case SBXI_K_COMMAND_ID:
+        if (text)
+            sbxi_message_id(k, p, n);
+        return;
+    case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
+    default: break;
+    }
+    if (text || !sbx_json_i64(sbx_sn(p, n), &v))
+        return;
+    if (k->field == SBXI_K_EXIT_CODE)
+        k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+    else if (k->field == SBXI_K_PID)
+        k->pid = (uint32_t)v;
+}
+
+/* ---- whole messages ---- */
+
+static void sbxi_message_begin(sbxi_command *k, bool whole)
+{
+    sbx_json_init(&k->json, 16);
+    k->type = SBXI_T_NONE;
+    k->field = SBXI_K_OTHER;
+    k->part_n = 0;
+    k->has_offset = k->same = k->placed = k->replaced = false;
+    k->whole = whole;
+    k->data = NULL;
+    k->data_n = 0;
+}
+
+/* A final `error` message. */
+static void sbxi_message_error(sbx_client *c, sbxi_op *op)
+{
+    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired" };
+    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED };
+    sbxi_failure *f = sbxi_message_failure(c, op);
+    uint8_t which = 0;
+
+    if (f) {
+        if (!f->type[0])
+            memcpy(f->type, "CommandError", 13);
+        which = sbxi_word(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
+        op->fail.has_text = true;
+    }
+    op->fail.status = 0;
+    op->fail.resource = SBX_RESOURCE_COMMAND;
+    sbxi_op_fail(c, op, (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
+}
+
+static void sbxi_message_started(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (!k->same && k->id[0])
+        return;
+    k->drops = 0;
+    if (k->phase != SBXI_PHASE_STARTING)
+        return;
+    sbxi_stream_started(c, op);
+}
+
+/* The message is complete. */
+static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = k->type == SBXI_T_STDERR;
+
+    k->in_message = false;
+    switch (k->type) {
+    case SBXI_T_STDOUT:
+    case SBXI_T_STDERR:
+        if (k->phase == SBXI_PHASE_STARTING)
+            sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
+        if (!k->whole) {
+            /* It was delivered as it came; a gap shows only now. */
+            if (k->has_offset && !k->placed && k->offset > k->assumed) {
+                k->gap_at = k->assumed;
+                k->gap_lost = k->offset - k->assumed;
+                k->stream[stream].base += k->gap_lost;
+                return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+            }
+            return SBXI_RUN_IDLE;
+        }
+        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset) && sbxi_deliver_gap(op, stream))
+            return SBXI_RUN_HELD;
+        return SBXI_RUN_IDLE;
+    case SBXI_T_STARTED: sbxi_message_started(c, op); break;
+    case SBXI_T_EXIT:
+        op->fail.status = 0;
+        op->fail.code = SBX_OK;
+        op->fail.has_text = false;
+        k->phase = SBXI_PHASE_EXITED;
+        sbxi_op_finish(c, op);
+        break;
+    case SBXI_T_ERROR: sbxi_message_error(c, op); break;
+    default: break;
+    }
+    k->data = NULL;
+    k->data_n = 0;
+    return SBXI_RUN_IDLE;
+}
+
+/* A piece of `data`. Of a whole message it is kept until the rest is known. */
+static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = k->type == SBXI_T_STDERR;
+    sbxi_out *o = &k->stream[stream];
+
+    k->replaced |= t->replaced;
+    if (k->whole) {
+        k->data = t->p;
+        k->data_n = (uint32_t)t->n;
+        return SBXI_RUN_IDLE;
+    }
+    if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
+        if (k->type == SBXI_T_NONE && t->n)
+            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, "a message larger than rx_bytes does not begin with its type: raise rx_bytes");
+        return SBXI_RUN_IDLE;
+    }
+    if (k->phase == SBXI_PHASE_STARTING)
+        sbxi_stream_started(c, op);
+    if (!k->placed && !k->assuming) {
+        k->assuming = true;
+        if (k->has_offset) {
+            k->placed = true;
+            if (!sbxi_out_place(k, o, k->offset) && sbxi_deliver_gap(op, stream)) {
+                k->data = t->p;
+                k->data_n = (uint32_t)t->n;
+                return SBXI_RUN_HELD;
+            }
+        } else {
+            k->assumed = o->base + o->since;
+        }
+    }
+    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
+}
+
+/* Reads on in the piece, to its end unless something has to be pulled first. */
+static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    char *p = op->piece, *end = p + op->piece_n;
+    sbxi_run r = SBXI_RUN_IDLE;
+    size_t n;
+
+    while (r == SBXI_RUN_IDLE && op->state == SBXI_OP_STREAM) {
+        sbx_json_tok t;
+        sbx_json_kind kind = sbx_json_next(&k->json, &p, end, &t);
+        const char *key;
+
+        if (kind == SBX_JSON_MORE || kind == SBX_JSON_DONE)
+            break;
+        switch (kind) {
+        case SBX_JSON_ERROR:
+            sbxi_stream_protocol_error(c, op);
+            op->piece_n = 0;
+            return SBXI_RUN_IDLE;
+        case SBX_JSON_KEY:
+            if (t.depth != 1)
+                break;
+            key = sbxi_message_part(k, &t, &n);
+            if (key)
+                k->field = sbxi_word(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+            break;
+        case SBX_JSON_STRING:
+        case SBX_JSON_NUMBER:
+            if (t.depth != 1)
+                break;
+            if (k->field == SBXI_K_DATA && kind == SBX_JSON_STRING)
+                r = sbxi_message_data(c, op, ev, &t);
+            else
+                sbxi_message_value(c, op, &t);
+            break;
+        default: break;
+        }
+    }
+    op->piece = p;
+    op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
+    return r;
+}
+
+SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+
+    for (;;) {
+        unsigned stream = k->type == SBXI_T_STDERR;
+        sbxi_run r;
+
+        /* Output of a message that was read before. */
+        if (k->data && !k->in_message) {
+            char *p = k->data;
+            uint32_t n = k->data_n;
+
+            if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
+                return SBXI_RUN_HELD;
+            k->data = NULL;
+            k->data_n = 0;
+            r = sbxi_deliver(c, op, ev, stream, p, n);
+            if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
+                return r;
+            continue;
+        }
+        if (k->data && !k->whole) { /* behind a gap, in the midst of a message */
+            char *p = k->data;
+            uint32_t n = k->data_n;
+
+            k->data = NULL;
+            r = sbxi_deliver(c, op, ev, stream, p, n);
+            if (r == SBXI_RUN_EVENT)
+                return r;
+        }
+        if (!op->piece_n && !k->message_done)
+            return SBXI_RUN_IDLE;
+        if (op->piece_n) {
+            if (op->flags & SBXI_OP_STREAMING && !ev && !k->whole)
+                return SBXI_RUN_HELD;
+            r = sbxi_message_read(c, op, ev);
+            if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+                return r;
+        }
+        if (k->message_done) {
+            sbx_json_tok t;
+
+            k->message_done = false;
+            if (sbx_json_end(&k->json, &t) != SBX_JSON_DONE) {
+                sbxi_stream_protocol_error(c, op);
+                return SBXI_RUN_IDLE;
+            }
+            r = sbxi_message_end(c, op);
+            if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+                return r;
+        }
+    }
+}
+
+SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (e->first) {
+        sbxi_message_begin(k, e->last);
+        k->in_message = true;
+        k->assuming = false;
+    }
+    op->piece = e->p;
+    op->piece_n = (uint32_t)e->n;
+    k->message_done = e->last;
+}

@@ -1,0 +1,18 @@
+/* ---- stream: a command's WebSocket, phase by phase (private) ---- */
+#ifndef SBXI_STREAM_H
+#define SBXI_STREAM_H
+#include "service.h"
+
+enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXITED };
+/* What the caller asked for and the server was not told yet; STDIN stays, for
+   it is told again after every reattach. */
+enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
+
+/* A piece of a message came; it is read by sbxi_stream_read. */
+SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
+SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
+/* The server acknowledged the command (again). */
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
+
+#endif

@@ -1,0 +1,209 @@
+#include "service.h"
+
+const sbxi_options sbxi_no_opts = { { 0 } };
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+{
+    b->c = c;
+    b->op = sbxi_op_new(c, row, call, &b->refused);
+    return b->op != NULL;
+}
+
+SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
+{
+    if (b->op)
+        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->row->operation, field, text);
+    b->op = NULL;
+}
+
+static void sbxi_build_too_large(sbxi_build *b)
+{
+    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+}
+
+SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
+{
+    uint32_t state = 0;
+
+    if (!b->op)
+        return;
+    if (!name.n)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be empty");
+    else if (!sbxi_utf8(&state, name.p, name.n) || state || memchr(name.p, 0, name.n))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must be UTF-8 without NUL");
+    else if ((name.n == 1 && name.p[0] == '.') || (name.n == 2 && name.p[0] == '.' && name.p[1] == '.'))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be . or ..");
+    else if (!sbxi_op_segment(b->c, b->op, name))
+        sbxi_build_too_large(b);
+}
+
+SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
+{
+    sbxi_url url;
+
+    if (!b->op)
+        return;
+    if (!box) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", "must be given");
+        return;
+    }
+    b->op->box = box;
+    if (b->op->row->base == SBXI_BASE_CONTROL)
+        sbxi_build_name(b, box->name[0] ? sbx_s(box->name) : sbx_s(box->id), "box.name");
+    else if (!box->url[0])
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "is not known: get the sandbox, or start it, first");
+    else if (!sbxi_url_parse(sbx_s(box->url), &url))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "must be an http or https URL without user, query or fragment");
+}
+
+SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)
+{
+    const char *why = NULL, *bad;
+    size_t room, n = 0;
+    char *p;
+
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    bad = sbxi_encode_query(p, room, &n, schema, opts, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    else if (n > room)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->query_n = (uint32_t)n;
+}
+
+SBXI_FN void sbxi_build_param(sbxi_build *b, const char *name, sbx_str value)
+{
+    size_t room, n, name_n = strlen(name);
+    char *p;
+
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (room < name_n + 2) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    *p = b->op->block->query_n ? '&' : '?';
+    memcpy(p + 1, name, name_n);
+    p[1 + name_n] = '=';
+    n = sbxi_percent(p + name_n + 2, room - name_n - 2, value, "/");
+    if (n > room - name_n - 2)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->query_n += (uint32_t)(n + name_n + 2);
+}
+
+SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path)
+{
+    uint32_t state = 0;
+
+    if (!b->op)
+        return;
+    if (!path.n)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must not be empty");
+    else if (!sbxi_utf8(&state, path.p, path.n) || state || memchr(path.p, 0, path.n))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must be UTF-8 without NUL");
+    else
+        sbxi_build_param(b, "path", path);
+}
+
+SBXI_FN void sbxi_build_headers(sbxi_build *b, const sbx_call *call)
+{
+    const char *why, *bad;
+
+    if (!b->op)
+        return;
+    bad = sbxi_op_headers(b->c, b->op, call, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    else if (b->op->block->overflow)
+        sbxi_build_too_large(b);
+}
+
+SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, const char *field)
+{
+    sbx_header h;
+    size_t room, n = 0;
+    const char *why;
+    char *p;
+
+    if (!b->op || !value.n)
+        return;
+    h.name = sbx_s(name);
+    h.value = value;
+    p = sbxi_op_room(b->c, b->op, &room);
+    why = sbxi_header_lines(p, room, &n, &h, 1);
+    if (why)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, why);
+    else if (n > room)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->header_n += (uint32_t)n;
+}
+
+SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
+{
+    size_t room;
+    char *p;
+
+    memset(w, 0, sizeof *w);
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    sbx_jsonw_init(w, p, room);
+    sbx_jsonw_begin(w, '{');
+}
+
+SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
+{
+    const char *why = NULL, *bad;
+
+    if (!b->op)
+        return;
+    bad = sbxi_encode(w, schema, opts, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+}
+
+SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
+{
+    if (!b->op)
+        return;
+    sbx_jsonw_end(w, '}');
+    if (w->error == SBX_JSONW_UTF8)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", "must be UTF-8");
+    else if (w->error)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->body_n = (uint32_t)w->n;
+}
+
+SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default)
+{
+    if (!b->op)
+        return false;
+    if (alloc && buf.p) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "and a buffer exclude each other");
+        return false;
+    }
+    if (alloc && !b->c->desc.resize) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "needs an allocator: set `resize` in the client's description");
+        return false;
+    }
+    if (buf.n && !buf.p) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", "has a size but no address");
+        return false;
+    }
+    s->p = (char *)buf.p;
+    s->cap = buf.n;
+    s->limit = alloc ? (limit ? limit : limit_default) : 0;
+    return true;
+}
+
+SBXI_FN sbx_op sbxi_build_end(sbxi_build *b)
+{
+    return b->op ? sbxi_op_start(b->c, b->op) : b->refused;
+}

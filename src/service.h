@@ -1,0 +1,61 @@
+/* ---- service: LangSmith's tables, shared by its files (private) ---- */
+#ifndef SBXI_SERVICE_H
+#define SBXI_SERVICE_H
+#include "client.h"
+#include "langsmith.h"
+#include "op.h"
+
+/* Options that were not given: all zero. */
+typedef union sbxi_options {
+    char zero[sizeof(sbx_create_opts) > sizeof(sbx_run_opts) ? sizeof(sbx_create_opts) : sizeof(sbx_run_opts)];
+    sbx_create_opts create;
+    sbx_list_opts list;
+    sbx_update_opts update;
+    sbx_box_opts box;
+    sbx_run_opts run;
+    sbx_attach_opts attach;
+    sbx_read_opts read;
+    sbx_write_opts write;
+    sbx_find_opts find;
+} sbxi_options;
+
+SBX_EXTERN_C_BEGIN
+extern const sbxi_options sbxi_no_opts;
+extern const sbxi_model sbxi_box_model, sbxi_status_model, sbxi_box_page_model, sbxi_match_page_model, sbxi_exec_model;
+extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
+extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_find_schema;
+extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
+extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+SBX_EXTERN_C_END
+
+/* Puts a call together step by step; the first thing that is refused sticks. */
+typedef struct sbxi_build {
+    sbx_client *c;
+    sbxi_op *op;
+    sbx_op refused;
+} sbxi_build;
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call);
+SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
+/* The sandbox (and for its data plane, the URL) is there. */
+SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
+SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
+/* One more parameter of the query, encoded. */
+SBXI_FN void sbxi_build_param(sbxi_build *b, const char *name, sbx_str value);
+SBXI_FN void sbxi_build_headers(sbxi_build *b, const sbx_call *call);
+/* One more header, behind those of the call. */
+SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, const char *field);
+/* A JSON body: members, then the options by their schema. */
+SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
+SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
+SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
+SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);
+/* Where a call's bytes are collected; false: refused. */
+SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default);
+
+SBXI_FN sbx_status sbxi_status_of(char text[16]);
+/* A path in a sandbox, encoded as the query. */
+SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
+
+#endif
