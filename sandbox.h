@@ -1,0 +1,11744 @@
+/* sandbox.h: client library for cloud code-execution sandboxes.
+   Made by amalgamate.py of the files in src/: change those, not this one. */
+/* The POSIX transport needs more than strict C99 lets the system headers show;
+   a feature-test macro counts only before the first of them. */
+#if defined(SANDBOX_IMPLEMENTATION) && defined(__linux__) && !defined(_GNU_SOURCE) && !defined(SBX_SANDBOX_H_INCLUDED)
+#define _GNU_SOURCE 1
+#endif
+
+#ifndef SBX_SANDBOX_H_INCLUDED
+#define SBX_SANDBOX_H_INCLUDED
+
+/* ======== src/types.h ======== */
+/* ---- types: what every part shares ---- */
+#ifndef SBX_TYPES_H
+#define SBX_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+#define SBX_EXTERN_C extern "C"
+#define SBX_EXTERN_C_BEGIN extern "C" {
+#define SBX_EXTERN_C_END }
+#else
+#define SBX_EXTERN_C
+#define SBX_EXTERN_C_BEGIN
+#define SBX_EXTERN_C_END
+#endif
+
+/* Linkage of the public functions. Define it as `static` before both
+   includes to keep the whole library private to one file. */
+#ifndef SBX_API
+#define SBX_API extern
+#endif
+
+SBX_EXTERN_C_BEGIN
+
+/* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
+   given" where an option is optional. */
+typedef struct sbx_str {
+    const char *p;
+    size_t n;
+} sbx_str;
+
+/* A buffer of the caller's, borrowed until the operation's END. */
+typedef struct sbx_buf {
+    void *p;
+    size_t n; /* bytes of room */
+} sbx_buf;
+
+/* A C string as sbx_str; NULL gives `{NULL, 0}`. */
+static inline sbx_str sbx_s(const char *z)
+{
+    sbx_str s;
+    s.p = z;
+    s.n = z ? strlen(z) : 0;
+    return s;
+}
+
+static inline sbx_str sbx_sn(const char *p, size_t n)
+{
+    sbx_str s;
+    s.p = p;
+    s.n = n;
+    return s;
+}
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/error.h ======== */
+/* ---- error: codes and the full error (public) ---- */
+#ifndef SBX_ERROR_H
+#define SBX_ERROR_H
+
+/* X(NAME, text): every code that a call can return, with its default text. */
+#define SBX_CODES(X) \
+    X(OK, "no error") \
+    /* the caller's side; nothing was sent */ \
+    X(ERR_ARGUMENT, "an argument or option is not allowed") \
+    X(ERR_NO_BUFFER, "output has nowhere to go: give a buffer, or ask for the allocator") \
+    X(ERR_TOO_LARGE, "larger than the client's configured memory allows") \
+    X(ERR_FULL, "no free slot: pull events of finished operations, or raise the limit in the description") \
+    X(ERR_STATE, "not possible in this state") \
+    X(ERR_HANDLE, "the handle is stale or was never valid") \
+    X(ERR_MEMORY, "the memory given is smaller than sbx_client_size() says, or the allocator refused") \
+    X(ERR_UNSUPPORTED, "not supported by this build, transport or server") \
+    X(ERR_CANCELLED, "cancelled by the caller") \
+    X(ERR_CLOSED, "the client is shutting down") \
+    /* time and transport */ \
+    X(ERR_DEADLINE, "the deadline passed") \
+    X(ERR_RESOLVE, "the host name could not be resolved") \
+    X(ERR_CONNECT, "the connection could not be made") \
+    X(ERR_CONNECTION, "the connection was lost") \
+    X(ERR_TLS, "the TLS session failed") \
+    X(ERR_ENTROPY, "the transport gave no random bytes") \
+    X(ERR_PROTOCOL, "the peer broke the protocol") \
+    X(ERR_OUTCOME, "the answer was lost: it is not known whether the request was carried out") \
+    /* the service's answers */ \
+    X(ERR_AUTH, "the API key was refused") \
+    X(ERR_PERMISSION, "permission denied") \
+    X(ERR_NOT_FOUND, "not found") \
+    X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is older") \
+    X(ERR_CONFLICT, "the name is taken") \
+    X(ERR_EXISTS, "it exists already") \
+    X(ERR_IN_USE, "it is in use") \
+    X(ERR_VALIDATION, "the server refused a value") \
+    X(ERR_QUOTA, "a quota or rate limit is exhausted") \
+    X(ERR_CREATION, "the sandbox could not be created") \
+    X(ERR_NOT_READY, "the sandbox is not ready") \
+    X(ERR_TIMEOUT, "the resource was not ready in time") \
+    X(ERR_SERVER, "the server failed") \
+    X(ERR_OPERATION, "the operation failed inside the sandbox") \
+    X(ERR_RANGE, "the range lies outside the file") \
+    X(ERR_CHANGED, "the file changed between two parts of a transfer") \
+    X(ERR_COMMAND, "the command could not be run") \
+    X(ERR_COMMAND_TIMEOUT, "the command ran into its timeout") \
+    X(ERR_COMMAND_NOT_FOUND, "the server does not know this command id (any more)") \
+    X(ERR_SESSION_EXPIRED, "the command's session expired")
+
+#define SBXI_CODE_ENUM(name, text) SBX_##name,
+typedef enum sbx_code { SBX_CODES(SBXI_CODE_ENUM) SBX_CODE_COUNT } sbx_code;
+#undef SBXI_CODE_ENUM
+
+/* Which layer found the error. */
+typedef enum sbx_layer {
+    SBX_LAYER_NONE,
+    SBX_LAYER_LOCAL,     /* arguments and limits of this client */
+    SBX_LAYER_TRANSPORT, /* names, sockets, TLS */
+    SBX_LAYER_HTTP,
+    SBX_LAYER_WS,
+    SBX_LAYER_JSON,
+    SBX_LAYER_SERVICE    /* the server's own answer */
+} sbx_layer;
+
+/* What was not found, in conflict or over quota. */
+typedef enum sbx_resource {
+    SBX_RESOURCE_NONE,
+    SBX_RESOURCE_SANDBOX,
+    SBX_RESOURCE_FILE,
+    SBX_RESOURCE_COMMAND,
+    SBX_RESOURCE_SNAPSHOT,
+    SBX_RESOURCE_TEMPLATE,
+    SBX_RESOURCE_VOLUME,
+    SBX_RESOURCE_POOL,
+    SBX_RESOURCE_REGISTRY
+} sbx_resource;
+
+typedef enum sbx_quota {
+    SBX_QUOTA_NONE,
+    SBX_QUOTA_SANDBOX_COUNT,
+    SBX_QUOTA_CPU,
+    SBX_QUOTA_MEMORY,
+    SBX_QUOTA_VOLUME_COUNT,
+    SBX_QUOTA_STORAGE
+} sbx_quota;
+
+/* Everything known of a failure. Plain data, nothing to free; texts are
+   NUL-terminated and cut at a character border (`cut` says so). Secrets never
+   appear in it. */
+typedef struct sbx_error {
+    sbx_code code;
+    sbx_layer layer;
+    sbx_resource resource;
+    sbx_quota quota;
+    int status;             /* HTTP status, or the WebSocket close code; 0 = none */
+    int sys;                /* the transport's own number (errno); 0 = none */
+    int64_t retry_after_ms; /* -1 = the server named none */
+    bool sent;              /* the request, or a part of it, was sent */
+    bool cut;               /* `text` is shorter than what the server said */
+    uint8_t attempts;       /* tries made, the first included */
+    char operation[24];     /* "create", "read", "command", … */
+    char field[48];         /* the option or field that was refused */
+    char type[48];          /* the service's own error type */
+    char text[256];         /* what happened and what to do */
+} sbx_error;
+
+SBX_EXTERN_C_BEGIN
+
+/* "SBX_ERR_AUTH" and the like; never NULL. */
+SBX_API const char *sbx_code_name(sbx_code code);
+/* The code's default text; "" under SBX_NO_ERROR_TEXT. */
+SBX_API const char *sbx_code_text(sbx_code code);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/transport.h ======== */
+/* ---- transport: the interface between the client and the world (public) ---- */
+#ifndef SBX_TRANSPORT_H
+#define SBX_TRANSPORT_H
+SBX_EXTERN_C_BEGIN
+
+/* A transport moves bytes, gives random bytes and tells the time. It is a
+   const table of functions; all of its state lies in memory that the client
+   lays out: one context a client, one connection state a connection, both
+   aligned to 16 bytes and zeroed before first use.
+
+   No function may block, but `wait`. */
+
+typedef enum sbx_io {
+    SBX_IO_OK,         /* done; the count says how many bytes (at least 1) */
+    SBX_IO_WANT_READ,  /* nothing now: call again once readable */
+    SBX_IO_WANT_WRITE, /* nothing now: call again once writable */
+    SBX_IO_EOF,        /* the peer ended its stream cleanly (recv only) */
+    SBX_IO_FAIL        /* broken for good; the fault says why */
+} sbx_io;
+
+/* Filled on SBX_IO_FAIL. */
+typedef struct sbx_fault {
+    sbx_code code;    /* SBX_ERR_RESOLVE, _CONNECT, _CONNECTION, _TLS, _UNSUPPORTED, … */
+    int sys;          /* errno or the library's number, 0 = none */
+    const char *text; /* what happened, static or valid until the next call; NULL = the code's text */
+} sbx_fault;
+
+/* Where to connect. Borrowed during `connect` only, given again at each call. */
+typedef struct sbx_target {
+    sbx_str host;  /* a name or an IP literal, without brackets */
+    uint16_t port;
+    bool tls;      /* https / wss: a transport without TLS answers SBX_ERR_UNSUPPORTED */
+    uint32_t tag;  /* names this connection in sbx_ready */
+} sbx_target;
+
+enum { SBX_READABLE = 1, SBX_WRITABLE = 2 };
+
+typedef struct sbx_ready {
+    uint32_t tag;
+    unsigned bits; /* SBX_READABLE | SBX_WRITABLE; both for an error or a hang-up */
+} sbx_ready;
+
+enum { SBX_TRANSPORT_TLS = 1 /* speaks TLS */ };
+
+typedef struct sbx_transport sbx_transport;
+struct sbx_transport {
+    const char *name;
+    unsigned flags;
+    uint32_t ctx_size;     /* bytes of context a client */
+    uint32_t ctx_per_conn; /* further bytes of context for each connection the client may hold */
+    uint32_t conn_size;    /* bytes of state a connection */
+    const sbx_transport *lower; /* a decorator's lower transport, NULL = none */
+
+    /* Prepares ctx. `config` is sbx_client_desc.transport_config; max_conns
+       the number of connections that can be open at once. */
+    sbx_code (*open)(void *ctx, const void *config, uint32_t max_conns, sbx_fault *fault);
+    /* Releases what open took. Every connection was closed before. */
+    void (*shut)(void *ctx);
+
+    /* Starts or continues a connection: OK when it can carry bytes, WANT_… to
+       be called again when ready, FAIL. After FAIL the client calls close. */
+    sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
+    sbx_io (*recv)(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault);
+    sbx_io (*send)(void *ctx, void *conn, const void *p, size_t n, size_t *sent, sbx_fault *fault);
+    /* Frees what the connection holds, at any stage, also in mid connect. */
+    void (*close)(void *ctx, void *conn);
+
+    /* Optional. What the client waits for on conn (bits, 0 = nothing). A
+       transport that reports every change once (edge-triggered) needs none. */
+    void (*watch)(void *ctx, void *conn, unsigned bits);
+    /* Optional. Sleeps until a connection is ready, wake was called, or
+       timeout_ms passed (0 = look only, -1 = no limit); fills up to max of
+       `ready` and returns their number. A connection counts as readable until
+       recv answered WANT_READ, as writable until send answered WANT_WRITE:
+       reporting only changes is right, reporting too much is harmless. */
+    int (*wait)(void *ctx, int64_t timeout_ms, sbx_ready *ready, int max);
+    /* Optional. Ends a wait early. The one function that may be called from
+       another thread. */
+    void (*wake)(void *ctx);
+
+    /* Optional. The operating system's handle of a connection (-1 = none
+       yet), and one handle that is readable whenever `wait` would report
+       something (an epoll descriptor), for use in a foreign event loop. */
+    intptr_t (*conn_handle)(void *ctx, void *conn);
+    intptr_t (*poll_handle)(void *ctx);
+
+    /* n cryptographically strong random bytes; false = none to be had. */
+    bool (*entropy)(void *ctx, void *p, size_t n);
+    /* Milliseconds of a clock that never steps back. */
+    int64_t (*mono_ms)(void *ctx);
+    /* Optional. Unix time in ms; 0 = not known. */
+    int64_t (*wall_ms)(void *ctx);
+};
+
+/* A decorator's own state comes first, its lower transport's behind it. */
+#define SBX_TRANSPORT_ALIGN(n) (((size_t)(n) + 15u) & ~(size_t)15u)
+static inline void *sbx_lower(void *own, uint32_t own_size)
+{
+    return (char *)own + SBX_TRANSPORT_ALIGN(own_size);
+}
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/json.h ======== */
+/* ---- json: public API of the JSON tokenizer and writer ---- */
+#ifndef SBX_JSON_H
+#define SBX_JSON_H
+SBX_EXTERN_C_BEGIN
+
+/* RFC 8259, strictly: bytes in, tokens out; no tree, no allocation. The input
+   may be cut anywhere; whatever the cuts, the tokens are the same, only the
+   pieces of text differ.
+
+       sbx_json j;  sbx_json_tok t;  sbx_json_kind k;
+       sbx_json_init(&j, 0);
+       ... for each input p..end:
+       while ((k = sbx_json_next(&j, &p, end, &t)) < SBX_JSON_MORE)
+           ...                     (a token; k is t.kind)
+       ... after the last one:
+       while ((k = sbx_json_end(&j, &t)) < SBX_JSON_MORE)
+           ...                     (the end of a top-level number)
+       if (k == SBX_JSON_ERROR) ...
+
+   Keys that occur twice in an object are both passed on; to be like other
+   parsers the consumer takes the last. */
+typedef enum sbx_json_kind {
+    SBX_JSON_OBJECT, SBX_JSON_OBJECT_END,
+    SBX_JSON_ARRAY, SBX_JSON_ARRAY_END,
+    SBX_JSON_KEY, SBX_JSON_STRING, SBX_JSON_NUMBER,
+    SBX_JSON_TRUE, SBX_JSON_FALSE, SBX_JSON_NULL,
+    SBX_JSON_MORE, /* the input is consumed; call again with the next bytes */
+    SBX_JSON_DONE, /* the document is complete and the input consumed; only white space may follow */
+    SBX_JSON_ERROR /* sticky; see sbx_json.error and .offset */
+} sbx_json_kind;
+
+typedef enum sbx_json_error {
+    SBX_JSON_ERR_NONE,
+    SBX_JSON_ERR_SYNTAX,   /* not what the grammar wants here; a byte order mark; more behind the document */
+    SBX_JSON_ERR_DEPTH,    /* a container above max_depth */
+    SBX_JSON_ERR_UTF8,     /* a string is not UTF-8 */
+    SBX_JSON_ERR_CONTROL,  /* an unescaped control character in a string */
+    SBX_JSON_ERR_ESCAPE,   /* no such escape */
+    SBX_JSON_ERR_NUMBER,   /* 01, -, 1., 1e ... */
+    SBX_JSON_ERR_TRUNCATED /* the input ended inside the document */
+} sbx_json_error;
+
+/* Text of KEY, STRING and NUMBER arrives in one or more pieces; `more` says
+   that further pieces of the same token follow (as tokens of the same kind).
+   Text that lies whole in the input is one piece. Pieces of KEY and STRING
+   end at character borders. A piece with `more` is never empty; the last one
+   is empty if the text is, or if all of it came before. */
+typedef struct sbx_json_tok {
+    char *p;       /* decoded text, inside the caller's input (or in the reader, for a character whose bytes were split), valid until the next call */
+    size_t n;      /* its bytes; 0 for other kinds */
+    uint8_t kind;
+    bool more;
+    bool replaced; /* this piece holds U+FFFD, literal or for a lone surrogate */
+    uint8_t depth; /* containers around the token */
+} sbx_json_tok;
+
+#define SBX_JSON_MAX_DEPTH 64
+
+/* Private but for offset and error; nothing to free. */
+typedef struct sbx_json {
+    uint64_t stack;  /* a bit a level: 1 = object */
+    uint64_t offset; /* after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there */
+    uint32_t cp;     /* of the character being put together */
+    uint8_t error;   /* sbx_json_error */
+    uint8_t state, max_depth;
+    char tail[4];    /* last fields of the next key; the very last is the depth */
+    uint8_t sub, held_n;
+    char held[6];
+} sbx_json;
+
+/* max_depth: containers in each other, 1 to SBX_JSON_MAX_DEPTH; 0 = that. */
+SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth);
+/* Reads the next token of *p..end and moves *p behind what it consumed. The
+   input is decoded in place: its bytes are overwritten. After ERROR *p stands
+   at the wrong byte; what came before it was delivered. */
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
+/* No more input: DONE, or ERROR (truncated). A top-level number, which only
+   the end of the input ends, comes first as an empty last piece of NUMBER;
+   then call again. */
+SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok);
+
+/* The text of a whole number. False (and *out untouched): not a JSON integer,
+   or out of range; 1e3 and 1.0 are not integers, -0 is 0. */
+SBX_API bool sbx_json_i64(sbx_str number, int64_t *out);
+SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out);
+/* Any JSON number as a double; false: no number, or too large for a double.
+   Independent of the locale. With libc (SBX_FREESTANDING 0) it is what strtod
+   makes of the first 200 significant digits, the rest only rounding upwards.
+   Freestanding builds: within 1.2 units of the last place; exact for integers
+   up to 2^53. A double must be IEEE 754 binary64 there (else false). */
+SBX_API bool sbx_json_f64(sbx_str number, double *out);
+
+/* Writer into a fixed buffer. Overflow and invalid UTF-8 are sticky; `n`
+   keeps counting what would have been needed (so cap 0 measures; p may be
+   NULL then). Commas and colons are its own. That brackets match and keys
+   come with values is the caller's part. */
+typedef struct sbx_jsonw {
+    char *p;
+    size_t n, cap;
+    uint8_t error; /* the first one: 0, SBX_JSONW_FULL, SBX_JSONW_UTF8 */
+    bool comma;
+} sbx_jsonw;
+enum { SBX_JSONW_FULL = 1, SBX_JSONW_UTF8 = 2 };
+
+SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap);
+SBX_API void sbx_jsonw_begin(sbx_jsonw *w, char bracket); /* '{' or '[' */
+SBX_API void sbx_jsonw_end(sbx_jsonw *w, char bracket);   /* '}' or ']' */
+SBX_API void sbx_jsonw_key(sbx_jsonw *w, sbx_str key);
+SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s);
+SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v);
+SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v);
+SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v);
+SBX_API void sbx_jsonw_null(sbx_jsonw *w);
+SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json); /* a value that is JSON already, copied unchecked */
+
+/* Escapes src[0..n) into dst without quotes, as much as fits; returns the
+   bytes written; *used says how much of src was taken, never inside a
+   character. Stops before invalid UTF-8 and sets *bad (else false). A
+   character cut by the end of src is not taken. dst and src do not overlap. */
+SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/http1.h ======== */
+/* ---- http1: public API of the HTTP/1.1 request writer and response parser ----
+   The client's side of RFC 9112: bytes in, events out. No I/O, no allocation,
+   no content codings.
+
+   One sbx_http1 reads one exchange's answer:
+
+       HEADER*  HEAD  BODY*  HEADER* (trailer)  DONE     a final answer
+       HEADER*  UPGRADE                                  101
+
+   Other 1xx answers are checked and skipped. `status` is known from the first
+   HEADER on; `length`, `chunked` and `keep_alive` from HEAD on.
+
+   Stricter than RFC 9112 allows, since two parsers that disagree about one
+   message are how answers get smuggled; refused are:
+   - line ends other than CRLF (2.2: bare LF; bare CR), and an empty line before
+     the status line;
+   - obs-fold and blanks before the first field (2.2, 5.2), blanks before a colon (5.1),
+     names that are no token, control characters but HTAB in values (bytes
+     from 0x80 pass);
+   - versions other than HTTP/1.0 and HTTP/1.1, status codes that are not three digits
+     from 100 up (the reason may be empty, with or without its blank);
+   - Content-Length that is not one decimal number, or repeated with another
+     value (repeated with the same one passes; a list does not);
+   - Content-Length together with Transfer-Encoding;
+   - Transfer-Encoding that is anything but one `chunked`, or in HTTP/1.0 (6.1);
+   - chunk sizes above 64 bits, blanks behind one but before `;`, quotes in chunk
+     extensions that do not close. Extensions are skipped.
+   Answers without a body (to HEAD, 1xx, 204, 304: 6.3 rule 1) may declare
+   whatever framing they like, but a Content-Length must still be a number. */
+#ifndef SBX_HTTP1_H
+#define SBX_HTTP1_H
+SBX_EXTERN_C_BEGIN
+
+typedef enum sbx_http1_kind {
+    SBX_HTTP1_MORE,    /* needs bytes behind `*p` (which must be kept and given again, with more behind) */
+    SBX_HTTP1_HEADER,  /* name, value; `more`: the line is longer than the caller's buffer and goes on */
+    SBX_HTTP1_HEAD,    /* end of a final head: status and framing are known */
+    SBX_HTTP1_BODY,    /* a piece of the body, never empty, a slice of the input */
+    SBX_HTTP1_DONE,    /* the message is complete; *p stands behind it; repeated if called again */
+    SBX_HTTP1_UPGRADE, /* 101: *p stands at the first byte of the new protocol; repeated if called again */
+    SBX_HTTP1_ERROR    /* sticky; see sbx_http1.error */
+} sbx_http1_kind;
+
+typedef enum sbx_http1_error {
+    SBX_HTTP1_OK,
+    SBX_HTTP1_BAD_STATUS_LINE,
+    SBX_HTTP1_BAD_HEADER, /* name, colon, value or line end */
+    SBX_HTTP1_OBS_FOLD,   /* a line of head or trailer begins with a blank */
+    SBX_HTTP1_BAD_LENGTH, /* Content-Length: no number, two numbers, or beside Transfer-Encoding */
+    SBX_HTTP1_BAD_CHUNK,  /* size, extension, or no CRLF behind the data */
+    SBX_HTTP1_TOO_LARGE,  /* a cap below, a chunk line above 256 bytes, or `full` (below) */
+    SBX_HTTP1_TRUNCATED,  /* sbx_http1_eof before the end */
+    SBX_HTTP1_BAD_CODING  /* Transfer-Encoding that is not `chunked` once */
+} sbx_http1_error;
+
+/* Borrowed until the input moves; set by HEADER and BODY only. */
+typedef struct sbx_http1_event {
+    sbx_str name;  /* HEADER: as sent; compare without case. Empty in the second and later pieces of one line */
+    sbx_str value; /* HEADER: trimmed, the last of several pieces may be empty; BODY: the bytes */
+    bool more;
+    bool trailer;  /* HEADER of a trailer section */
+} sbx_http1_event;
+
+#define SBX_HTTP1_UNKNOWN UINT64_MAX
+
+typedef struct sbx_http1 {
+    uint64_t length;    /* HEAD: Content-Length, or SBX_HTTP1_UNKNOWN */
+    uint64_t left;      /* body or chunk bytes to come */
+    uint32_t head_left; /* bytes of head still allowed */
+    uint32_t scanned;   /* bytes of the unfinished line already looked at */
+    uint16_t status;
+    uint16_t headers_left;
+    uint8_t state, error, flags;
+    uint8_t interim_left; /* 1xx answers still allowed */
+    bool keep_alive; /* after DONE: the connection may carry another request */
+    bool chunked;
+} sbx_http1;
+
+/* Each cap covers the whole exchange: skipped 1xx heads, the final head and
+   the trailer together. */
+typedef struct sbx_http1_caps {
+    uint32_t head_bytes; /* 0 = 65,536; status lines included */
+    uint16_t headers;    /* 0 = 128 */
+    uint8_t interim;     /* 0 = 8 */
+} sbx_http1_caps;
+
+/* head: the answer belongs to a HEAD request (no body whatever it says), or to
+   a CONNECT (whose 2xx has none; DONE stands at the tunnel's first byte).
+   caps: NULL for the defaults. */
+SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps);
+/* Parses *p..end up to the next event and moves *p behind what it consumed.
+   An unfinished header line is not consumed: MORE leaves *p at its start (how
+   far it was scanned is remembered, so delivery byte by byte costs no more),
+   and the next call must begin with those bytes, at any address.
+   full: *p..end is all that the caller can hold, so MORE must not ask to keep
+   it. An unfinished value is then delivered in pieces (blanks at a piece's
+   end stay for the next call); TOO_LARGE where that cannot be: a name, a
+   value of blanks only, Connection, Content-Length, Transfer-Encoding. */
+SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *end, bool full, sbx_http1_event *ev);
+/* The peer closed, and read has answered MORE to all that came: DONE where the
+   close ends the body (RFC 9112 6.3 rule 8) or the message was complete, UPGRADE
+   after UPGRADE, else ERROR/TRUNCATED. */
+SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h);
+
+/* Request head writer. Begin with _request (request line and Host), add
+   fields, finish with _end; the head is p[0..n) if error is still 0.
+   Errors are sticky, the first one stays. FULL: nothing was written past cap,
+   and n goes on counting what is needed (cap 0 measures). The others make n 0:
+   a name/value/target with CR, LF, NUL, a control or non-token character. */
+typedef struct sbx_http1w {
+    char *p;
+    size_t n, cap;
+    uint8_t error;
+} sbx_http1w;
+enum {
+    SBX_HTTP1W_FULL = 1,
+    SBX_HTTP1W_BAD_NAME,  /* method or field name is no token */
+    SBX_HTTP1W_BAD_VALUE, /* field value, or a host that is empty or no host[:port] */
+    SBX_HTTP1W_BAD_TARGET /* does not begin with '/', or has a blank, control, '#' or byte from 0x80 */
+};
+/* target: origin-form, already percent-encoded. host: as in the URL, `name`,
+   `name:port`, `[v6]:port`. */
+SBX_API void sbx_http1w_request(sbx_http1w *w, char *buf, size_t cap, sbx_str method, sbx_str target, sbx_str host);
+SBX_API void sbx_http1w_header(sbx_http1w *w, sbx_str name, sbx_str value);
+SBX_API void sbx_http1w_header_u64(sbx_http1w *w, sbx_str name, uint64_t value);
+SBX_API void sbx_http1w_end(sbx_http1w *w);
+/* Whether name is a token / value is a legal field value (RFC 9110 5.5, 5.6.2).
+   Blanks around a value pass: the peer drops them. */
+SBX_API bool sbx_http1_name_ok(sbx_str name);
+SBX_API bool sbx_http1_value_ok(sbx_str value);
+/* Chunk framing: "SIZE\r\n" into buf (at most 18 bytes), its length returned.
+   Data, then "\r\n"; the last is "0\r\n\r\n". */
+SBX_API size_t sbx_http1_chunk(char buf[18], uint64_t size);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/ws.h ======== */
+/* ---- ws: public API of the WebSocket framer (RFC 6455) ---- */
+#ifndef SBX_WS_H
+#define SBX_WS_H
+SBX_EXTERN_C_BEGIN
+
+/* A pure codec: bytes in, events out; no I/O, no allocation, no clock. It
+   does not answer pings or closes: the caller does, with the writer below.
+
+       sbx_ws_kind k;
+       while ((k = sbx_ws_read(&w, &p, end, &ev)) != SBX_WS_MORE) {
+           if (k == SBX_WS_ERROR)
+               break;      (answer with a close frame of ev.code, hang up)
+           ...             (ev.p[0 .. ev.n) is a piece of kind k)
+       }
+*/
+
+/* Data and control kinds have the value of their opcode. */
+typedef enum sbx_ws_kind {
+    SBX_WS_MORE = 0,    /* the input is consumed; call again with the next bytes; *ev says nothing */
+    SBX_WS_TEXT = 1,    /* a piece of a text message */
+    SBX_WS_BINARY = 2,  /* a piece of a binary message */
+    SBX_WS_CLOSE = 8,   /* `code` in every piece; p/n: a piece of the reason */
+    SBX_WS_PING = 9,    /* a piece of a control frame's payload (whole where the input holds it whole) */
+    SBX_WS_PONG = 10,
+    SBX_WS_ERROR = 16   /* sticky; `code` is the close code to answer with */
+} sbx_ws_kind;
+
+typedef struct sbx_ws_event {
+    char *p;       /* payload piece inside the input, unmasked in place */
+    size_t n;      /* its length; 0 is possible with `first` or `last` */
+    uint16_t code; /* CLOSE: the peer's code (1005: none). ERROR: 1002, 1007, 1009 (n = 0, the rest says nothing). Otherwise 0 */
+    uint8_t total; /* PING/PONG: payload length of the whole frame; CLOSE: of the whole reason */
+    bool first;    /* first piece of the message (of the control frame) */
+    bool last;     /* last piece of it */
+} sbx_ws_event;
+
+enum {
+    SBX_WS_SERVER = 1,   /* the reader is a server: frames must be masked; default client: must not be */
+    SBX_WS_RAW_TEXT = 2  /* leave the UTF-8 check of text to the consumer (close reasons stay checked) */
+};
+
+/* Private fields; copy freely, nothing to free. */
+typedef struct sbx_ws {
+    uint8_t state;
+    uint8_t at;           /* bytes of the frame's head taken so far */
+    uint8_t message;      /* kind of the message under way, 0 between messages */
+    uint8_t server;       /* (these four are read as one word) */
+    uint8_t raw_text;
+    uint8_t head;         /* first byte of the head */
+    uint8_t mask_from, code_from, need; /* where the head's parts begin, its size */
+    uint8_t mask_at;      /* runs on over mask and payload, modulo 4 */
+    uint8_t kind;         /* of the frame being read */
+    uint8_t total;
+    bool first;
+    uint8_t mask[4];      /* rotated by mask_at; zero in a client */
+    uint16_t code;        /* of the close frame being read, or of the error */
+    uint32_t utf8;
+    uint64_t left;        /* payload bytes of the current frame still to come */
+    uint64_t room;        /* what the current message may still grow by */
+    uint64_t max_message; /* UINT64_MAX: no limit */
+} sbx_ws;
+
+/* max_message: a longer message (in bytes, all fragments) is ERROR 1009;
+   0 = no limit. */
+SBX_API void sbx_ws_init(sbx_ws *w, unsigned flags, uint64_t max_message);
+
+/* Reads *p .. end, moves *p on, and returns one event, or MORE when all is
+   consumed. A cut frame head is held inside; payload never is: frames of any
+   length (to 2^63-1) come in pieces as they arrive, valid as long as the
+   input. Where the pieces end depends on the input's borders, all else does
+   not.
+   - A message is a run of pieces from `first` to `last`; PING, PONG and CLOSE
+     can come between two pieces of it. An empty last fragment gives n = 0,
+     an empty fragment elsewhere no event, unless it is the first.
+   - After CLOSE with `last` all further input is ignored (MORE).
+   - ERROR consumes the whole input and comes back on every further call:
+       1002  reserved bits or opcodes, wrong masking for the role, a length
+             not in its shortest form or above 2^63-1, a control frame that is
+             fragmented or above 125 bytes, fragments out of order, a close
+             frame of 1 byte or with a code that may not be sent (5.2-5.5, 7.4)
+       1007  text or a close reason that is not UTF-8, found at the first byte
+             that cannot be right; what is before it was delivered (8.1)
+       1009  the message would exceed max_message; found in the frame's head,
+             before any of that frame is delivered */
+SBX_API sbx_ws_kind sbx_ws_read(sbx_ws *w, char **p, char *end, sbx_ws_event *ev);
+
+enum { SBX_WS_OP_CONT = 0, SBX_WS_OP_TEXT = 1, SBX_WS_OP_BINARY = 2, SBX_WS_OP_CLOSE = 8, SBX_WS_OP_PING = 9, SBX_WS_OP_PONG = 10 };
+#define SBX_WS_HEAD_MAX 14
+/* Frame head into buf; its length returned. mask NULL = unmasked (server).
+   n: payload length, at most 2^63-1 (125 for a control frame, whose fin must
+   be true). The caller sends the payload after it, masked. */
+SBX_API size_t sbx_ws_head(unsigned char buf[SBX_WS_HEAD_MAX], unsigned opcode, bool fin, uint64_t n, const unsigned char mask[4]);
+/* Masks (or unmasks) in place; `at` = bytes of the frame's payload before these.
+   A client takes a fresh unpredictable mask for each frame (5.3). */
+SBX_API void sbx_ws_mask(void *p, size_t n, const unsigned char mask[4], uint64_t at);
+/* A whole close frame's payload, at most 125; its length. Empty (0) with a
+   code that may not be sent, such as 0 or 1005: the code of a CLOSE event
+   can be echoed as it is. The reason (UTF-8) is cut to 123 bytes at a
+   character border. */
+SBX_API size_t sbx_ws_close_payload(unsigned char buf[125], unsigned code, sbx_str reason);
+/* Whether a peer may send this close code (RFC 6455 7.4 and the registry):
+   1000-1003, 1007-1014, 3000-4999. */
+SBX_API bool sbx_ws_close_code_ok(unsigned code);
+/* Sec-WebSocket-Key from 16 random bytes (24 characters), and the
+   Sec-WebSocket-Accept that answers it (28 characters), neither terminated.
+   A key has 24 characters (4.2.1): with none or more the answer is all NULs,
+   which match no header. */
+SBX_API void sbx_ws_key(char out[24], const unsigned char random[16]);
+SBX_API void sbx_ws_accept(char out[28], sbx_str key);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/api.h ======== */
+/* ---- api: the client, its operations and events (public) ---- */
+#ifndef SBX_API_H
+#define SBX_API_H
+SBX_EXTERN_C_BEGIN
+
+#define SBX_VERSION_MAJOR 0
+#define SBX_VERSION_MINOR 1
+#define SBX_VERSION_PATCH 0
+/* "0.1.0": the version compiled in. */
+SBX_API const char *sbx_version(void);
+
+typedef struct sbx_client sbx_client;
+
+/* A request header. Names compare without case and only one value of a name
+   is sent: the call's before the client's. Names must be tokens; a value with
+   CR, LF, NUL or another control character is refused (SBX_ERR_ARGUMENT).
+   Host, Content-Length, Transfer-Encoding, Connection, Upgrade and
+   Sec-WebSocket-* are the library's own and refused. */
+typedef struct sbx_header {
+    sbx_str name, value;
+} sbx_header;
+
+/* A name and a value: an environment variable, a label. */
+typedef struct sbx_pair {
+    sbx_str name, value;
+} sbx_pair;
+
+/* A third state where "not given" differs from "no". */
+typedef enum sbx_tri { SBX_TRI_UNSET, SBX_TRI_NO, SBX_TRI_YES } sbx_tri;
+
+/* For a time: no limit. */
+#define SBX_FOREVER (-1)
+/* For a count or a time-to-live where 0 means "the default": none at all. */
+#define SBX_NONE (-1)
+
+/* ------------------------------------------------------------------ client */
+
+/* What a trace hook is told. No secret is in it: neither header values nor
+   bodies. */
+typedef enum sbx_trace_kind {
+    SBX_TRACE_CONNECT, /* text = host */
+    SBX_TRACE_REQUEST, /* text = method and path without the query */
+    SBX_TRACE_STATUS,  /* number = HTTP status */
+    SBX_TRACE_CLOSE,   /* a connection was closed; number = sbx_code */
+    SBX_TRACE_RETRY,   /* number = wait in ms */
+    SBX_TRACE_END      /* number = sbx_code */
+} sbx_trace_kind;
+
+typedef struct sbx_trace {
+    sbx_trace_kind kind;
+    uint32_t op;   /* the operation's slot, 0 = none */
+    uint32_t link; /* the connection's number, 0 = none */
+    int64_t number;
+    sbx_str text;
+} sbx_trace;
+
+/* Times in milliseconds, sizes in bytes. Zero is the default everywhere;
+   SBX_FOREVER switches a time limit off. */
+typedef struct sbx_client_desc {
+    const sbx_transport *transport; /* NULL = transport-less: the caller moves the bytes (see sbx_port_next) */
+    const void *transport_config;   /* given to the transport's open; its own type */
+
+    const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
+    const char *api_key;   /* copied, at most 511 bytes, wiped on close */
+    const char *tenant_id; /* X-Tenant-Id of an organisation's key; NULL = not sent; copied */
+    const char *user_agent; /* put before the library's own product token; copied */
+    const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
+    size_t headers_n;
+
+    uint32_t max_ops;       /* operations at once: 64 */
+    uint32_t max_links;     /* connections at once: 32 */
+    uint32_t max_connects;  /* connections being made at once: 16 */
+    uint32_t max_requests;  /* requests whose answer has not begun: 16 */
+    uint32_t request_bytes; /* largest request without its bulk data: 4,096, at least 256 */
+    uint32_t buffers;       /* receive and send buffers, shared by all: 4 of each, at least 2 */
+    uint32_t rx_bytes;      /* a receive buffer: 16,384, at least 512 */
+    uint32_t tx_bytes;      /* a send buffer: 4,096, at least 1,024 */
+    uint32_t max_owned;     /* sandboxes with delete_on_close at once: 4 */
+
+    int32_t timeout_ms;   /* one attempt at a request, to its answer's head, and any silence after it: 10,000 */
+    int32_t total_ms;     /* a whole operation with its retries: no limit */
+    int32_t connect_ms;   /* one connection, names and TLS included: 10,000 */
+    int32_t idle_ms;      /* how long an idle connection is kept: 30,000; SBX_NONE = never */
+    int32_t close_ms;     /* what sbx_close may spend on delete_on_close: 10,000 */
+    int32_t max_retries;  /* repetitions after the first attempt: 3; SBX_NONE = none */
+    uint32_t head_bytes;  /* cap on an answer's head: 65,536 */
+
+    int32_t ws_open_ms;     /* one WebSocket upgrade: 30,000 */
+    int32_t ws_connect_budget_ms; /* all attempts to open a command's stream: 120,000 */
+    int32_t ws_ping_interval_ms;  /* 30,000 */
+    int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
+    int32_t ws_close_ms;    /* wait for the peer's close: 10,000 */
+
+    void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
+    void *resize_user;
+    void (*trace)(void *user, const sbx_trace *t);
+    void *trace_user;
+} sbx_client_desc;
+
+/* Bytes of memory that sbx_client_init needs for this description; SIZE_MAX:
+   it can never be met. */
+SBX_API size_t sbx_client_size(const sbx_client_desc *desc);
+
+/* Lays a client out in `mem` (any alignment, borrowed until sbx_close). Reads no
+   environment and allocates nothing, now or later.
+   Errors: SBX_ERR_ARGUMENT (err->field names the option), SBX_ERR_MEMORY
+   (err->text says how many bytes are needed), SBX_ERR_ENTROPY, and what the
+   transport's open says. `err` may be NULL. On failure *out is NULL. */
+SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
+
+/* sbx_client_init in memory from malloc, with what the description leaves out
+   taken from the environment: LANGSMITH_ENDPOINT, else LANGCHAIN_ENDPOINT,
+   else https://api.smith.langchain.com (with /v2/sandboxes put behind);
+   LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
+   (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
+   seconds. Not there under SBX_NO_MALLOC. */
+SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
+
+/* Deletes what delete_on_close owns (within close_ms; blocks only for that,
+   and only when the transport can wait), closes every connection, wipes the
+   keys and frees what sbx_open took. No event comes after it; open operations
+   end unreported. NULL is allowed. */
+SBX_API void sbx_close(sbx_client *c);
+
+/* Replaces the API key for every request not yet written. Errors:
+   SBX_ERR_ARGUMENT (empty, over 511 bytes, or not a legal header value). */
+SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key);
+
+/* High-water marks and counters, for sizing. */
+typedef struct sbx_usage {
+    size_t memory;           /* bytes of client memory */
+    uint32_t ops, ops_high;  /* operations now and at most */
+    uint32_t links, links_high;
+    uint32_t requests, requests_high;
+    uint32_t rx_high, tx_high; /* buffers in use at most */
+    uint32_t timers_high;
+    uint64_t connects, reused; /* connections made; requests on a kept one */
+    uint64_t retries, reconnects;
+    uint64_t bytes_in, bytes_out;
+} sbx_usage;
+SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out);
+
+/* -------------------------------------------------------------- operations */
+
+/* An operation: what every call returns. A call that is refused at once gives
+   slot 0 with its code inside; await, next_of and error_of take it like any
+   other, no event comes for it. Handles never come back to life: a slot's
+   generation counts 32 bits. */
+typedef struct sbx_op {
+    uint32_t slot;
+    uint32_t gen;
+} sbx_op;
+
+/* The part of its options that every call has; the first member of each
+   options struct. */
+typedef struct sbx_call {
+    int32_t total_ms;   /* the whole operation; 0 = the client's */
+    int32_t timeout_ms; /* one attempt; 0 = the client's or the call's own */
+    int32_t max_retries; /* 0 = the client's, SBX_NONE = none */
+    const sbx_header *headers; /* added, or in place of the client's; read during the call */
+    size_t headers_n;
+    sbx_str api_key;    /* instead of the client's; read during the call */
+    void *user;         /* comes back in every event */
+} sbx_call;
+
+typedef enum sbx_event_kind {
+    SBX_EV_NONE,
+    SBX_EV_STARTED,     /* the command runs: pid */
+    SBX_EV_STDOUT,      /* data, offset */
+    SBX_EV_STDERR,
+    SBX_EV_DATA,        /* file bytes: data, offset */
+    SBX_EV_ITEM,        /* one item of a list: `item` */
+    SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
+    SBX_EV_RETRYING,    /* an attempt failed with `code`; the next comes in delay_ms */
+    SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
+    SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
+    SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte, or cancelled */
+    SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
+} sbx_event_kind;
+
+typedef struct sbx_event {
+    sbx_event_kind kind;
+    sbx_op op;
+    void *user;        /* sbx_call.user */
+    sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step or sbx_wait */
+    const void *item;  /* ITEM: sbx_box_info or sbx_match, by the call; borrowed alike */
+    uint64_t offset;   /* of the first byte of data in its stream or file */
+    uint64_t lost;     /* GAP */
+    uint32_t delay_ms; /* RETRYING */
+    uint32_t pid;      /* STARTED */
+    int stream;        /* STDOUT, STDERR, GAP: 1 or 2 */
+    int exit_code;     /* END of a command */
+    sbx_code code;     /* END, RETRYING */
+} sbx_event;
+
+/* Runs an operation to its end and returns its code. Events of other
+   operations are neither consumed nor lost; the operation's own output events
+   are (it is for calls that collect). Needs a transport that can wait, else
+   SBX_ERR_UNSUPPORTED. The handle is dead afterwards. */
+SBX_API sbx_code sbx_await(sbx_client *c, sbx_op op);
+
+/* Blocks for the operation's next event. True with *ev filled; false after its
+   END was returned, or for a handle that is stale (a call refused at once gives
+   one END event first). */
+SBX_API bool sbx_next_of(sbx_client *c, sbx_op *op, sbx_event *ev);
+
+/* The next event of any operation, without waiting; false = none now. */
+SBX_API bool sbx_next(sbx_client *c, sbx_event *ev);
+
+/* Moves everything that can move, without blocking. now_ms: a clock that never
+   steps back, of the caller's choice, the same in every call. */
+SBX_API void sbx_step(sbx_client *c, int64_t now_ms);
+
+/* Blocks until something is ready, sbx_wake was called or timeout_ms passed
+   (SBX_FOREVER: no limit), then steps by the transport's clock. False when
+   the transport cannot wait. */
+SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms);
+
+/* When the next sbx_step is due at the latest, on now_ms's clock; INT64_MAX =
+   never; a time in the past = now (events or work wait). A pure query. */
+SBX_API int64_t sbx_next_deadline(const sbx_client *c);
+
+/* Ends a running sbx_wait, sbx_await or sbx_next_of's sleep early. The one
+   call allowed from another thread, while the client lives. */
+SBX_API void sbx_wake(sbx_client *c);
+
+/* One handle for a foreign event loop that is readable whenever sbx_step has
+   work (an epoll descriptor), -1 where the transport has none. */
+SBX_API intptr_t sbx_poll_handle(const sbx_client *c);
+
+/* Ends an operation with SBX_ERR_CANCELLED; its out-pointers are not written
+   any more. A command that runs on the server goes on (sbx_kill ends it). END
+   is still reported. SBX_ERR_HANDLE for a dead handle. */
+SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op op);
+
+/* The error of an operation: of one refused at once, of one whose END is the
+   last event returned, or of the last that was awaited. Else code is SBX_OK. */
+SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
+
+/* Starts to shut down: every operation ends with SBX_ERR_CLOSED, new calls
+   are refused, then the sandboxes of delete_on_close are deleted. Its END
+   carries SBX_OK, or SBX_ERR_DEADLINE after `ms`, exit_code = sandboxes that
+   remain. */
+SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
+
+/* The next bytes of a streamed upload (sbx_write with `stream`): takes what
+   fits, *taken says how much (possibly 0: wait for SBX_EV_WRITABLE). `end`
+   with everything taken ends the body. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE
+   (not an upload, ended, or a rewind is due), SBX_ERR_ARGUMENT (more than
+   the size that was announced, or end before it). */
+SBX_API sbx_code sbx_push(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
+/* The answer to SBX_EV_REWIND: the body will be pushed again from its start. */
+SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op op);
+
+/* Memory that a result with `alloc` was given. */
+SBX_API void sbx_free(sbx_client *c, void *p);
+
+/* ---------------------------------------------------------- transport-less */
+
+/* With desc.transport NULL the program owns the connections. sbx_port_next
+   lists what has to be done: each port is one connection, named by `id`. */
+typedef enum sbx_port_action {
+    SBX_PORT_CONNECT, /* connect to host:port (with TLS if tls), then sbx_port_opened */
+    SBX_PORT_CLOSE    /* close it and forget the id */
+} sbx_port_action;
+
+typedef struct sbx_port {
+    uint32_t id;
+    sbx_port_action action;
+    sbx_str host; /* borrowed until the next call */
+    uint16_t port;
+    bool tls;
+} sbx_port;
+
+/* The next action, false = none now. Call it after each step and event. */
+SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out);
+SBX_API sbx_code sbx_port_opened(sbx_client *c, uint32_t id);
+/* It could not be opened, or broke: SBX_ERR_RESOLVE, _CONNECT, _CONNECTION or _TLS. */
+SBX_API sbx_code sbx_port_failed(sbx_client *c, uint32_t id, sbx_code code);
+/* The peer ended its stream. */
+SBX_API sbx_code sbx_port_eof(sbx_client *c, uint32_t id);
+/* Bytes that arrived: returns how many were taken; keep the rest and give it
+   again after the next event or step. */
+SBX_API size_t sbx_port_recv(sbx_client *c, uint32_t id, const void *p, size_t n);
+/* Bytes to be sent: fills p, returns their number, 0 = none. */
+SBX_API size_t sbx_port_send(sbx_client *c, uint32_t id, void *p, size_t room);
+/* A transport-less client has no randomness of its own: seed it before the
+   first call with 32 strong random bytes, again to add more. wall_ms: Unix
+   time in ms, 0 = not known. */
+SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_t wall_ms);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/langsmith.h ======== */
+/* ---- langsmith: sandboxes, commands and files of LangSmith (public) ---- */
+#ifndef SBX_LANGSMITH_H
+#define SBX_LANGSMITH_H
+SBX_EXTERN_C_BEGIN
+
+/* A sandbox: what every call on it needs. Plain data, copyable, nothing to
+   free. It must outlive the operations that were given it. */
+typedef struct sbx_box {
+    char id[64];
+    char name[128];
+    char url[512]; /* data plane; "" = not known yet */
+} sbx_box;
+
+/* A box known by its name (and data plane) only, from a configuration. False:
+   empty or too long. */
+SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
+
+typedef enum sbx_status {
+    SBX_STATUS_UNKNOWN, /* a value newer than this library: see status_text */
+    SBX_STATUS_PROVISIONING,
+    SBX_STATUS_READY,
+    SBX_STATUS_FAILED,
+    SBX_STATUS_STOPPED,
+    SBX_STATUS_DELETING
+} sbx_status;
+
+/* The whole model. A text that is longer than its field is cut at a character
+   border and `cut` is set; ids and URLs are never cut (SBX_ERR_TOO_LARGE).
+   Times are Unix ms, 0 = not given; numbers are -1 where not given.
+   run_config, mount_config, proxy_config, access_delegation and labels have
+   no bound: read them from the raw answer (sbx_box_opts.raw). */
+typedef struct sbx_box_info {
+    sbx_box box;
+    sbx_status status;
+    bool cut;
+    sbx_tri preserve_memory_on_stop;
+    char status_text[16];
+    char status_message[256];
+    char snapshot_id[64];
+    char size_class[32];
+    char created_by[64];
+    char updated_by[64];
+    int64_t created_ms, updated_ms, stopped_ms;
+    int64_t idle_ttl_s, delete_after_stop_s;
+    int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
+} sbx_box_info;
+
+/* Defaults of a sandbox's commands; layered snapshot < sandbox < command. */
+typedef struct sbx_run_config {
+    sbx_str user, work_dir;
+    const sbx_pair *env;
+    size_t env_n;
+} sbx_run_config;
+
+/* POST …/boxes. */
+typedef struct sbx_create_opts {
+    sbx_call call;
+    sbx_str name;          /* none = the server (or, with delete_on_close, the client) makes one */
+    sbx_str snapshot;      /* name or name:tag; at most one of the three is given */
+    sbx_str snapshot_name;
+    sbx_str snapshot_id;
+    bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
+    int32_t wait_s;        /* how long the server waits for ready: 30 */
+    int32_t idle_ttl_s;    /* multiple of 60; SBX_NONE = never stop; 0 = the server's default */
+    int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never */
+    int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
+    sbx_run_config run_config;
+    const sbx_pair *env;   /* env_vars */
+    size_t env_n;
+    const sbx_pair *labels; /* at most 128; names 1..256, values up to 4,096 bytes */
+    size_t labels_n;
+    const sbx_str *tag_value_ids;
+    size_t tag_value_ids_n;
+    sbx_tri preserve_memory_on_stop;
+    sbx_tri restore_memory;
+    /* JSON values, passed as they are (checked to be well-formed). */
+    sbx_str mount_config, proxy_config, access_delegation;
+    bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost */
+    sbx_buf raw;           /* gets the answer's JSON text; see raw_n */
+    size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */
+    sbx_box_info *info;    /* written with the result */
+} sbx_create_opts;
+
+/* Creates a sandbox and (unless no_wait) waits until it is ready. *out is
+   written on success, and on SBX_ERR_TOO_LARGE with id and name, so that it
+   can be deleted. Repeated only when the request was not sent, on 429, or on
+   503 without a typed body. Errors besides the general ones: SBX_ERR_CREATION
+   (type: ImagePull, CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT,
+   SBX_ERR_QUOTA, SBX_ERR_CONFLICT, SBX_ERR_OUTCOME. */
+SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out);
+
+typedef struct sbx_box_opts {
+    sbx_call call;
+    sbx_buf raw;     /* gets the answer's JSON text */
+    size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
+    int32_t wait_s;  /* sbx_wait_ready, sbx_start: limit 120 */
+    int32_t poll_ms; /* sbx_wait_ready, sbx_start: interval 1,000, jittered by 10 % */
+} sbx_box_opts;
+
+/* GET …/boxes/{name}. `out` and `info` may each be NULL. */
+SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
+
+/* GET …/boxes: an SBX_EV_ITEM (sbx_box_info) for each sandbox of every page;
+   or into `items`, an array of sbx_box_info. */
+typedef struct sbx_list_opts {
+    sbx_call call;
+    sbx_str name_contains, status, sort_by, sort_direction, sort_order, created_by, cursor;
+    const sbx_str *labels; /* `key` or `key=value`; all must match */
+    size_t labels_n;
+    int32_t page_size;   /* items a request, 0 = the server's */
+    int32_t limit;       /* the same on older servers */
+    int32_t offset;
+    bool one_page;       /* only the first page */
+    sbx_buf items;       /* instead of events */
+    sbx_buf raw;         /* the JSON text of the last page */
+    size_t *raw_n;
+} sbx_list_opts;
+typedef struct sbx_list_result {
+    uint64_t count;       /* items seen */
+    uint64_t stored;      /* items in `items` */
+    bool cut;             /* stored < count */
+    bool truncated;       /* the server said that there are more (glob, grep) */
+    char next_cursor[256]; /* one_page: where the next page begins */
+    int64_t next_offset;  /* one_page, older servers; 0 = the end */
+} sbx_list_result;
+SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* PATCH …/boxes/{name}: 0/NULL = leave. Nothing to change is a GET. */
+typedef enum sbx_clear {
+    SBX_CLEAR_MOUNT_CONFIG = 1, SBX_CLEAR_PROXY_CONFIG = 2, SBX_CLEAR_RUN_CONFIG = 4, SBX_CLEAR_TAGS = 8
+} sbx_clear;
+typedef struct sbx_update_opts {
+    sbx_call call;
+    sbx_str name;
+    int32_t idle_ttl_s, delete_after_stop_s;
+    int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
+    sbx_run_config run_config;
+    sbx_str proxy_config; /* JSON; replaces all rules */
+    const sbx_str *tag_value_ids;
+    size_t tag_value_ids_n;
+    unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null */
+    sbx_buf raw;
+    size_t *raw_n;
+} sbx_update_opts;
+SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info);
+
+/* DELETE …/boxes/{name}. A repetition's 404 counts as success. */
+SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
+
+typedef struct sbx_status_info {
+    sbx_status status;
+    bool cut;
+    char status_text[16];
+    char status_message[256];
+} sbx_status_info;
+SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_status_info *out);
+
+/* Polls the status until ready, then GETs the sandbox. SBX_ERR_CREATION when
+   it failed, SBX_ERR_TIMEOUT (with the last status) after wait_s. */
+SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
+
+/* POST …/start, then as sbx_wait_ready; POST …/stop. Neither is repeated once
+   sent: after SBX_ERR_OUTCOME ask for the status. */
+SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
+SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
+
+/* ---------------------------------------------------------------- commands */
+
+typedef enum sbx_via {
+    SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
+    SBX_VIA_HTTP /* one POST /execute: no streaming, no reconnect, cut at about 310 s */
+} sbx_via;
+
+typedef struct sbx_run_opts {
+    sbx_call call;
+    sbx_buf out, err;      /* sbx_run: where the output goes */
+    bool alloc;            /* sbx_run: into memory of desc.resize instead; free with sbx_free */
+    bool discard;          /* sbx_run: no output wanted, only the exit code */
+    size_t max_output;     /* with alloc: cap a stream, 0 = 16 MiB */
+    sbx_via via;
+    int32_t timeout_s;     /* of the command: 60; SBX_NONE = none */
+    int32_t idle_timeout_s; /* killed after so long without clients: 300; SBX_NONE = never */
+    int32_t ttl_s;         /* kept after its end: 600; SBX_NONE = for ever */
+    sbx_str shell;         /* "/bin/bash" */
+    sbx_str cwd;
+    const sbx_pair *env;
+    size_t env_n;
+    sbx_run_config run_config; /* excludes cwd and env */
+    sbx_str command_id;    /* a UUID: makes the call idempotent across programs; none = made here */
+    bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
+    bool pty;              /* a terminal; its output comes as stdout */
+    uint16_t cols, rows;   /* with pty */
+    bool kill_on_disconnect;
+    bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
+} sbx_run_opts;
+
+typedef struct sbx_result {
+    int exit_code;          /* may be negative or above 128 (signals) */
+    uint32_t pid;
+    bool out_cut, err_cut;  /* more came than was stored */
+    bool gap;               /* output was lost in a reconnect */
+    size_t out_n, err_n;    /* bytes stored */
+    uint64_t out_total, err_total; /* bytes that came */
+    char *out_p, *err_p;    /* with alloc: NUL-terminated, the caller's */
+    char command_id[37];
+} sbx_result;
+
+/* Runs a command and collects its output. *out (may be NULL) is written at the
+   end also when the command was started and then failed (a timeout, a lost
+   stream): what is in the buffers is then what came until there.
+   A non-zero exit code is not an error. */
+SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out);
+/* The same, its output as events: STARTED, STDOUT, STDERR, GAP, RETRYING,
+   RECONNECTED, END. The sender is slowed while events are not pulled. */
+SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts);
+
+/* Attaches to a command that runs already, or ended within its ttl, from the
+   given offsets on. */
+typedef struct sbx_attach_opts {
+    sbx_call call;
+    uint64_t stdout_offset, stderr_offset;
+    bool no_reconnect;
+} sbx_attach_opts;
+SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
+/* The command's id and how far each stream was delivered, to go on later or
+   elsewhere. */
+SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset);
+
+/* Standard input: takes what can be sent now, *taken says how much; with 0
+   wait for SBX_EV_WRITABLE. Bytes of an unfinished UTF-8 character at the end
+   are left to the caller; SBX_ERR_ARGUMENT when data is not UTF-8 (the
+   protocol carries text), SBX_ERR_STATE after close_stdin. */
+SBX_API sbx_code sbx_input(sbx_client *c, sbx_op op, sbx_str data, size_t *taken);
+/* The next three are kept while the stream is down and sent after it is back. */
+SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op);
+SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op op, uint16_t cols, uint16_t rows);
+/* SIGKILL to the command's process group; the operation goes on until the
+   exit code came (10 s at most). */
+SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op);
+
+/* ------------------------------------------------------------------- files */
+
+typedef struct sbx_file_stat {
+    uint64_t size;
+    int64_t modified_ms;
+    char etag[96];
+    char content_type[64];
+} sbx_file_stat;
+
+typedef struct sbx_read_opts {
+    sbx_call call;
+    sbx_buf out;          /* collected here, */
+    bool alloc;           /* or in memory of desc.resize, */
+    bool stream;          /* or as SBX_EV_DATA */
+    size_t max_bytes;     /* with alloc: cap, 0 = 64 MiB */
+    int64_t offset;       /* first byte; negative: the last -offset bytes */
+    int64_t length;       /* bytes wanted, 0 = to the end */
+    sbx_str if_none_match; /* an ETag: unchanged = not_modified, no data */
+    sbx_str if_match_etag; /* If-Range: refuse (SBX_ERR_CHANGED) when the file is not this any more */
+    bool no_resume;       /* a drop is an error; default: the rest is asked for by range and ETag */
+} sbx_read_opts;
+
+typedef struct sbx_read_result {
+    size_t n;             /* bytes stored */
+    uint64_t total;       /* bytes that came */
+    uint64_t size;        /* of the whole file, UINT64_MAX = not said */
+    uint64_t offset;      /* of the first byte */
+    bool cut, not_modified;
+    char *p;              /* with alloc: NUL-terminated, the caller's */
+    sbx_file_stat stat;
+} sbx_read_result;
+
+/* GET …/download. path: absolute, or relative to the home directory. */
+SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out);
+
+typedef struct sbx_write_opts {
+    sbx_call call;
+    bool stream;   /* the body comes by sbx_push */
+    int64_t size;  /* with stream: its bytes; SBX_NONE = not known (chunked) */
+} sbx_write_opts;
+
+/* POST …/upload. `data` is borrowed until END. Writing a file again is the
+   same file: it is repeated after a lost answer (with stream: after
+   SBX_EV_REWIND). */
+SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_str data, const sbx_write_opts *opts);
+
+/* HEAD …/download. */
+SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out);
+
+/* One answer of glob, ls or grep. */
+typedef struct sbx_match {
+    char path[512];
+    char text[512];      /* grep: the line, cut if longer */
+    int64_t size;        /* -1 = not given */
+    int64_t modified_ms; /* 0 = not given */
+    int64_t line;        /* grep: from 1 */
+    bool is_dir;
+    bool cut;
+} sbx_match;
+
+typedef struct sbx_find_opts {
+    sbx_call call;
+    sbx_str path;    /* directory; none = "/" */
+    sbx_str glob;    /* grep: which files */
+    int32_t limit;   /* 0 = the server's */
+    sbx_buf items;   /* an array of sbx_match, instead of events */
+} sbx_find_opts;
+/* An SBX_EV_ITEM (sbx_match) for each; sbx_ls is the pattern `*`; grep looks
+   for literal text. */
+SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out);
+SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out);
+SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out);
+
+SBX_EXTERN_C_END
+#endif
+
+#endif /* SBX_SANDBOX_H_INCLUDED */
+
+#if defined(SANDBOX_IMPLEMENTATION) && !defined(SBX_SANDBOX_H_IMPLEMENTED)
+#define SBX_SANDBOX_H_IMPLEMENTED
+
+/* ======== src/base.h ======== */
+/* ---- base: configuration, linkage of private functions, checked arithmetic ---- */
+#ifndef SBXI_BASE_H
+#define SBXI_BASE_H
+
+
+/* Configuration macros, all 0 or 1, read by the implementation only. They
+   never change a public type. */
+#ifndef SBX_NO_LANGSMITH
+#define SBX_NO_LANGSMITH 0
+#endif
+#ifndef SBX_NO_MALLOC
+#define SBX_NO_MALLOC 0
+#endif
+#ifndef SBX_NO_ERROR_TEXT
+#define SBX_NO_ERROR_TEXT 0
+#endif
+#ifndef SBX_FREESTANDING
+#define SBX_FREESTANDING 0
+#endif
+#ifndef SBX_SMALL
+#define SBX_SMALL 0
+#endif
+
+/* Private functions are static in the single file. The parts can also be
+   built one by one (SBXI_SPLIT=1), where they need external linkage. */
+#ifndef SBXI_SPLIT
+#define SBXI_SPLIT 0
+#endif
+#if defined(__GNUC__)
+#define SBXI_UNUSED __attribute__((unused))
+#define SBXI_NOINLINE __attribute__((noinline))
+#define SBXI_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SBXI_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define SBXI_UNUSED
+#define SBXI_NOINLINE
+#define SBXI_LIKELY(x) (x)
+#define SBXI_UNLIKELY(x) (x)
+#endif
+#if SBXI_SPLIT
+#define SBXI_FN SBX_EXTERN_C
+#else
+#define SBXI_FN static SBXI_UNUSED
+#endif
+#define SBXI_INLINE static inline SBXI_UNUSED
+
+#define SBXI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define SBXI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define SBXI_COUNT(a) (sizeof(a) / sizeof(0 [a]))
+
+/* a + b, or SIZE_MAX when it does not fit; likewise a * b. A size that was
+   capped once stays capped, so one comparison at the end is enough. */
+SBXI_INLINE size_t sbxi_add(size_t a, size_t b)
+{
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
+
+SBXI_INLINE size_t sbxi_mul(size_t a, size_t b)
+{
+    return b && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+SBXI_INLINE bool sbxi_eq(sbx_str a, sbx_str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+SBXI_INLINE char sbxi_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
+}
+
+/* ASCII case-insensitive comparison. */
+SBXI_INLINE bool sbxi_eq_nocase(sbx_str a, sbx_str b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (sbxi_lower(a.p[i]) != sbxi_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+#endif
+
+/* ======== src/pool.h ======== */
+/* ---- pool: layout of client memory, fixed-size buffers, index lists (private) ---- */
+#ifndef SBXI_POOL_H
+#define SBXI_POOL_H
+
+/* One layout function serves both sizing and carving: with p NULL it only
+   counts. Every piece is aligned to 16 bytes. */
+typedef struct sbxi_arena {
+    char *p;
+    size_t used;
+} sbxi_arena;
+
+SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n);
+
+#define SBXI_NIL UINT32_MAX
+
+/* Equal buffers; free ones are chained through their first bytes. */
+typedef struct sbxi_pool {
+    char *base;
+    size_t size;
+    uint32_t count, free_head, used, high;
+} sbxi_pool;
+
+SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count);
+SBXI_FN char *sbxi_pool_take(sbxi_pool *p); /* NULL: none free */
+SBXI_FN void sbxi_pool_give(sbxi_pool *p, char *buf);
+
+/* Doubly linked lists over the items of an array; a node lies in the item and
+   is in one list at most. */
+typedef struct sbxi_node {
+    uint32_t prev, next;
+} sbxi_node;
+
+typedef struct sbxi_list {
+    uint32_t head, tail;
+} sbxi_list;
+
+/* An array of items whose nodes the lists chain. */
+typedef struct sbxi_nodes {
+    char *first; /* node of item 0 */
+    size_t stride;
+} sbxi_nodes;
+
+SBXI_INLINE void sbxi_list_init(sbxi_list *l)
+{
+    l->head = l->tail = SBXI_NIL;
+}
+
+SBXI_FN void sbxi_list_append(sbxi_nodes n, sbxi_list *l, uint32_t i);
+SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i);
+
+#endif
+
+/* ======== src/pool.c ======== */
+
+SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n)
+{
+    void *p = a->p && a->used != SIZE_MAX ? a->p + a->used : NULL;
+    size_t padded = sbxi_add(n, 15);
+
+    if (padded != SIZE_MAX)
+        padded &= ~(size_t)15;
+    a->used = sbxi_add(a->used, padded);
+    return p;
+}
+
+SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
+{
+    p->base = (char *)base;
+    p->size = size;
+    p->count = count;
+    p->free_head = SBXI_NIL;
+    p->used = p->high = 0;
+    for (uint32_t i = count; i-- > 0;) {
+        memcpy(p->base + (size_t)i * size, &p->free_head, sizeof p->free_head);
+        p->free_head = i;
+    }
+}
+
+SBXI_FN char *sbxi_pool_take(sbxi_pool *p)
+{
+    char *buf;
+
+    if (p->free_head == SBXI_NIL)
+        return NULL;
+    buf = p->base + (size_t)p->free_head * p->size;
+    memcpy(&p->free_head, buf, sizeof p->free_head);
+    p->used++;
+    if (p->used > p->high)
+        p->high = p->used;
+    return buf;
+}
+
+SBXI_FN void sbxi_pool_give(sbxi_pool *p, char *buf)
+{
+    memcpy(buf, &p->free_head, sizeof p->free_head);
+    p->free_head = (uint32_t)((size_t)(buf - p->base) / p->size);
+    p->used--;
+}
+
+static sbxi_node *sbxi_node_at(sbxi_nodes n, uint32_t i)
+{
+    return (sbxi_node *)(void *)(n.first + (size_t)i * n.stride);
+}
+
+SBXI_FN void sbxi_list_append(sbxi_nodes n, sbxi_list *l, uint32_t i)
+{
+    sbxi_node *node = sbxi_node_at(n, i);
+
+    node->prev = l->tail;
+    node->next = SBXI_NIL;
+    if (l->tail == SBXI_NIL)
+        l->head = i;
+    else
+        sbxi_node_at(n, l->tail)->next = i;
+    l->tail = i;
+}
+
+SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i)
+{
+    sbxi_node *node = sbxi_node_at(n, i);
+
+    if (node->prev == SBXI_NIL)
+        l->head = node->next;
+    else
+        sbxi_node_at(n, node->prev)->next = node->next;
+    if (node->next == SBXI_NIL)
+        l->tail = node->prev;
+    else
+        sbxi_node_at(n, node->next)->prev = node->prev;
+    node->prev = node->next = SBXI_NIL;
+}
+
+/* ======== src/timer.h ======== */
+/* ---- timer: a heap of deadlines, one for each id (private) ---- */
+#ifndef SBXI_TIMER_H
+#define SBXI_TIMER_H
+
+#define SBXI_NEVER INT64_MAX
+
+typedef struct sbxi_timer_entry {
+    int64_t at;
+    uint32_t id;
+} sbxi_timer_entry;
+
+typedef struct sbxi_timers {
+    sbxi_timer_entry *heap;
+    uint32_t *pos; /* place of an id in the heap, SBXI_NIL = not set */
+    uint32_t count, high;
+} sbxi_timers;
+
+/* heap and pos: memory for `ids` entries each. */
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids);
+/* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
+SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
+
+SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
+{
+    return t->count ? t->heap[0].at : SBXI_NEVER;
+}
+
+/* now + ms without overflow; a negative ms is never. */
+SBXI_INLINE int64_t sbxi_after(int64_t now, int64_t ms)
+{
+    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
+}
+
+#endif
+
+/* ======== src/timer.c ======== */
+
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids)
+{
+    t->heap = (sbxi_timer_entry *)heap;
+    t->pos = (uint32_t *)pos;
+    t->count = t->high = 0;
+    for (uint32_t i = 0; i < ids; i++)
+        t->pos[i] = SBXI_NIL;
+}
+
+static void sbxi_timer_put(sbxi_timers *t, uint32_t at, sbxi_timer_entry e)
+{
+    t->heap[at] = e;
+    t->pos[e.id] = at;
+}
+
+static void sbxi_timer_up(sbxi_timers *t, uint32_t i, sbxi_timer_entry e)
+{
+    while (i > 0 && t->heap[(i - 1) / 2].at > e.at) {
+        sbxi_timer_put(t, i, t->heap[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    sbxi_timer_put(t, i, e);
+}
+
+static void sbxi_timer_down(sbxi_timers *t, uint32_t i, sbxi_timer_entry e)
+{
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+
+        if (child >= t->count)
+            break;
+        if (child + 1 < t->count && t->heap[child + 1].at < t->heap[child].at)
+            child++;
+        if (t->heap[child].at >= e.at)
+            break;
+        sbxi_timer_put(t, i, t->heap[child]);
+        i = child;
+    }
+    sbxi_timer_put(t, i, e);
+}
+
+SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at)
+{
+    uint32_t i = t->pos[id];
+    sbxi_timer_entry e;
+
+    e.at = at;
+    e.id = id;
+    if (i == SBXI_NIL) {
+        if (at == SBXI_NEVER)
+            return;
+        i = t->count++;
+        if (t->count > t->high)
+            t->high = t->count;
+        sbxi_timer_up(t, i, e);
+        return;
+    }
+    if (at == SBXI_NEVER) {
+        sbxi_timer_entry last = t->heap[--t->count];
+
+        t->pos[id] = SBXI_NIL;
+        if (last.id == id)
+            return;
+        e = last;
+    }
+    if (i > 0 && t->heap[(i - 1) / 2].at > e.at)
+        sbxi_timer_up(t, i, e);
+    else
+        sbxi_timer_down(t, i, e);
+}
+
+/* ======== src/text.h ======== */
+/* ---- text: UTF-8, base64, SHA-1, percent-encoding, UUID, RFC 3339 (private) ---- */
+#ifndef SBXI_TEXT_H
+#define SBXI_TEXT_H
+
+/* Blocks of 16 bytes as plain loops where the compiler makes vectors of them
+   (gcc does from version 12 at -O2), as 8-byte words elsewhere. */
+#ifndef SBXI_TEXT_BLOCKS
+#if !SBX_SMALL && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__OPTIMIZE__) && (defined(__SSE2__) || defined(__aarch64__))
+#define SBXI_TEXT_BLOCKS 1
+#else
+#define SBXI_TEXT_BLOCKS 0
+#endif
+#endif
+
+/* Little-endian words; the compiler makes one load of them. */
+SBXI_INLINE uint32_t sbxi_load32(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+SBXI_INLINE uint64_t sbxi_load64(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40
+        | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
+/* Index of the lowest byte that is not 0; v is not 0. */
+SBXI_INLINE unsigned sbxi_first_byte(uint64_t v)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctzll(v) >> 3;
+#else
+    unsigned n = 0;
+    for (; !(v & 0xFF); v >>= 8)
+        n++;
+    return n;
+#endif
+}
+
+/* Resumable UTF-8 check (RFC 3629). *state is 0 at the start and at every
+   character border; false: invalid (overlong, surrogate, > U+10FFFF), found
+   at the first byte that cannot be right. After false *state is undefined. */
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n);
+/* Longest prefix of p[0..n) that ends at a character border: a sequence cut
+   by the end is left out, bytes that are no UTF-8 are left as they are. */
+SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n);
+
+/* RFC 4648 4 with padding. Writes and returns (n + 2) / 3 * 4 characters. */
+SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n);
+/* FIPS 180-4 6.1. For the WebSocket handshake only: SHA-1 is not secure. */
+SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n);
+/* One path segment or query value: all but RFC 3986 unreserved is encoded.
+   Returns the length needed; writes at most cap bytes, never a part of a
+   triplet. keep: further characters left as they are ("" or "/"). */
+SBXI_FN size_t sbxi_percent(char *out, size_t cap, sbx_str s, const char *keep);
+/* UUID version 7 (RFC 9562 5.7) from wall-clock ms and 10 random bytes. */
+SBXI_FN void sbxi_uuid7(unsigned char out[16], uint64_t wall_ms, const unsigned char random[10]);
+SBXI_FN void sbxi_uuid_text(char out[36], const unsigned char uuid[16]); /* lower case, not terminated */
+/* Dashed or 32 hex digits, either case. out is written on success only. */
+SBXI_FN bool sbxi_uuid_parse(unsigned char out[16], sbx_str text);
+/* RFC 3339 5.6 date-time, any fraction, Z or offset, to Unix ms (years 0000 to
+   9999; further digits of the fraction are cut). Lower-case t and z and a
+   space for the T are taken. A leap second (:60, in any minute) is the next
+   second, as POSIX counts. *ms is written on success only. */
+SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms);
+/* An HTTP date (RFC 9110 5.6.7, IMF-fixdate; the day's name must be one, but
+   is not compared with the date) to Unix ms. :60 as above. */
+SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms);
+/* Decimal digits, not terminated; returns how many. */
+SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v);
+
+#endif
+
+/* ======== src/text.c ======== */
+
+/* ---- UTF-8 ---- */
+
+/* The state holds what the next byte must be: how many continuation bytes
+   are missing << 16 | lowest << 8 | highest value of the next one. Only the
+   first continuation byte has a narrower range than 80..BF. */
+static uint32_t sbxi_text_lead(unsigned c)
+{
+    if (c < 0xC2 || c > 0xF4)
+        return 0;
+    if (c < 0xE0)
+        return 0x180BF;
+    if (c < 0xF0)
+        return c == 0xE0 ? 0x2A0BF : c == 0xED ? 0x2809F : 0x280BF;
+    return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
+}
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    uint32_t s = *state;
+    for (size_t i = 0; i < n; i++) {
+        unsigned c = (unsigned char)p[i];
+        if (s) {
+            if (c < (s >> 8 & 0xFF) || c > (s & 0xFF))
+                return false;
+            s = s >> 16 == 1 ? 0 : ((s >> 16) - 1) << 16 | 0x80BF;
+        } else if (c >= 0x80) {
+            s = sbxi_text_lead(c);
+            if (!s)
+                return false;
+        }
+    }
+    *state = s;
+    return true;
+}
+
+SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned c = (unsigned char)p[n - back];
+        if (c >= 0xC0)
+            return (c >= 0xF0 ? 4u : c >= 0xE0 ? 3u : 2u) > back ? n - back : n;
+        if (c < 0x80)
+            break;
+    }
+    return n;
+}
+
+/* ---- base64, SHA-1 ---- */
+
+static char sbxi_text_base64_digit(unsigned v)
+{
+    return (char)(v < 26 ? 'A' + v : v < 52 ? 'a' + (v - 26) : v < 62 ? '0' + (v - 52) : v == 62 ? '+' : '/');
+}
+
+SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n)
+{
+    char *o = out;
+    while (n) {
+        unsigned have = n < 3 ? (unsigned)n : 3;
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)(have > 1 ? p[1] : 0) << 8 | (have > 2 ? p[2] : 0);
+        for (unsigned i = 0; i < 4; i++)
+            *o++ = i > have ? '=' : sbxi_text_base64_digit(v >> (18 - 6 * i) & 63);
+        p += have;
+        n -= have;
+    }
+    return (size_t)(o - out);
+}
+
+static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
+{
+    return v << by | v >> (32 - by);
+}
+
+static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
+{
+    static const uint32_t sbxi_text_sha1_k[4] = { 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6 };
+    uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    for (unsigned i = 0; i < 80; i++) {
+        unsigned at = i & 15;
+        if (i < 16)
+            w[at] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+        else
+            w[at] = sbxi_text_rol(w[(at + 13) & 15] ^ w[(at + 8) & 15] ^ w[(at + 2) & 15] ^ w[at], 1);
+        uint32_t f = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
+        uint32_t t = sbxi_text_rol(a, 5) + f + e + sbxi_text_sha1_k[i / 20] + w[at];
+        e = d;
+        d = c;
+        c = sbxi_text_rol(b, 30);
+        b = a;
+        a = t;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n)
+{
+    uint32_t h[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
+    unsigned char tail[64];
+    const unsigned char *s = (const unsigned char *)p;
+    uint64_t bits = (uint64_t)n * 8;
+    for (; n >= 64; n -= 64, s += 64)
+        sbxi_text_sha1_block(h, s);
+    memset(tail, 0, sizeof tail);
+    if (n)
+        memcpy(tail, s, n);
+    tail[n] = 0x80;
+    if (n >= 56) {
+        sbxi_text_sha1_block(h, tail);
+        memset(tail, 0, sizeof tail);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        tail[56 + i] = (unsigned char)(bits >> (56 - 8 * i));
+    sbxi_text_sha1_block(h, tail);
+    for (unsigned i = 0; i < 20; i++)
+        out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* ---- percent-encoding, UUID, numbers ---- */
+
+static int sbxi_text_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = sbxi_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool sbxi_text_unreserved(char c)
+{
+    char l = sbxi_lower(c);
+    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+SBXI_FN size_t sbxi_percent(char *out, size_t cap, sbx_str s, const char *keep)
+{
+    size_t need = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (sbxi_text_unreserved(c) || (c && strchr(keep, c))) {
+            if (need < cap)
+                out[need] = c;
+            need = sbxi_add(need, 1);
+        } else {
+            if (need <= cap && cap - need >= 3) {
+                out[need] = '%';
+                out[need + 1] = "0123456789ABCDEF"[(unsigned char)c >> 4];
+                out[need + 2] = "0123456789ABCDEF"[c & 15];
+            } else {
+                cap = SBXI_MIN(cap, need); /* nothing behind a triplet that did not fit */
+            }
+            need = sbxi_add(need, 3);
+        }
+    }
+    return need;
+}
+
+SBXI_FN void sbxi_uuid7(unsigned char out[16], uint64_t wall_ms, const unsigned char random[10])
+{
+    for (unsigned i = 0; i < 6; i++)
+        out[i] = (unsigned char)(wall_ms >> (40 - 8 * i));
+    memcpy(out + 6, random, 10);
+    out[6] = (unsigned char)((out[6] & 0x0F) | 0x70);
+    out[8] = (unsigned char)((out[8] & 0x3F) | 0x80);
+}
+
+SBXI_FN void sbxi_uuid_text(char out[36], const unsigned char uuid[16])
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = "0123456789abcdef"[uuid[i] >> 4];
+        *out++ = "0123456789abcdef"[uuid[i] & 15];
+    }
+}
+
+SBXI_FN bool sbxi_uuid_parse(unsigned char out[16], sbx_str text)
+{
+    unsigned char uuid[16];
+    size_t at = 0;
+    if (text.n != 36 && text.n != 32)
+        return false;
+    for (unsigned i = 0; i < 16; i++) {
+        if (text.n == 36 && (i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
+            return false;
+        int hi = sbxi_text_hex(text.p[at]), lo = sbxi_text_hex(text.p[at + 1]);
+        if (hi < 0 || lo < 0)
+            return false;
+        uuid[i] = (unsigned char)(hi << 4 | lo);
+        at += 2;
+    }
+    memcpy(out, uuid, 16);
+    return true;
+}
+
+SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v)
+{
+    char digits[20];
+    size_t n = 0, at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    n = sizeof digits - at;
+    memcpy(out, digits + at, n);
+    return n;
+}
+
+/* ---- dates ---- */
+
+/* Days from 1970-01-01 (proleptic Gregorian), -1 << 30 for a day that the
+   month does not have. Years begin in March here, so that the leap day is
+   the last and a month's start is a linear formula. */
+static int32_t sbxi_text_days(unsigned year, unsigned month, unsigned day)
+{
+    static const unsigned char sbxi_text_month[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (month < 1 || month > 12 || day < 1 || day > sbxi_text_month[month - 1] + (unsigned)(leap && month == 2))
+        return -(1 << 30);
+    uint32_t y = year + 400 - (month <= 2), m = (month + 9) % 12; /* + 400: January of year 0 stays positive */
+    return (int32_t)(y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1) - (719468 + 146097);
+}
+
+/* A pattern: 0 = a digit of the next number, anything else is itself (letters
+   in either case). False unless s begins with it. */
+static bool sbxi_text_fields(sbx_str s, const char *pattern, unsigned *number)
+{
+    size_t i = 0;
+    for (; pattern[i]; i++) {
+        if (i >= s.n)
+            return false;
+        if (pattern[i] != '0') {
+            if (sbxi_lower(s.p[i]) != pattern[i])
+                return false;
+            if (i && pattern[i - 1] == '0')
+                number++;
+        } else {
+            if (s.p[i] < '0' || s.p[i] > '9')
+                return false;
+            *number = (i && pattern[i - 1] == '0' ? *number * 10 : 0) + (unsigned)(s.p[i] - '0');
+        }
+    }
+    return true;
+}
+
+static bool sbxi_text_unix(const unsigned date[3], const unsigned time[3], int64_t *seconds)
+{
+    int32_t days = sbxi_text_days(date[0], date[1], date[2]);
+    *seconds = (int64_t)days * 86400 + (int64_t)time[0] * 3600 + (int64_t)time[1] * 60 + time[2];
+    return days != -(1 << 30) && time[0] < 24 && time[1] < 60 && time[2] <= 60;
+}
+
+SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
+{
+    unsigned f[6] = { 0, 0, 0, 0, 0, 0 }, offset[2] = { 0, 0 }, milli = 0, weight = 100;
+    int64_t seconds;
+    if (s.n < 20 || !sbxi_text_fields(s, "0000-00-00", f) || (sbxi_lower(s.p[10]) != 't' && s.p[10] != ' ')
+        || !sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3) || !sbxi_text_unix(f, f + 3, &seconds))
+        return false;
+    size_t i = 19;
+    if (s.p[i] == '.') {
+        for (i++; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
+            milli += weight * (unsigned)(s.p[i] - '0');
+            weight /= 10;
+        }
+        if (i == 20)
+            return false;
+    }
+    if (s.n - i == 1) {
+        if (sbxi_lower(s.p[i]) != 'z')
+            return false;
+    } else {
+        if (s.n - i != 6 || (s.p[i] != '+' && s.p[i] != '-') || !sbxi_text_fields(sbx_sn(s.p + i + 1, 5), "00:00", offset)
+            || offset[0] > 23 || offset[1] > 59)
+            return false;
+        int32_t east = (int32_t)(offset[0] * 3600 + offset[1] * 60);
+        seconds -= s.p[i] == '+' ? east : -east;
+    }
+    *ms = seconds * 1000 + milli;
+    return true;
+}
+
+/* Position of the three letters in a list of such, or `none`. */
+static unsigned sbxi_text_name(const char *p, const char *list, unsigned none)
+{
+    for (unsigned i = 0; i < none; i++)
+        if (memcmp(list + 3 * i, p, 3) == 0)
+            return i;
+    return none;
+}
+
+SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
+{
+    /* Sun, 06 Nov 1994 08:49:37 GMT */
+    unsigned day[1] = { 0 }, f[4] = { 0, 0, 0, 0 }, date[3];
+    int64_t seconds;
+    if (s.n != 29 || sbxi_text_name(s.p, "MonTueWedThuFriSatSun", 7) == 7 || !sbxi_text_fields(sbx_sn(s.p + 3, 5), ", 00 ", day)
+        || !sbxi_text_fields(sbx_sn(s.p + 11, 14), " 0000 00:00:00", f) || memcmp(s.p + 25, " GMT", 4) != 0)
+        return false;
+    date[0] = f[0];
+    date[1] = sbxi_text_name(s.p + 8, "JanFebMarAprMayJunJulAugSepOctNovDec", 12) + 1;
+    date[2] = day[0];
+    if (!sbxi_text_unix(date, f + 1, &seconds))
+        return false;
+    *ms = seconds * 1000;
+    return true;
+}
+
+/* ======== src/json.c ======== */
+
+/* What the reader expects. In the middle of a text the state is its kind's. */
+enum {
+    SBXI_JSON_NAME,      /* behind a comma in an object */
+    SBXI_JSON_MEMBER,    /* a value behind a colon */
+    SBXI_JSON_ELEMENT,   /* a value behind a comma in an array */
+    SBXI_JSON_FIRST,     /* the first value of an array, or its end */
+    SBXI_JSON_TOP,       /* the document's value */
+    SBXI_JSON_FIRST_NAME,
+    SBXI_JSON_COLON,
+    SBXI_JSON_AFTER,     /* a value: comma or end */
+    SBXI_JSON_IN_NAME,
+    SBXI_JSON_IN_STRING,
+    SBXI_JSON_IN_NUMBER,
+    SBXI_JSON_IN_WORD,
+    SBXI_JSON_OVER,
+    SBXI_JSON_FAILED,
+    SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
+};
+
+/* sbx_json.sub inside a string: how far the character in hand is. */
+enum {
+    SBXI_JSON_PLAIN, /* between characters */
+    SBXI_JSON_UTF8,  /* cp: state of sbxi_utf8 */
+    SBXI_JSON_HIGH,  /* cp >> 16: a high surrogate, whose low one may follow */
+    SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
+    SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
+};
+
+/* sbx_json.sub inside a number: rows of sbxi_json_number_next. */
+enum { SBXI_JSON_NUMBER_END = 9, SBXI_JSON_NUMBER_BAD };
+
+static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
+{
+    j->error = (uint8_t)error;
+    j->state = SBXI_JSON_FAILED;
+    return SBX_JSON_ERROR;
+}
+
+/* The last four fields of a token are copied as one from j->tail, which holds
+   those of a key; its last byte counts the depth. */
+typedef char sbxi_json_tail_is_4_bytes[offsetof(sbx_json_tok, depth) - offsetof(sbx_json_tok, kind) == 3 ? 1 : -1];
+
+static void sbxi_json_set(const sbx_json *j, sbx_json_tok *tok, char *p, size_t n)
+{
+    tok->p = p;
+    tok->n = n;
+    memcpy((char *)tok + offsetof(sbx_json_tok, kind), j->tail, 4);
+}
+
+static unsigned sbxi_json_depth(const sbx_json *j)
+{
+    return (unsigned char)j->tail[3];
+}
+
+SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
+{
+    memset(j, 0, sizeof *j);
+    j->max_depth = (uint8_t)(max_depth - 1u < SBX_JSON_MAX_DEPTH ? max_depth : SBX_JSON_MAX_DEPTH);
+    j->state = SBXI_JSON_TOP | SBXI_JSON_FRESH;
+    j->tail[0] = SBX_JSON_KEY;
+}
+
+/* The state behind a value that ends at p; takes a comma that follows. */
+static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+{
+    if (!sbxi_json_depth(j)) {
+        j->state = SBXI_JSON_OVER;
+    } else if (p != end && *p == ',') {
+        j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+        p++;
+    } else {
+        j->state = SBXI_JSON_AFTER;
+    }
+    return p;
+}
+
+static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    uint32_t tail, one;
+    if (sbxi_json_depth(j) == j->max_depth)
+        return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail += one; /* as one word: it is read as one soon */
+    memcpy(j->tail, &tail, 4);
+    j->stack = j->stack << 1 | object;
+    j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
+    return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
+}
+
+static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    bool object = j->stack & 1;
+    uint32_t tail, one;
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail -= one;
+    memcpy(j->tail, &tail, 4);
+    j->stack >>= 1;
+    *p = sbxi_json_after(j, *p + 1, end);
+    return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
+}
+
+/* ---- characters: one at a time, from any number of inputs ---- */
+
+static void sbxi_json_put(sbx_json *j, uint32_t cp)
+{
+    char *h = j->held + j->held_n;
+    unsigned n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    j->held_n = (uint8_t)(j->held_n + n);
+    for (unsigned i = n - 1; i; i--) {
+        h[i] = (char)(0x80 | (cp & 0x3F));
+        cp >>= 6;
+    }
+    h[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+}
+
+enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
+
+/* The four digits of an escape are complete. */
+static int sbxi_json_unit(sbx_json *j)
+{
+    uint32_t high = j->cp >> 16, unit = j->cp & 0xFFFF;
+    j->sub = SBXI_JSON_PLAIN;
+    if (high && unit >= 0xDC00 && unit < 0xE000) {
+        sbxi_json_put(j, 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00));
+        return SBXI_JSON_WHOLE;
+    }
+    if (high)
+        sbxi_json_put(j, 0xFFFD);
+    if (unit >= 0xD800 && unit < 0xDC00) {
+        j->cp = unit << 16;
+        j->sub = SBXI_JSON_HIGH;
+        return high ? SBXI_JSON_WHOLE : SBXI_JSON_PART;
+    }
+    sbxi_json_put(j, unit >= 0xDC00 && unit < 0xE000 ? 0xFFFD : unit);
+    return SBXI_JSON_WHOLE;
+}
+
+/* Takes the next byte of a character that is not plain ASCII. PART: more of
+   it must come; WHOLE: it is in `held`; WHOLE_BEFORE: likewise, without this
+   byte; otherwise an error + BAD. `held` can be a U+FFFD for a lone high
+   surrogate and the character behind it. */
+static int sbxi_json_char(sbx_json *j, unsigned c)
+{
+    static const char sbxi_json_escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    char byte = (char)c;
+    switch (j->sub) {
+    case SBXI_JSON_PLAIN:
+        j->cp = 0;
+        j->held_n = 0;
+        if (c == '\\') {
+            j->sub = SBXI_JSON_ESC;
+            return SBXI_JSON_PART;
+        }
+        j->sub = SBXI_JSON_UTF8;
+        /* fall through */
+    case SBXI_JSON_UTF8:
+        if (!sbxi_utf8(&j->cp, &byte, 1))
+            return SBXI_JSON_BAD + SBX_JSON_ERR_UTF8;
+        j->held[j->held_n++] = byte;
+        if (j->cp)
+            return SBXI_JSON_PART;
+        j->sub = SBXI_JSON_PLAIN;
+        return SBXI_JSON_WHOLE;
+    case SBXI_JSON_HIGH:
+        j->held_n = 0;
+        if (c == '\\') {
+            j->sub = SBXI_JSON_ESC;
+            return SBXI_JSON_PART;
+        }
+        j->sub = SBXI_JSON_PLAIN;
+        sbxi_json_put(j, 0xFFFD);
+        return SBXI_JSON_WHOLE_BEFORE;
+    case SBXI_JSON_ESC:
+        if (c == 'u') {
+            j->sub = SBXI_JSON_HEX;
+            return SBXI_JSON_PART;
+        }
+        for (const char *e = sbxi_json_escapes; *e; e += 2)
+            if (*e == byte) {
+                j->sub = SBXI_JSON_PLAIN;
+                if (j->cp)
+                    sbxi_json_put(j, 0xFFFD);
+                sbxi_json_put(j, (unsigned char)e[1]);
+                return SBXI_JSON_WHOLE;
+            }
+        return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+    default: { /* a digit */
+        unsigned digit = c - '0';
+        if (digit > 9) {
+            digit = (c | 32) - 'a' + 10;
+            if (digit < 10 || digit > 15)
+                return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+        }
+        j->cp = (j->cp & 0xFFFF0000) | (j->cp << 4 & 0xFFF0) | digit;
+        if (++j->sub < SBXI_JSON_HEX + 4)
+            return SBXI_JSON_PART;
+        return sbxi_json_unit(j);
+    }
+    }
+}
+
+/* ---- strings ---- */
+
+/* The text ends at p, where its quote is; takes a colon or comma behind it. */
+static char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
+{
+    p++;
+    if (j->state != SBXI_JSON_IN_NAME)
+        return sbxi_json_after(j, p, end);
+    j->state = SBXI_JSON_COLON;
+    if (p != end && *p == ':') {
+        j->state = SBXI_JSON_MEMBER;
+        p++;
+    }
+    return p;
+}
+
+/* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
+   hold what there is, and from *p it goes byte by byte. A character that began
+   in an earlier input has no room here and is a piece of its own in `held`. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p, *w = tok->p + tok->n, *at = r; /* at: where the character in hand begins */
+    bool here = j->sub == SBXI_JSON_PLAIN;
+    uint8_t sub = j->sub;
+    uint32_t cp = j->cp;
+    tok->more = true;
+    while (r != end) {
+        unsigned c = (unsigned char)*r;
+        int step = SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
+        if (j->sub == SBXI_JSON_PLAIN) {
+            if (c == '"') {
+                tok->more = false;
+                r = sbxi_json_text_end(j, r, end);
+                break;
+            }
+            if (c >= 0x20 && c != '\\' && c < 0x80) {
+                *w++ = (char)c;
+                at = ++r;
+                continue;
+            }
+        }
+        if (c >= 0x20 || j->sub != SBXI_JSON_PLAIN)
+            step = sbxi_json_char(j, c);
+        if (step >= SBXI_JSON_BAD) {
+            if (w == tok->p) {
+                *p = r;
+                return sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
+            }
+            /* what is good goes out first; the error is found again */
+            j->sub = sub;
+            j->cp = cp;
+            r = at;
+            break;
+        }
+        if (step != SBXI_JSON_WHOLE_BEFORE)
+            r++;
+        if (step == SBXI_JSON_PART)
+            continue;
+        if (j->held_n >= 3 && memcmp(j->held, "\xEF\xBF\xBD", 3) == 0)
+            tok->replaced = true;
+        if (!here) {
+            *p = r;
+            tok->p = j->held;
+            tok->n = j->held_n;
+            return (sbx_json_kind)tok->kind;
+        }
+        memcpy(w, j->held, j->held_n);
+        w += j->held_n;
+        at = r;
+        sub = j->sub;
+        cp = j->cp;
+    }
+    tok->n = (size_t)(w - tok->p);
+    *p = r;
+    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
+}
+
+#if !SBX_SMALL
+
+/* How many of 16 bytes are plain: neither quote, backslash nor control, and
+   ASCII. c ^ 2 puts the quote (22) right above the controls; as signed, what
+   is not ASCII is below them. */
+#if SBXI_TEXT_BLOCKS
+
+/* FF where a byte is plain. */
+static inline void sbxi_json_plain_mask(unsigned char plain[16], const char *p)
+{
+    const signed char *s = (const signed char *)p;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+}
+
+static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
+{
+    uint64_t low = ~sbxi_load64((const char *)plain), high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+}
+
+#endif
+
+static inline size_t sbxi_json_plain(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    unsigned char plain[16];
+    sbxi_json_plain_mask(plain, p);
+    return sbxi_json_plain_count(plain);
+#else
+    /* a borrow goes upwards only, so the lowest mark is right */
+    const uint64_t ones = UINT64_MAX / 255;
+    for (size_t at = 0; at < 16; at += 8) {
+        uint64_t x = sbxi_load64(p + at), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+        if (stop)
+            return at + sbxi_first_byte(stop);
+    }
+    return 16;
+#endif
+}
+
+/* Moves 16 bytes to a lower place that may overlap. */
+static inline void sbxi_json_move16(char *to, const char *from)
+{
+    char block[16];
+    memcpy(block, from, 16);
+    memcpy(to, block, 16);
+}
+
+/* Moves n < 16 bytes to a lower place that may overlap: reads before it writes. */
+static inline void sbxi_json_move(char *to, const char *from, size_t n)
+{
+    if (n >= 8) {
+        uint64_t a, b;
+        memcpy(&a, from, 8);
+        memcpy(&b, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, from, 4);
+        memcpy(&b, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &b, 4);
+    } else if (n) {
+        char a = from[0], b = from[n >> 1], c = from[n - 1];
+        to[0] = a;
+        to[n >> 1] = b;
+        to[n - 1] = c;
+    }
+}
+
+/* What is behind a backslash; 0: not one of the short ones. */
+static const char sbxi_json_short[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+/* Four hex digits, or UINT32_MAX. */
+static uint32_t sbxi_json_hex4(const char *p)
+{
+    uint32_t v = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned c = (unsigned char)p[i], digit = c - '0';
+        if (digit > 9) {
+            digit = (c | 32) - 'a';
+            if (digit > 5)
+                return UINT32_MAX;
+            digit += 10;
+        }
+        v = v << 4 | digit;
+    }
+    return v;
+}
+
+/* A \u escape at r, with 12 bytes there. Writes at *to what it stands for and
+   returns what is behind it; r itself if it, or an escape behind a lone high
+   surrogate, is wrong. */
+static char *sbxi_json_unicode(char **to, char *r, sbx_json_tok *tok)
+{
+    uint32_t cp = sbxi_json_hex4(r + 2);
+    sbx_json j;
+    if (cp == UINT32_MAX)
+        return r;
+    r += 6;
+    if (cp - 0xD800 < 0x400) {
+        uint32_t low = 0;
+        if (r[0] == '\\' && r[1] == 'u')
+            low = sbxi_json_hex4(r + 2);
+        else if (r[0] == '\\' && !sbxi_json_short[(unsigned char)r[1]])
+            low = UINT32_MAX;
+        if (low == UINT32_MAX)
+            return r - 6;
+        if (low - 0xDC00 < 0x400) {
+            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+            r += 6;
+        }
+    }
+    if (cp - 0xD800 < 0x800)
+        cp = 0xFFFD;
+    if (cp == 0xFFFD)
+        tok->replaced = true;
+    j.held_n = 0;
+    sbxi_json_put(&j, cp);
+    memcpy(*to, j.held, j.held_n);
+    *to += j.held_n;
+    return r;
+}
+
+/* Characters above ASCII, with 4 bytes there: whole ones, as many as follow
+   each other. Moves them and returns what is behind them. */
+static inline char *sbxi_json_wide(char **to, char *r, const char *end, sbx_json_tok *tok)
+{
+    char *w = *to;
+    do {
+        uint32_t x = sbxi_load32(r);
+        char a = r[0], b = r[1], c = r[2], d = r[3];
+        if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E)) {
+            w[0] = a;
+            w[1] = b;
+            w += 2;
+            r += 2;
+        } else if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D) {
+            if ((x & 0xFFFFFF) == 0xBDBFEF)
+                tok->replaced = true;
+            w[0] = a;
+            w[1] = b;
+            w[2] = c;
+            w += 3;
+            r += 3;
+        } else if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0)) {
+            w[0] = a;
+            w[1] = b;
+            w[2] = c;
+            w[3] = d;
+            w += 4;
+            r += 4;
+        } else {
+            break;
+        }
+    } while (end - r >= 4 && (unsigned char)*r >= 0x80);
+    *to = w;
+    return r;
+}
+
+/* A string from its first byte that is not plain (at r), in blocks: all but
+   the errors and the last few bytes of the input. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    char *w = r;
+    if (end - r >= 17) {
+        const char *last = end - 17;
+        do {
+            size_t n = sbxi_json_plain(r);
+            unsigned c;
+            if (n == 16) {
+                sbxi_json_move16(w, r);
+                w += 16;
+                r += 16;
+                continue;
+            }
+            if (w != r)
+                sbxi_json_move(w, r, n);
+            w += n;
+            r += n;
+            c = (unsigned char)*r;
+            if (c == '\\') {
+                c = (unsigned char)r[1];
+                if (sbxi_json_short[c]) {
+                    *w++ = sbxi_json_short[c];
+                    r += 2;
+                } else {
+                    char *was = r;
+                    if (c != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
+                        break;
+                }
+            } else if (c >= 0x80) {
+                char *was = r;
+                if (end - r < 4 || (r = sbxi_json_wide(&w, r, end, tok)) == was)
+                    break;
+            } else {
+                break; /* the quote, or an error */
+            }
+        } while (r <= last);
+    }
+    tok->n = (size_t)(w - tok->p);
+    if (r != end && *r == '"') {
+        *p = sbxi_json_text_end(j, r, end);
+        return (sbx_json_kind)tok->kind;
+    }
+    *p = r;
+    return sbxi_json_text(j, p, end, tok);
+}
+
+#endif
+
+/* ---- numbers and words ---- */
+
+/* From each state by 0, 1-9, point, e, sign, anything else. */
+static const char sbxi_json_number_next[9][7] = {
+    { 2, 3, 10, 10, 1, 10, 0 },  /* start */
+    { 2, 3, 10, 10, 10, 10, 0 }, /* - */
+    { 10, 10, 4, 6, 9, 9, 1 },   /* 0 */
+    { 3, 3, 4, 6, 9, 9, 1 },     /* 12 */
+    { 5, 5, 10, 10, 10, 10, 0 }, /* 1. */
+    { 5, 5, 9, 6, 9, 9, 1 },     /* 1.2 */
+    { 8, 8, 10, 10, 7, 10, 0 },  /* 1e */
+    { 8, 8, 10, 10, 10, 10, 0 }, /* 1e+ */
+    { 8, 8, 9, 9, 9, 9, 1 }      /* 1e5 */
+};
+
+static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind = SBX_JSON_NUMBER;
+    tok->p = r;
+    tok->more = true;
+    for (; r != end; r++) {
+        char c = *r, next;
+        unsigned class_ = c == '0' ? 0 : c >= '1' && c <= '9' ? 1 : c == '.' ? 2 : (c | 32) == 'e' ? 3 : c == '-' || (c == '+' && j->sub) ? 4 : 5;
+        next = sbxi_json_number_next[j->sub][class_];
+        if (next == SBXI_JSON_NUMBER_BAD) {
+            if (r == *p)
+                kind = sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+            break;
+        }
+        if (next == SBXI_JSON_NUMBER_END) {
+            tok->n = (size_t)(r - *p);
+            tok->more = false;
+            *p = sbxi_json_after(j, r, end);
+            return SBX_JSON_NUMBER;
+        }
+        j->sub = (uint8_t)next;
+    }
+    tok->n = (size_t)(r - *p);
+    *p = r;
+    return kind == SBX_JSON_NUMBER && !tok->n ? SBX_JSON_MORE : kind;
+}
+
+/* true, false or null; sub counts along all three. */
+static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
+{
+    static const char sbxi_json_words[] = "truefalsenull";
+    for (; *p != end; ++*p) {
+        if (**p != sbxi_json_words[j->sub])
+            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        j->sub++;
+        if (j->sub == 4 || j->sub == 9 || j->sub == 13) {
+            *p = sbxi_json_after(j, *p + 1, end);
+            return j->sub == 4 ? SBX_JSON_TRUE : j->sub == 9 ? SBX_JSON_FALSE : SBX_JSON_NULL;
+        }
+    }
+    return SBX_JSON_MORE;
+}
+
+/* ---- structure ---- */
+
+/* The first byte of a value, with text still to be read: MORE. */
+static sbx_json_kind sbxi_json_value(sbx_json *j, char **p)
+{
+    char c = **p;
+    j->sub = 0;
+    if (c == '-' || (c >= '0' && c <= '9')) {
+        j->state = SBXI_JSON_IN_NUMBER;
+    } else if (c == 't' || c == 'f' || c == 'n') {
+        j->state = SBXI_JSON_IN_WORD;
+        j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+    } else if (c == '"') {
+        j->state = SBXI_JSON_IN_STRING;
+        ++*p;
+    } else if (c == '{' || c == '[') {
+        sbx_json_kind kind = sbxi_json_open(j, c == '{');
+        *p += kind != SBX_JSON_ERROR;
+        return kind;
+    } else {
+        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+    }
+    return SBX_JSON_MORE;
+}
+
+/* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
+static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
+{
+    while (*p != end) {
+        char c = **p;
+        bool object = j->stack & 1;
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+            ++*p;
+            continue;
+        }
+        switch (j->state) {
+        case SBXI_JSON_COLON:
+            if (c != ':')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = SBXI_JSON_MEMBER;
+            ++*p;
+            continue;
+        case SBXI_JSON_AFTER:
+            if (c == (object ? '}' : ']'))
+                return sbxi_json_close(j, p, end);
+            if (c != ',')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = object ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+            ++*p;
+            continue;
+        case SBXI_JSON_FIRST_NAME:
+            if (c == '}')
+                return sbxi_json_close(j, p, end);
+            /* fall through */
+        case SBXI_JSON_NAME:
+            if (c != '"')
+                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+            j->state = SBXI_JSON_IN_NAME;
+            j->sub = 0;
+            ++*p;
+            return SBX_JSON_MORE;
+        case SBXI_JSON_FIRST:
+            if (c == ']')
+                return sbxi_json_close(j, p, end);
+            /* fall through */
+        case SBXI_JSON_MEMBER:
+        case SBXI_JSON_ELEMENT:
+        case SBXI_JSON_TOP:
+            return sbxi_json_value(j, p);
+        default: /* OVER */
+            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        }
+    }
+    return SBX_JSON_MORE;
+}
+
+static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER) {
+        sbx_json_kind kind = sbxi_json_structure(j, p, end);
+        tok->depth = (uint8_t)SBXI_MIN(tok->depth, sbxi_json_depth(j)); /* of brackets: what is around them */
+        if (kind != SBX_JSON_MORE)
+            return kind;
+    }
+    tok->p = *p;
+    switch (j->state) {
+    case SBXI_JSON_IN_NAME:
+    case SBXI_JSON_IN_STRING:
+        sbxi_json_set(j, tok, *p, 0);
+        tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
+#if !SBX_SMALL
+        if (j->sub == SBXI_JSON_PLAIN)
+            return sbxi_json_blocks(j, p, end, tok, *p);
+#endif
+        return sbxi_json_text(j, p, end, tok);
+    case SBXI_JSON_IN_NUMBER:
+        return sbxi_json_number(j, p, end, tok);
+    case SBXI_JSON_IN_WORD:
+        return sbxi_json_word(j, p, end);
+    default:
+        return j->state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
+    }
+}
+
+/* Everything; the way of all tokens in a small build. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    sbx_json_kind kind;
+    sbxi_json_set(j, tok, *p, 0);
+    tok->kind = SBX_JSON_ERROR;
+    if (j->state == SBXI_JSON_FAILED)
+        return SBX_JSON_ERROR;
+    /* offset: of the end of the input, until it is consumed or has failed */
+    if (j->state & SBXI_JSON_FRESH) {
+        j->state &= SBXI_JSON_FRESH - 1;
+        j->offset += (uint64_t)(end - *p);
+    }
+    kind = sbxi_json_step(j, p, end, tok);
+    tok->kind = (uint8_t)kind;
+    if (kind >= SBX_JSON_MORE) {
+        tok->n = 0;
+        tok->more = tok->replaced = false;
+        if (kind == SBX_JSON_ERROR)
+            j->offset -= (uint64_t)(end - *p);
+    }
+    if (*p == end && kind != SBX_JSON_ERROR)
+        j->state |= SBXI_JSON_FRESH;
+    return kind;
+}
+
+#if !SBX_SMALL
+
+/* How many of 16 bytes are digits. */
+static inline size_t sbxi_json_digits(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const unsigned char *s = (const unsigned char *)p;
+    unsigned char stop[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        stop[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
+    low = sbxi_load64((const char *)stop);
+    high = sbxi_load64((const char *)stop + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = 0;
+    while (n < 16 && p[n] >= '0' && p[n] <= '9')
+        n++;
+    return n;
+#endif
+}
+
+/* Likewise, from p on for as far as 20 bytes are there: returns how many. */
+static inline size_t sbxi_json_plain_run(const char *p, const char *end)
+{
+    size_t n = sbxi_json_plain(p);
+    if (n == 16) {
+        size_t more;
+        do {
+            if ((size_t)(end - p) - n < 20)
+                break;
+            more = sbxi_json_plain(p + n);
+            n += more;
+        } while (more == 16);
+    }
+    return n;
+}
+
+/* Brackets, the ends of inputs, and short members near them. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind;
+    unsigned state = j->state;
+    if (state & SBXI_JSON_FRESH) {
+        state &= SBXI_JSON_FRESH - 1;
+        if (r == end) {
+            if (state != SBXI_JSON_OVER)
+                return sbxi_json_any(j, p, end, tok);
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_DONE;
+            return SBX_JSON_DONE;
+        }
+        j->offset += (uint64_t)(end - r);
+        j->state = (uint8_t)state;
+    }
+    if (r == end)
+        return sbxi_json_any(j, p, end, tok);
+    if ((*r | 0x20) == '{' && state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER && sbxi_json_depth(j) < j->max_depth) {
+        sbxi_json_set(j, tok, r, 0);
+        kind = sbxi_json_open(j, *r == '{');
+        tok->kind = (uint8_t)kind;
+        *p = ++r;
+        if (r == end)
+            j->state |= SBXI_JSON_FRESH;
+        else if (*r == '"')
+            j->state = kind == SBX_JSON_OBJECT ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+        return kind;
+    }
+    if ((*r == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && (j->stack & 1))))
+        || (*r == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !(j->stack & 1))))) {
+        kind = sbxi_json_close(j, p, end);
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = (uint8_t)kind;
+        if (*p == end)
+            j->state |= SBXI_JSON_FRESH;
+        return kind;
+    }
+    if (state == SBXI_JSON_NAME && *r == '"' && end - r >= 10) {
+        const uint64_t ones = UINT64_MAX / 255;
+        uint64_t x = sbxi_load64(r + 1), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+        if (stop) {
+            size_t n = sbxi_first_byte(stop);
+            if (n < 8 && memcmp(r + 1 + n, "\":", 2) == 0) {
+                sbxi_json_set(j, tok, r + 1, n);
+                j->state = SBXI_JSON_MEMBER;
+                *p = r + n + 3;
+                if (*p == end)
+                    j->state |= SBXI_JSON_FRESH;
+                return SBX_JSON_KEY;
+            }
+        }
+    } else if (state == SBXI_JSON_MEMBER && (unsigned char)(*r - '1') < 9) {
+        char *q = r + 1;
+        while (q != end && (unsigned char)(*q - '0') < 10)
+            q++;
+        if (q != end && (*q == ',' || *q == '}')) {
+            sbxi_json_set(j, tok, r, (size_t)(q - r));
+            tok->kind = SBX_JSON_NUMBER;
+            j->state = *q == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+            *p = q + (*q == ',');
+            if (*p == end)
+                j->state |= SBXI_JSON_FRESH;
+            return SBX_JSON_NUMBER;
+        }
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+#endif
+
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+#if SBX_SMALL
+    return sbxi_json_any(j, p, end, tok);
+#else
+    /* the members of objects, as long as they are well inside the input and
+       without escapes; all the rest elsewhere */
+    char *r = *p;
+    size_t n;
+    if (SBXI_UNLIKELY(end - r < 20))
+        return sbxi_json_near(j, p, end, tok);
+    if (*r == '"') {
+        if (j->state == SBXI_JSON_NAME) {
+            n = sbxi_json_plain_run(++r, end);
+            sbxi_json_set(j, tok, r, n);
+            if (SBXI_LIKELY(memcmp(r + n, "\":", 2) == 0)) {
+                j->state = SBXI_JSON_MEMBER;
+                *p = r + n + 2;
+                return SBX_JSON_KEY;
+            }
+            j->state = SBXI_JSON_IN_NAME;
+            j->sub = 0;
+            return sbxi_json_blocks(j, p, end, tok, r + n);
+        }
+        if (j->state == SBXI_JSON_MEMBER) {
+            n = sbxi_json_plain_run(++r, end);
+            sbxi_json_set(j, tok, r, n);
+            tok->kind = SBX_JSON_STRING;
+            if (memcmp(r + n, "\",", 2) == 0) {
+                j->state = SBXI_JSON_NAME;
+                *p = r + n + 2;
+                return SBX_JSON_STRING;
+            }
+            j->state = SBXI_JSON_IN_STRING;
+            j->sub = 0;
+            return sbxi_json_blocks(j, p, end, tok, r + n);
+        }
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        sbx_json_kind kind;
+        if ((unsigned char)(*r - '1') < 9) {
+            n = sbxi_json_digits(r);
+            if (r[n] == ',' || r[n] == '}') {
+                sbxi_json_set(j, tok, r, n);
+                tok->kind = SBX_JSON_NUMBER;
+                j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+                *p = r + n + (r[n] == ',');
+                return SBX_JSON_NUMBER;
+            }
+            return sbxi_json_any(j, p, end, tok);
+        }
+        kind = SBX_JSON_NULL;
+        n = 4;
+        if (memcmp(r, "null", 4) != 0) {
+            kind = SBX_JSON_TRUE;
+            if (memcmp(r, "true", 4) != 0) {
+                kind = SBX_JSON_FALSE;
+                n = 5;
+                if (*r != 'f' || memcmp(r + 1, "alse", 4) != 0)
+                    return sbxi_json_near(j, p, end, tok);
+            }
+        }
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = (uint8_t)kind;
+        j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
+        *p = r + n + (r[n] == ',');
+        return kind;
+    }
+    return sbxi_json_near(j, p, end, tok);
+#endif
+}
+
+SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+{
+    sbx_json_kind kind = SBX_JSON_DONE;
+    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
+    memset(tok, 0, sizeof *tok);
+    tok->p = j->held;
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+        j->state = SBXI_JSON_OVER;
+        kind = SBX_JSON_NUMBER;
+    } else if (state == SBXI_JSON_FAILED) {
+        kind = SBX_JSON_ERROR;
+    } else if (state != SBXI_JSON_OVER) {
+        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+    }
+    tok->kind = (uint8_t)kind;
+    return kind;
+}
+
+/* ======== src/json_num.c ======== */
+#if !SBX_FREESTANDING
+#include <stdlib.h>
+#endif
+
+/* The magnitude of an integer, with or without a minus. */
+static bool sbxi_json_integer(sbx_str s, bool *minus, uint64_t *out)
+{
+    uint64_t v = 0;
+    *minus = s.n && s.p[0] == '-';
+    if (*minus) {
+        s.p++;
+        s.n--;
+    }
+    if (s.n == 0 || (s.n > 1 && s.p[0] == '0'))
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
+        if (digit > 9 || v > UINT64_MAX / 10 || v * 10 > UINT64_MAX - digit)
+            return false;
+        v = v * 10 + digit;
+    }
+    *out = v;
+    return true;
+}
+
+SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out)
+{
+    bool minus;
+    uint64_t v;
+    if (!sbxi_json_integer(number, &minus, &v) || (minus && v))
+        return false;
+    *out = v;
+    return true;
+}
+
+SBX_API bool sbx_json_i64(sbx_str number, int64_t *out)
+{
+    bool minus;
+    uint64_t v;
+    if (!sbxi_json_integer(number, &minus, &v) || v > (uint64_t)INT64_MAX + minus)
+        return false;
+    *out = minus && v ? -(int64_t)(v - 1) - 1 : (int64_t)v;
+    return true;
+}
+
+/* Splits any JSON number into digits (no leading zeros, at most cap; *tail:
+   something other than zeros was cut behind them) and a power of ten. False:
+   not a number. */
+static bool sbxi_json_decimal(sbx_str s, char *digits, size_t cap, size_t *n, bool *tail, int32_t *exponent)
+{
+    size_t i = 0, count = 0;
+    int32_t power = 0, e = 0;
+    *tail = false;
+    if (i < s.n && s.p[i] == '-')
+        i++;
+    for (unsigned part = 0; part < 2; part++) {
+        size_t from = i;
+        for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
+            if (count == cap) {
+                *tail |= s.p[i] != '0';
+                power += part == 0 && power < 100000;
+            } else {
+                if (count || s.p[i] != '0')
+                    digits[count++] = s.p[i];
+                power -= part == 1 && power > -100000;
+            }
+        }
+        if (i == from || (part == 0 && s.p[from] == '0' && i - from > 1))
+            return false;
+        if (part == 0 && (i == s.n || s.p[i] != '.'))
+            break;
+        i += part == 0;
+    }
+    if (i < s.n && (s.p[i] | 32) == 'e') {
+        bool minus = ++i < s.n && s.p[i] == '-';
+        size_t from;
+        i += i < s.n && (s.p[i] == '-' || s.p[i] == '+');
+        for (from = i; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+            if (e < 1000000)
+                e = e * 10 + (s.p[i] - '0');
+        if (i == from)
+            return false;
+        e = minus ? -e : e;
+    }
+    *n = count;
+    *exponent = power + e;
+    return i == s.n;
+}
+
+#if !SBX_FREESTANDING
+
+/* strtod wants the locale's decimal point; digits and an exponent without a
+   point mean the same number and read the same everywhere. */
+SBX_API bool sbx_json_f64(sbx_str number, double *out)
+{
+    char text[224];
+    size_t n;
+    bool tail;
+    int32_t e;
+    double v;
+    if (!sbxi_json_decimal(number, text + 1, 200, &n, &tail, &e))
+        return false;
+    text[0] = number.p[0] == '-' ? '-' : '+';
+    if (n == 0)
+        text[++n] = '0';
+    if (tail) { /* a digit more, so that a tie is not seen where there is none */
+        text[++n] = '1';
+        e--;
+    }
+    n++;
+    text[n++] = 'e';
+    text[n++] = e < 0 ? '-' : '+';
+    for (int32_t weight = 1000000, left = e < 0 ? -e : e; weight; weight /= 10) {
+        text[n++] = (char)('0' + left / weight % 10);
+    }
+    text[n] = 0;
+    v = strtod(text, NULL);
+    if (v - v != 0) /* infinite */
+        return false;
+    *out = v;
+    return true;
+}
+
+#else
+
+/* A 64-bit mantissa with the top bit set, times powers of ten, one by one:
+   each step cuts at most one unit of 2^-62, so that 342 of them stay below
+   0.7 units of a double's last place; rounding adds the half. */
+SBX_API bool sbx_json_f64(sbx_str number, double *out)
+{
+    char digits[19];
+    size_t n;
+    bool tail;
+    int32_t ten, two = 0;
+    uint64_t m = 0;
+    if (sizeof(double) != 8 || !sbxi_json_decimal(number, digits, sizeof digits, &n, &tail, &ten))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        m = m * 10 + (unsigned)(digits[i] - '0');
+    if (m && ten > 400)
+        return false;
+    if (ten < -400)
+        m = 0;
+    if (m) {
+        unsigned drop;
+        uint64_t half;
+        for (; !(m >> 63); two--)
+            m <<= 1;
+        for (; ten > 0; ten--) { /* * 10 = * 5/4 * 8 */
+            uint64_t quarter = m >> 2;
+            two += 3;
+            if (m > UINT64_MAX - quarter) {
+                m = (m >> 1) + (quarter >> 1) + (m & quarter & 1);
+                two++;
+            } else {
+                m += quarter;
+            }
+        }
+        for (; ten < 0; ten++) { /* / 10 = * 4/5 / 8 */
+            m = m / 5 * 4 + m % 5 * 4 / 5;
+            two -= 3;
+            if (!(m >> 63)) {
+                m <<= 1;
+                two--;
+            }
+        }
+        /* m * 2^two; a double has 53 bits, fewer below 2^-1022 */
+        drop = two < -1085 ? (unsigned)(-1085 - two) + 11 : 11;
+        if (drop > 64) {
+            m = 0;
+        } else {
+            half = (uint64_t)1 << (drop - 1);
+            uint64_t rest = drop == 64 ? m : m & (half * 2 - 1);
+            m = drop == 64 ? 0 : m >> drop;
+            m += rest > half || (rest == half && (m & 1));
+            two += (int32_t)drop;
+            /* the sum carries into the exponent where m became 2^53 or 2^52 */
+            if (m >> 52)
+                m += (uint64_t)(uint32_t)(two + 1074) << 52;
+            if (m >> 52 >= 2047)
+                return false;
+        }
+    }
+    m |= (uint64_t)(number.p[0] == '-') << 63;
+    memcpy(out, &m, sizeof m);
+    return true;
+}
+
+#endif
+
+/* ======== src/json_write.c ======== */
+
+/* What a control character, quote or backslash becomes; its length (1: itself). */
+static unsigned sbxi_json_escaped(char out[6], unsigned c)
+{
+    static const char sbxi_json_short[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    out[0] = (char)c;
+    if (c >= 0x20 && c != '"' && c != '\\')
+        return 1;
+    out[0] = '\\';
+    for (const char *e = sbxi_json_short; *e; e += 2)
+        if ((unsigned char)*e == c) {
+            out[1] = e[1];
+            return 2;
+        }
+    memcpy(out + 1, "u00", 3);
+    out[4] = (char)('0' + (c >> 4));
+    out[5] = "0123456789abcdef"[c & 15];
+    return 6;
+}
+
+SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad)
+{
+    size_t done = 0, at = 0; /* written, read: both at character borders */
+    uint32_t state = 0;
+    *bad = false;
+    while (at < n) {
+        char out[6];
+        unsigned c = (unsigned char)src[at], need = 0, take = 0;
+        const char *from = src + at;
+        if (c < 0x80) {
+            need = sbxi_json_escaped(out, c);
+            take = 1;
+            from = out;
+        } else {
+            do {
+                if (at + take == n) { /* cut */
+                    *used = at;
+                    return done;
+                }
+                if (!sbxi_utf8(&state, src + at + take, 1)) {
+                    *bad = true;
+                    *used = at;
+                    return done;
+                }
+                take++;
+            } while (state);
+            need = take;
+        }
+        if (cap - done < need)
+            break;
+        for (unsigned i = 0; i < need; i++)
+            dst[done++] = from[i];
+        at += take;
+    }
+    *used = at;
+    return done;
+}
+
+/* ---- writer ---- */
+
+static void sbxi_jsonw_fail(sbx_jsonw *w, uint8_t error)
+{
+    if (!w->error)
+        w->error = error;
+}
+
+static void sbxi_jsonw_put(sbx_jsonw *w, const char *p, size_t n)
+{
+    if (w->n <= w->cap && n <= w->cap - w->n) {
+        if (n)
+            memcpy(w->p + w->n, p, n);
+    } else {
+        sbxi_jsonw_fail(w, SBX_JSONW_FULL);
+        w->cap = SBXI_MIN(w->cap, w->n); /* nothing behind what did not fit */
+    }
+    w->n = sbxi_add(w->n, n);
+}
+
+static void sbxi_jsonw_char(sbx_jsonw *w, char c)
+{
+    sbxi_jsonw_put(w, &c, 1);
+}
+
+static void sbxi_jsonw_value(sbx_jsonw *w)
+{
+    if (w->comma)
+        sbxi_jsonw_char(w, ',');
+    w->comma = true;
+}
+
+SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap)
+{
+    memset(w, 0, sizeof *w);
+    w->p = buf;
+    w->cap = cap;
+}
+
+SBX_API void sbx_jsonw_begin(sbx_jsonw *w, char bracket)
+{
+    sbxi_jsonw_value(w);
+    sbxi_jsonw_char(w, bracket);
+    w->comma = false;
+}
+
+SBX_API void sbx_jsonw_end(sbx_jsonw *w, char bracket)
+{
+    sbxi_jsonw_char(w, bracket);
+    w->comma = true;
+}
+
+SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
+{
+    size_t used;
+    bool bad = false;
+    sbxi_jsonw_value(w);
+    sbxi_jsonw_char(w, '"');
+    while (s.n) {
+        char piece[96];
+        if (w->n < w->cap) {
+            w->n += sbx_json_escape(w->p + w->n, w->cap - w->n, s.p, s.n, &used, &bad);
+            s.p += used;
+            s.n -= used;
+            if (!s.n || bad)
+                break;
+        }
+        /* what is left does not fit whole, or ends inside a character */
+        size_t n = sbx_json_escape(piece, sizeof piece, s.p, s.n, &used, &bad);
+        if (!used)
+            break;
+        sbxi_jsonw_put(w, piece, n);
+        s.p += used;
+        s.n -= used;
+    }
+    if (s.n)
+        sbxi_jsonw_fail(w, SBX_JSONW_UTF8);
+    sbxi_jsonw_char(w, '"');
+}
+
+SBX_API void sbx_jsonw_key(sbx_jsonw *w, sbx_str key)
+{
+    sbx_jsonw_str(w, key);
+    sbxi_jsonw_char(w, ':');
+    w->comma = false;
+}
+
+SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json)
+{
+    sbxi_jsonw_value(w);
+    sbxi_jsonw_put(w, json.p, json.n);
+}
+
+SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v)
+{
+    char text[20];
+    sbx_jsonw_raw(w, sbx_sn(text, sbxi_u64_text(text, v)));
+}
+
+SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v)
+{
+    char text[21];
+    bool minus = v < 0;
+    text[0] = '-';
+    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, minus ? 0 - (uint64_t)v : (uint64_t)v)));
+}
+
+SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v)
+{
+    sbx_jsonw_raw(w, v ? sbx_sn("true", 4) : sbx_sn("false", 5));
+}
+
+SBX_API void sbx_jsonw_null(sbx_jsonw *w)
+{
+    sbx_jsonw_raw(w, sbx_sn("null", 4));
+}
+
+/* ======== src/http1.c ======== */
+/* ---- http1: HTTP/1.1 response parser ---- */
+
+/* The order matters: the first seven read lines, the next three bodies, and the
+   last three stand for DONE, UPGRADE and ERROR. */
+enum {
+    SBXI_HTTP1_STATUS,
+    SBXI_HTTP1_REASON, /* inside a status line, the rest of which means nothing */
+    SBXI_HTTP1_LINE,   /* before a line of a head that is delivered */
+    SBXI_HTTP1_REST,   /* inside such a line, or in a skipped head, or in a trailer */
+    SBXI_HTTP1_VALUE,  /* inside a value that is delivered in pieces */
+    SBXI_HTTP1_SIZE,   /* a chunk's size and extensions */
+    SBXI_HTTP1_DATA_END,
+    SBXI_HTTP1_DATA,   /* of a chunk */
+    SBXI_HTTP1_LENGTH, /* body by Content-Length */
+    SBXI_HTTP1_CLOSE,  /* body until the peer closes */
+    SBXI_HTTP1_ENDED,
+    SBXI_HTTP1_UPGRADED,
+    SBXI_HTTP1_FAILED
+};
+
+enum {
+    SBXI_HTTP1_F_NO_BODY = 1,
+    SBXI_HTTP1_F_CLOSE = 2, /* Connection: close */
+    SBXI_HTTP1_F_CODED = 4,
+    SBXI_HTTP1_F_BAD_CODING = 8,
+    SBXI_HTTP1_F_TRAILER = 16
+};
+
+#define SBXI_HTTP1_CHUNK_LINE 256
+/* What a step answers beside the kinds of events: go on with the next state, or
+   an error. */
+#define SBXI_HTTP1_NEXT (-1)
+#define SBXI_HTTP1_BAD(error) (SBXI_HTTP1_NEXT - (int)(error))
+
+#if SBX_SMALL
+#define SBXI_HTTP1_WITHIN static
+#else
+#define SBXI_HTTP1_WITHIN SBXI_INLINE
+#endif
+
+#if SBX_SMALL
+static const uint32_t sbxi_http1_token_bits[4] = { 0, 0x03ff6cfau, 0xc7fffffeu, 0x57ffffffu };
+#define SBXI_HTTP1_IS_TOKEN(c) ((c) < 128 && (sbxi_http1_token_bits[(c) >> 5] >> ((c) & 31) & 1))
+#else
+static const unsigned char sbxi_http1_token[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 1, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
+    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1, 0
+};
+#define SBXI_HTTP1_IS_TOKEN(c) (sbxi_http1_token[c])
+
+SBXI_INLINE uint64_t sbxi_http1_word(const unsigned char *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 |
+           (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
+/* k of 2^(8k+1) - 1, the bits of a word up to the lowest of byte k, k < 8. Twice the
+   constant has k in byte 7-k, and the product moves that to the top (less
+   the constant once, which is why its last byte counts one more). */
+SBXI_INLINE size_t sbxi_http1_byte(uint64_t upto)
+{
+    return (size_t)((upto * 0x0000810182028304u) >> 56);
+}
+
+/* Both look at the 16 bytes at *s and move *s behind them, or to the first of
+   another kind and are true: to a control character (HTAB among them), or to
+   what is neither letter nor '-'. The loops become vector code. */
+SBXI_INLINE bool sbxi_http1_text16(const unsigned char **s)
+{
+    const unsigned char *p = *s;
+    unsigned char other[16];
+    uint64_t x;
+    for (int i = 0; i < 16; i++)
+        other[i] = (unsigned char)(0 - ((p[i] < 0x20) | (p[i] == 0x7f)));
+    if ((x = sbxi_http1_word(other)) != 0) {
+        *s = p + sbxi_http1_byte(x ^ (x - 1));
+        return true;
+    }
+    if ((x = sbxi_http1_word(other + 8)) != 0) {
+        *s = p + 8 + sbxi_http1_byte(x ^ (x - 1));
+        return true;
+    }
+    *s = p + 16;
+    return false;
+}
+
+SBXI_INLINE bool sbxi_http1_name16(const unsigned char **s)
+{
+    const unsigned char *p = *s;
+    unsigned char same[16];
+    uint64_t x;
+    for (int i = 0; i < 16; i++)
+        same[i] = (unsigned char)(0 - (((unsigned char)((p[i] | 0x20) - 'a') < 26) | (p[i] == '-')));
+    if ((x = sbxi_http1_word(same)) != UINT64_MAX) {
+        *s = p + sbxi_http1_byte(x ^ (x + 1));
+        return true;
+    }
+    if ((x = sbxi_http1_word(same + 8)) != UINT64_MAX) {
+        *s = p + 8 + sbxi_http1_byte(x ^ (x + 1));
+        return true;
+    }
+    *s = p + 16;
+    return false;
+}
+#endif
+
+/* First byte of s..end that is no token character. */
+static const unsigned char *sbxi_http1_skip_token(const unsigned char *s, const unsigned char *end)
+{
+    while (s < end && SBXI_HTTP1_IS_TOKEN(*s))
+        s++;
+    return s;
+}
+
+/* First byte of s..end that may not stand in a value (which includes CR and LF). */
+static const unsigned char *sbxi_http1_skip_text(const unsigned char *s, const unsigned char *end)
+{
+#if !SBX_SMALL
+    while (end - s >= 16 && !sbxi_http1_text16(&s)) {
+    }
+#endif
+    while (s < end && ((*s >= 0x20 && *s != 0x7f) || *s == '\t'))
+        s++;
+    return s;
+}
+
+#if !SBX_SMALL
+SBXI_INLINE bool sbxi_http1_is8(const char *s, const char *lower)
+{
+    uint64_t a, b;
+    memcpy(&a, s, 8);
+    memcpy(&b, lower, 8);
+    return (a | 0x2020202020202020u) == b;
+}
+#endif
+
+/* lower has letters and '-' only. Exact, as CR (which | 0x20 makes '-') cannot
+   be in s. */
+SBXI_HTTP1_WITHIN bool sbxi_http1_is(const char *s, size_t n, const char *lower)
+{
+    size_t i = 0;
+#if !SBX_SMALL
+    /* With a constant this is two or three comparisons of words. */
+    size_t m = strlen(lower);
+    if (m >= 8)
+        return n == m && sbxi_http1_is8(s, lower) && (m <= 16 || sbxi_http1_is8(s + 8, lower + 8)) &&
+               sbxi_http1_is8(s + m - 8, lower + m - 8);
+#endif
+    while (i < n && (s[i] | 0x20) == lower[i])
+        i++;
+    return i == n && lower[n] == 0;
+}
+
+/* A 1xx head without events. */
+static bool sbxi_http1_skipped(const sbx_http1 *h)
+{
+    return h->status < 200 && h->status != 101;
+}
+
+/* At the beginning of a status line: whether it can be one. Each byte lies
+   between these two; of what lies between the last ones only CR and SP pass
+   as text. With n < 13 it cannot be whole. */
+static bool sbxi_http1_status_ok(const unsigned char *p, size_t n)
+{
+    static const char low[] = "HTTP/1.0 100\r", high[] = "HTTP/1.1 999 ";
+    size_t i = 0;
+#if !SBX_SMALL
+    if (n >= 8 && memcmp(p, high, 8) == 0)
+        i = 8;
+#endif
+    for (; i < n && i < 13; i++)
+        if (p[i] < (unsigned char)low[i] || p[i] > (unsigned char)high[i])
+            return false;
+    return true;
+}
+
+static int sbxi_http1_status(sbx_http1 *h, const unsigned char *p)
+{
+    h->keep_alive = p[7] == '1';
+    if (!h->keep_alive)
+        h->flags |= SBXI_HTTP1_F_BAD_CODING;
+    h->status = (uint16_t)(p[9] * 100 + p[10] * 10 + p[11] - '0' * 111);
+    if (sbxi_http1_skipped(h) && h->interim_left-- == 0)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    return SBXI_HTTP1_NEXT;
+}
+
+static void sbxi_http1_connection(sbx_http1 *h, sbx_str v)
+{
+    const char *p = v.p, *end = v.p + v.n, *t;
+    if (!SBX_SMALL && sbxi_http1_is(v.p, v.n, "keep-alive")) {
+        h->keep_alive = true;
+        return;
+    }
+    for (; p < end; p = t + 1) {
+        for (t = p; t < end && (unsigned char)*t > ' ' && *t != ',';)
+            t++;
+        if (sbxi_http1_is(p, (size_t)(t - p), "close"))
+            h->flags |= SBXI_HTTP1_F_CLOSE;
+        if (sbxi_http1_is(p, (size_t)(t - p), "keep-alive"))
+            h->keep_alive = true;
+    }
+}
+
+static bool sbxi_http1_length(sbx_http1 *h, sbx_str v)
+{
+    uint64_t x = 0;
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned d = (unsigned char)v.p[i] - (unsigned)'0';
+        if (d > 9 || x >> 60)
+            return false;
+        x = x * 10 + d;
+    }
+    if (v.n == 0 || (h->length != SBX_HTTP1_UNKNOWN && h->length != x))
+        return false;
+    h->length = x;
+    return true;
+}
+
+/* 1, 2, 3: a field that decides framing. */
+SBXI_HTTP1_WITHIN int sbxi_http1_framing(const char *name, size_t n)
+{
+    return sbxi_http1_is(name, n, "connection")          ? 1
+           : sbxi_http1_is(name, n, "content-length")    ? 2
+           : sbxi_http1_is(name, n, "transfer-encoding") ? 3
+                                                         : 0;
+}
+
+/* Remembers what a final head's field says about framing. */
+static int sbxi_http1_frame(sbx_http1 *h, const sbx_http1_event *ev)
+{
+    if (h->status < 200)
+        return SBX_HTTP1_HEADER;
+    switch (sbxi_http1_framing(ev->name.p, ev->name.n)) {
+    case 1:
+        sbxi_http1_connection(h, ev->value);
+        break;
+    case 2:
+        if (!sbxi_http1_length(h, ev->value))
+            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
+        break;
+    case 3:
+        if ((h->flags & SBXI_HTTP1_F_CODED) || !sbxi_http1_is(ev->value.p, ev->value.n, "chunked"))
+            h->flags |= SBXI_HTTP1_F_BAD_CODING;
+        h->flags |= SBXI_HTTP1_F_CODED;
+        break;
+    default:
+        break;
+    }
+    return SBX_HTTP1_HEADER;
+}
+
+/* Behind the empty line. RFC 9112 6.3: how long the body is. */
+static int sbxi_http1_head_end(sbx_http1 *h)
+{
+    unsigned flags = h->flags;
+    if (flags & SBXI_HTTP1_F_TRAILER) {
+        h->state = SBXI_HTTP1_ENDED;
+        return SBX_HTTP1_DONE;
+    }
+    if (h->status < 200) {
+        h->flags = (uint8_t)(flags & SBXI_HTTP1_F_NO_BODY);
+        h->state = SBXI_HTTP1_STATUS;
+        if (sbxi_http1_skipped(h))
+            return SBXI_HTTP1_NEXT;
+        h->state = SBXI_HTTP1_UPGRADED;
+        return SBX_HTTP1_UPGRADE;
+    }
+    if (flags & SBXI_HTTP1_F_CLOSE)
+        h->keep_alive = false;
+    h->left = h->length;
+    if ((flags & SBXI_HTTP1_F_NO_BODY) || h->status == 204 || h->status == 304) {
+        h->state = SBXI_HTTP1_ENDED;
+    } else if (flags & SBXI_HTTP1_F_CODED) {
+        if (h->length != SBX_HTTP1_UNKNOWN)
+            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
+        if (flags & SBXI_HTTP1_F_BAD_CODING)
+            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CODING);
+        h->left = 0;
+        h->chunked = true;
+        h->state = SBXI_HTTP1_SIZE;
+    } else if (h->length != SBX_HTTP1_UNKNOWN) {
+        h->state = SBXI_HTTP1_LENGTH;
+    } else {
+        h->keep_alive = false;
+        h->state = SBXI_HTTP1_CLOSE;
+    }
+    return SBX_HTTP1_HEAD;
+}
+
+static unsigned sbxi_http1_hex(unsigned char c)
+{
+    unsigned d = c - (unsigned)'0';
+    if (d < 10)
+        return d;
+    d = (c | 0x20u) - 'a';
+    return d < 6 ? d + 10 : 16;
+}
+
+/* The line p..s of a chunk: its size, or what ends its data. Extensions are
+   skipped. */
+static int sbxi_http1_chunk(sbx_http1 *h, const unsigned char *p, const unsigned char *s)
+{
+    const unsigned char *q = p;
+    uint64_t x = 0;
+    unsigned d;
+    bool quoted = false;
+    if (h->state == SBXI_HTTP1_DATA_END) {
+        h->state = SBXI_HTTP1_SIZE;
+        return p == s ? SBXI_HTTP1_NEXT : SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK);
+    }
+    for (; (d = sbxi_http1_hex(*q)) < 16; q++) {
+        if (x >> 60)
+            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK);
+        x = x << 4 | d;
+    }
+    h->left = x;
+    h->state = SBXI_HTTP1_DATA;
+    if (x == 0) {
+        h->flags |= SBXI_HTTP1_F_TRAILER;
+        h->state = SBXI_HTTP1_REST;
+    }
+    if (q == p)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK);
+    if (q == s)
+        return SBXI_HTTP1_NEXT;
+    while (q < s && *q <= ' ')
+        q++;
+    if (*q != ';')
+        return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK);
+    for (; q < s; q++) {
+        if (*q == '"')
+            quoted = !quoted;
+        if (*q == '\\' && quoted)
+            q++;
+    }
+    return quoted ? SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK) : SBXI_HTTP1_NEXT;
+}
+
+static void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, size_t name_n, const unsigned char *v,
+                             size_t n)
+{
+    ev->name.p = (const char *)name;
+    ev->name.n = name_n;
+    ev->value.p = (const char *)v;
+    ev->value.n = n;
+    ev->more = false;
+    ev->trailer = false;
+}
+
+/* A field, p..s, whole or (more) as far as it fits. Of the legal text only
+   blanks are <= ' '. */
+static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned char *s, bool more,
+                            sbx_http1_event *ev)
+{
+    const unsigned char *v = p, *c = p;
+    if (h->state != SBXI_HTTP1_VALUE) {
+        c = sbxi_http1_skip_token(p, s);
+        if (c == s && more)
+            return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+        if (c == p || *c != ':')
+            return *p <= ' ' ? SBXI_HTTP1_BAD(SBX_HTTP1_OBS_FOLD) : SBXI_HTTP1_BAD(SBX_HTTP1_BAD_HEADER);
+        if (h->headers_left == 0)
+            return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+        h->headers_left--;
+        for (v = c + 1; v < s && *v <= ' ';)
+            v++;
+    }
+    while (s > v && s[-1] <= ' ')
+        s--;
+    sbxi_http1_event(ev, p, (size_t)(c - p), v, (size_t)(s - v));
+    ev->more = more;
+    if (more && (s == v || sbxi_http1_framing(ev->name.p, ev->name.n)))
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    if (sbxi_http1_skipped(h))
+        return SBXI_HTTP1_NEXT;
+    if (h->flags & SBXI_HTTP1_F_TRAILER) {
+        ev->trailer = true;
+        return SBX_HTTP1_HEADER;
+    }
+    return sbxi_http1_frame(h, ev);
+}
+
+/* One line, whole; or the part of it that fits, where the caller has no room
+   for more; or nothing. */
+static int sbxi_http1_line(sbx_http1 *h, const unsigned char **pp, const unsigned char *end, bool full,
+                           sbx_http1_event *ev)
+{
+    static const uint8_t bad[] = { SBX_HTTP1_BAD_STATUS_LINE, SBX_HTTP1_BAD_STATUS_LINE, SBX_HTTP1_BAD_HEADER,
+                                   SBX_HTTP1_BAD_HEADER, SBX_HTTP1_BAD_HEADER, SBX_HTTP1_BAD_CHUNK,
+                                   SBX_HTTP1_BAD_CHUNK };
+    const unsigned char *p = *pp, *s;
+    const unsigned state = h->state;
+    const size_t cap = state < SBXI_HTTP1_SIZE ? h->head_left : SBXI_HTTP1_CHUNK_LINE;
+    size_t n = (size_t)(end - p), rest;
+    int kind = SBXI_HTTP1_NEXT;
+    if (n > cap)
+        n = cap;
+    s = sbxi_http1_skip_text(p + h->scanned, p + n);
+    rest = (size_t)(p + n - s);
+    if ((rest && *s != '\r') || (rest > 1 && s[1] != '\n') ||
+        (state == SBXI_HTTP1_STATUS && !sbxi_http1_status_ok(p, n)))
+        return SBXI_HTTP1_BAD(bad[state]);
+    if (rest < 2) {
+        if (n < cap && (!full || n == 0)) {
+            h->scanned = (uint32_t)(s - p);
+            if (state == SBXI_HTTP1_LINE)
+                h->state = SBXI_HTTP1_REST;
+            return SBX_HTTP1_MORE;
+        }
+        /* Blanks may be the value's end, so they wait. */
+        while (s > p && s[-1] <= ' ')
+            s--;
+        if (n == cap || state >= SBXI_HTTP1_SIZE || s - p < (state == SBXI_HTTP1_STATUS ? 13 : 1))
+            return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    }
+    h->scanned = 0;
+    *pp = rest < 2 ? s : s + 2;
+    if (state >= SBXI_HTTP1_SIZE)
+        return sbxi_http1_chunk(h, p, s);
+    h->head_left -= (uint32_t)(*pp - p);
+    if (state > SBXI_HTTP1_REASON) {
+        if (s == p && state != SBXI_HTTP1_VALUE)
+            return sbxi_http1_head_end(h);
+        kind = sbxi_http1_field(h, p, s, rest < 2, ev);
+    } else if (state == SBXI_HTTP1_STATUS) {
+        kind = sbxi_http1_status(h, p);
+    }
+    if (rest < 2)
+        h->state = state > SBXI_HTTP1_REASON ? SBXI_HTTP1_VALUE : SBXI_HTTP1_REASON;
+    else if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
+        h->state = SBXI_HTTP1_REST;
+    else
+        h->state = SBXI_HTTP1_LINE;
+    return kind;
+}
+
+static int sbxi_http1_body(sbx_http1 *h, const unsigned char **pp, const unsigned char *end, sbx_http1_event *ev)
+{
+    const unsigned char *p = *pp;
+    size_t n = (size_t)(end - p);
+    if (h->left == 0) {
+        h->state = h->state == SBXI_HTTP1_DATA ? SBXI_HTTP1_DATA_END : SBXI_HTTP1_ENDED;
+        return SBXI_HTTP1_NEXT;
+    }
+    if (n == 0)
+        return SBX_HTTP1_MORE;
+    if (n > h->left)
+        n = (size_t)h->left;
+    h->left -= n;
+    *pp = p + n;
+    sbxi_http1_event(ev, NULL, 0, p, n);
+    return SBX_HTTP1_BODY;
+}
+
+/* The event of what a step answered. */
+static sbx_http1_kind sbxi_http1_answer(sbx_http1 *h, int kind)
+{
+    if (kind < SBXI_HTTP1_NEXT) {
+        h->state = SBXI_HTTP1_FAILED;
+        h->error = (uint8_t)(SBXI_HTTP1_NEXT - kind);
+        h->keep_alive = false;
+        kind = SBX_HTTP1_ERROR;
+    }
+    return (sbx_http1_kind)kind;
+}
+
+static sbx_http1_kind sbxi_http1_final(const sbx_http1 *h)
+{
+    return (sbx_http1_kind)(h->state - SBXI_HTTP1_ENDED + SBX_HTTP1_DONE);
+}
+
+#if !SBX_SMALL
+SBXI_NOINLINE
+#endif
+static sbx_http1_kind sbxi_http1_run(sbx_http1 *h, const char **p, const char *end, bool full, sbx_http1_event *ev)
+{
+    const unsigned char *at = (const unsigned char *)*p, *to = (const unsigned char *)end;
+    int kind;
+    /* After a step there is room, or the next call says that there is none. */
+    for (;; full = false) {
+        if (h->state >= SBXI_HTTP1_ENDED)
+            return sbxi_http1_final(h);
+        kind = h->state < SBXI_HTTP1_DATA ? sbxi_http1_line(h, &at, to, full, ev) : sbxi_http1_body(h, &at, to, ev);
+        *p = (const char *)at;
+        if (kind != SBXI_HTTP1_NEXT)
+            return sbxi_http1_answer(h, kind);
+#if !SBX_SMALL
+        /* A head begins: its first line too can take the quick path. */
+        if (h->state == SBXI_HTTP1_LINE)
+            return sbx_http1_read(h, p, end, false, ev);
+#endif
+    }
+}
+
+#if !SBX_SMALL
+/* Takes a whole line with an ordinary name and value of a final head or a 101:
+   nearly every line there is. Anything else, bad lines too, is left to the
+   general path: false, and nothing but *ev has changed. What is written to *ev
+   early and read again frees registers. */
+SBXI_INLINE bool sbxi_http1_quick(sbx_http1 *h, const char **pp, const char *last, sbx_http1_event *ev)
+{
+    const unsigned char *s = (const unsigned char *)*pp, *v, *stop = (const unsigned char *)last;
+    if (!sbxi_http1_name16(&s) && (s > stop || !sbxi_http1_name16(&s)))
+        return false;
+    while (*s != ':') {
+        if (s > stop || !SBXI_HTTP1_IS_TOKEN(*s))
+            return false;
+        s++;
+    }
+    ev->name.p = *pp;
+    ev->name.n = (size_t)((const char *)s - *pp);
+    s++;
+    if (*s == ' ')
+        s++;
+    ev->value.p = (const char *)s;
+    do {
+        if (s > stop)
+            return false;
+    } while (!sbxi_http1_text16(&s));
+    if ((s[0] | s[1] << 8) != ('\r' | '\n' << 8))
+        return false;
+    s += 2;
+    if ((const char *)s - *pp > h->head_left)
+        return false;
+    h->head_left -= (uint32_t)((const char *)s - *pp);
+    if (--h->headers_left == 0)
+        h->state = SBXI_HTTP1_REST;
+    *pp = (const char *)s;
+    s -= 2;
+    v = (const unsigned char *)ev->value.p;
+    if (*v <= ' ' || s[-1] <= ' ') {
+        while (v < s && *v <= ' ')
+            v++;
+        while (v < s && s[-1] <= ' ')
+            s--;
+        ev->value.p = (const char *)v;
+    }
+    ev->value.n = (size_t)(s - v);
+    ev->more = false;
+    ev->trailer = false;
+    return true;
+}
+
+/* The rest of the work for a line that decides framing, and for an empty one. */
+SBXI_NOINLINE static sbx_http1_kind sbxi_http1_quick_frame(sbx_http1 *h, const sbx_http1_event *ev)
+{
+    return sbxi_http1_answer(h, ev->name.n ? sbxi_http1_frame(h, ev) : SBXI_HTTP1_BAD(SBX_HTTP1_BAD_HEADER));
+}
+
+SBXI_NOINLINE static sbx_http1_kind sbxi_http1_quick_end(sbx_http1 *h, const char **p)
+{
+    if (h->head_left < 2)
+        return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE));
+    h->head_left -= 2;
+    *p += 2;
+    return sbxi_http1_answer(h, sbxi_http1_head_end(h));
+}
+#endif
+
+SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *end, bool full, sbx_http1_event *ev)
+{
+#if !SBX_SMALL
+    if (h->state == SBXI_HTTP1_LINE && end - *p >= 18) {
+        /* From here 16 bytes and a CRLF can be read. */
+        end -= 18;
+        if (sbxi_http1_quick(h, p, end, ev)) {
+            /* Lengths of the names that decide framing, and 0. */
+            if (ev->name.n < 18 && (0x24401u >> ev->name.n & 1))
+                return sbxi_http1_quick_frame(h, ev);
+            return SBX_HTTP1_HEADER;
+        }
+        if ((*p)[0] == '\r' && (*p)[1] == '\n')
+            return sbxi_http1_quick_end(h, p);
+        end += 18;
+    }
+#endif
+    return sbxi_http1_run(h, p, end, full, ev);
+}
+
+SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h)
+{
+    if (h->state == SBXI_HTTP1_CLOSE || (h->state == SBXI_HTTP1_LENGTH && h->left == 0))
+        h->state = SBXI_HTTP1_ENDED;
+    if (h->state < SBXI_HTTP1_ENDED)
+        return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TRUNCATED));
+    return sbxi_http1_final(h);
+}
+
+SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps)
+{
+    memset(h, 0, sizeof *h);
+    h->length = SBX_HTTP1_UNKNOWN;
+    h->head_left = caps && caps->head_bytes ? caps->head_bytes : 65536;
+    h->headers_left = caps && caps->headers ? caps->headers : 128;
+    h->interim_left = caps && caps->interim ? caps->interim : 8;
+    h->flags = head ? SBXI_HTTP1_F_NO_BODY : 0;
+}
+
+SBX_API bool sbx_http1_name_ok(sbx_str name)
+{
+    const unsigned char *s = (const unsigned char *)name.p;
+    return name.n && sbxi_http1_skip_token(s, s + name.n) == s + name.n;
+}
+
+SBX_API bool sbx_http1_value_ok(sbx_str value)
+{
+    const unsigned char *s = (const unsigned char *)value.p;
+    return !value.n || sbxi_http1_skip_text(s, s + value.n) == s + value.n;
+}
+
+/* ======== src/http1_write.c ======== */
+/* ---- http1_write: HTTP/1.1 request head writer ---- */
+
+/* Sets of ASCII characters, bit c % 32 of word c / 32: visible but for '#', and
+   what RFC 3986 3.2.2 and 3.2.3 allow in host[:port]. */
+static const uint32_t sbxi_http1_write_target[4] = { 0, 0xfffffff6u, 0xffffffffu, 0x7fffffffu };
+static const uint32_t sbxi_http1_write_host[4] = { 0, 0x2fff7ff2u, 0xaffffffeu, 0x47fffffeu };
+
+static bool sbxi_http1_write_all_in(sbx_str s, const uint32_t set[4])
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c > 127 || !(set[c >> 5] >> (c & 31) & 1))
+            return false;
+    }
+    return s.n != 0;
+}
+
+/* FULL gives way to the other errors: more room would not help. */
+static void sbxi_http1_write_check(sbx_http1w *w, bool ok, uint8_t error)
+{
+    if (!ok && w->error <= SBX_HTTP1W_FULL) {
+        w->error = error;
+        w->n = 0;
+    }
+}
+
+static void sbxi_http1_write_put(sbx_http1w *w, const char *p, size_t n)
+{
+    if (w->error > SBX_HTTP1W_FULL)
+        return;
+    if (w->n > w->cap || n > w->cap - w->n)
+        w->error = SBX_HTTP1W_FULL;
+    else if (n)
+        memcpy(w->p + w->n, p, n);
+    w->n = sbxi_add(w->n, n);
+}
+
+/* What decimal (base 10) and hexadecimal (16) have in common; the digits end
+   at end. Returns where they begin. */
+static char *sbxi_http1_write_digits(char *end, uint64_t x, unsigned base)
+{
+    do {
+        *--end = "0123456789abcdef"[x % base];
+        x /= base;
+    } while (x);
+    return end;
+}
+
+SBX_API void sbx_http1w_request(sbx_http1w *w, char *buf, size_t cap, sbx_str method, sbx_str target, sbx_str host)
+{
+    w->p = buf;
+    w->n = 0;
+    w->cap = cap;
+    w->error = 0;
+    sbxi_http1_write_check(w, sbx_http1_name_ok(method), SBX_HTTP1W_BAD_NAME);
+    sbxi_http1_write_check(w, sbxi_http1_write_all_in(target, sbxi_http1_write_target) && target.p[0] == '/',
+                           SBX_HTTP1W_BAD_TARGET);
+    sbxi_http1_write_check(w, sbxi_http1_write_all_in(host, sbxi_http1_write_host), SBX_HTTP1W_BAD_VALUE);
+    sbxi_http1_write_put(w, method.p, method.n);
+    sbxi_http1_write_put(w, " ", 1);
+    sbxi_http1_write_put(w, target.p, target.n);
+    sbxi_http1_write_put(w, " HTTP/1.1\r\n", 11);
+    sbx_http1w_header(w, sbx_sn("Host", 4), host);
+}
+
+SBX_API void sbx_http1w_header(sbx_http1w *w, sbx_str name, sbx_str value)
+{
+    sbxi_http1_write_check(w, sbx_http1_name_ok(name), SBX_HTTP1W_BAD_NAME);
+    sbxi_http1_write_check(w, sbx_http1_value_ok(value), SBX_HTTP1W_BAD_VALUE);
+    sbxi_http1_write_put(w, name.p, name.n);
+    sbxi_http1_write_put(w, ": ", 2);
+    sbxi_http1_write_put(w, value.p, value.n);
+    sbxi_http1_write_put(w, "\r\n", 2);
+}
+
+SBX_API void sbx_http1w_header_u64(sbx_http1w *w, sbx_str name, uint64_t value)
+{
+    char text[20], *end = text + sizeof text, *p = sbxi_http1_write_digits(end, value, 10);
+    sbx_http1w_header(w, name, sbx_sn(p, (size_t)(end - p)));
+}
+
+SBX_API void sbx_http1w_end(sbx_http1w *w)
+{
+    sbxi_http1_write_put(w, "\r\n", 2);
+}
+
+SBX_API size_t sbx_http1_chunk(char buf[18], uint64_t size)
+{
+    char text[18], *end = text + 16, *p = sbxi_http1_write_digits(end, size, 16);
+    memcpy(end, "\r\n", 2);
+    memcpy(buf, p, (size_t)(end + 2 - p));
+    return (size_t)(end + 2 - p);
+}
+
+/* ======== src/ws.c ======== */
+/* ---- ws: WebSocket framing (RFC 6455) ---- */
+
+enum {
+    SBXI_WS_HEAD,
+    SBXI_WS_PAYLOAD,
+    SBXI_WS_DONE /* closed (code 0) or failed */
+};
+
+SBX_API void sbx_ws_init(sbx_ws *w, unsigned flags, uint64_t max_message)
+{
+    memset(w, 0, sizeof *w);
+    w->server = flags & SBX_WS_SERVER;
+    w->raw_text = flags & SBX_WS_RAW_TEXT;
+    w->max_message = max_message ? max_message : UINT64_MAX;
+}
+
+/* Bytes of the extended length that this 7-bit length announces. */
+static unsigned sbxi_ws_extended(unsigned n)
+{
+    return n < 126 ? 0 : n == 126 ? 2 : 8;
+}
+
+/* The code of a close frame is read as part of the head: its parts begin at 2
+   (extended length), mask_from and code_from, it ends at need. These three
+   return 0 or the error's code. */
+static unsigned sbxi_ws_head_begin(sbx_ws *w, unsigned b0, unsigned b1)
+{
+    unsigned op = b0 & 15, n = b1 & 127;
+    w->left = n < 126 ? n : 0;
+    w->mask_from = (uint8_t)(2 + sbxi_ws_extended(n));
+    w->code_from = (uint8_t)(w->mask_from + w->server * 4);
+    w->need = w->code_from;
+    w->code = 0;
+    w->total = 0;
+    if ((b0 & 0x77) > 2 || b1 >> 7 != w->server) /* 0-2 and 8-10, nothing reserved */
+        return 1002;
+    if (op & 8) {
+        if (n > 125 || b0 < 0x80)
+            return 1002;
+        if (op == SBX_WS_OP_CLOSE) {
+            if (n == 1)
+                return 1002;
+            w->utf8 = 0; /* an open text message is of no interest any more */
+            w->code = 1005;
+            if (n)
+                w->need = (uint8_t)(w->need + 2);
+        }
+    } else if (!op == !w->message) {
+        return 1002;
+    }
+    return 0;
+}
+
+static unsigned sbxi_ws_head_end(sbx_ws *w)
+{
+    unsigned op = w->head & 15;
+    w->at = 0;
+    w->state = SBXI_WS_PAYLOAD;
+    w->first = op != SBX_WS_OP_CONT;
+    if (op & 8) {
+        w->kind = (uint8_t)op;
+        if (w->need != w->code_from) {
+            w->left -= 2;
+            if (!sbx_ws_close_code_ok(w->code))
+                return 1002;
+        }
+        w->total = (uint8_t)w->left;
+        return 0;
+    }
+    if (op)
+        w->room = w->max_message;
+    w->kind = w->message = (uint8_t)(op | w->message); /* one of them is 0 */
+    if (w->mask_from > 2 && (w->left < (w->mask_from == 4 ? 126u : 65536u) || w->left >> 63))
+        return 1002;
+    if (w->left > w->room)
+        return 1009;
+    w->room -= w->left;
+    return 0;
+}
+
+static unsigned sbxi_ws_head_byte(sbx_ws *w, unsigned b)
+{
+    unsigned i = w->at++, code;
+    if (i == 0) {
+        w->head = (uint8_t)b;
+        return 0;
+    }
+    if (i == 1) {
+        code = sbxi_ws_head_begin(w, w->head, b);
+        if (code)
+            return code;
+    } else if (i < w->mask_from) {
+        w->left = w->left << 8 | b;
+    } else {
+        unsigned char *m = &w->mask[w->mask_at++ & 3];
+        if (i < w->code_from)
+            *m = (uint8_t)b;
+        else
+            w->code = (uint16_t)((unsigned)w->code << 8 | (b ^ *m));
+    }
+    return w->at < w->need ? 0 : sbxi_ws_head_end(w);
+}
+
+SBXI_NOINLINE static void sbxi_ws_xor(unsigned char *p, size_t n, const unsigned char mask[4], unsigned at)
+{
+    size_t i;
+#if !SBX_SMALL
+    unsigned char key[32];
+    for (i = 0; i < 4; i++)
+        key[i] = mask[(at + i) & 3];
+    memcpy(key + 4, key, 4);
+    memcpy(key + 8, key, 8);
+    memcpy(key + 16, key, 16);
+    for (; n >= 32; n -= 32, p += 32)
+        for (i = 0; i < 32; i++)
+            p[i] ^= key[i];
+    for (; n >= 8; n -= 8, p += 8)
+        for (i = 0; i < 8; i++)
+            p[i] ^= key[i];
+#endif
+    for (i = 0; i < n; i++)
+        p[i] = (unsigned char)(p[i] ^ mask[at++ & 3]);
+}
+
+/* How many bytes are right, one by one after the first that is not, so that
+   the events do not depend on how the input was cut. */
+static size_t sbxi_ws_text(sbx_ws *w, const char *p, size_t n)
+{
+    size_t i = 0;
+#if !SBX_SMALL
+    uint32_t state = w->utf8;
+    if (sbxi_utf8(&state, p, n)) {
+        w->utf8 = state;
+        return n;
+    }
+#endif
+    while (i < n && ((!w->utf8 && !(p[i] & 0x80)) || sbxi_utf8(&w->utf8, p + i, 1)))
+        i++;
+    return i;
+}
+
+/* Takes payload; MORE: no event. */
+static sbx_ws_kind sbxi_ws_payload(sbx_ws *w, char **pp, size_t n, sbx_ws_event *ev)
+{
+    char *p = *pp;
+    bool last;
+    if (n > w->left)
+        n = (size_t)w->left;
+    if (w->server) {
+        sbxi_ws_xor((unsigned char *)p, n, w->mask, w->mask_at);
+        w->mask_at = (uint8_t)(w->mask_at + n);
+    }
+    w->left -= n;
+    last = w->head >= 0x80 && !w->left;
+    ev->p = p;
+    ev->code = w->code;
+    ev->total = w->total;
+    ev->first = w->first;
+    w->first = false;
+    if (!w->left)
+        w->state = SBXI_WS_HEAD;
+    if (last && w->kind == SBX_WS_CLOSE) {
+        w->state = SBXI_WS_DONE;
+        w->code = 0;
+    }
+    if (last && w->kind < SBX_WS_CLOSE)
+        w->message = 0;
+    if (w->kind == SBX_WS_CLOSE || (w->kind == SBX_WS_TEXT && !w->raw_text)) {
+        size_t ok = sbxi_ws_text(w, p, n);
+        if (ok < n || (last && w->utf8)) {
+            if (n && ok == n)
+                ok--; /* the last byte is wrong: it leaves a character open */
+            n = ok;
+            last = false;
+            w->state = SBXI_WS_DONE;
+            w->code = 1007;
+            if (!n)
+                return SBX_WS_MORE;
+        }
+    }
+    ev->n = n;
+    ev->last = last;
+    *pp = p + n;
+    return n || ev->first || last ? (sbx_ws_kind)w->kind : SBX_WS_MORE;
+}
+
+#if !SBX_SMALL
+SBXI_INLINE uint64_t sbxi_ws_word(const unsigned char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+SBXI_INLINE uint64_t sbxi_ws_or32(const unsigned char *p)
+{
+    return sbxi_ws_word(p) | sbxi_ws_word(p + 8) | sbxi_ws_word(p + 16) | sbxi_ws_word(p + 24);
+}
+
+/* For n up to 128: blocks that overlap instead of loops. */
+SBXI_INLINE bool sbxi_ws_ascii(const unsigned char *p, size_t n)
+{
+    uint64_t all = 0;
+    if (n >= 32) {
+        all = sbxi_ws_or32(p) | sbxi_ws_or32(p + n - 32);
+        if (n > 64)
+            all |= sbxi_ws_or32(p + 32) | sbxi_ws_or32(p + n - 64);
+    } else if (n >= 8) {
+        all = sbxi_ws_word(p) | sbxi_ws_word(p + n - 8);
+        if (n > 16)
+            all |= sbxi_ws_word(p + 8) | sbxi_ws_word(p + n - 16);
+    } else {
+        while (n)
+            all |= p[--n];
+    }
+    return !(all & 0x8080808080808080u);
+}
+
+/* The event of a whole message in one frame; its kind. */
+SBXI_INLINE sbx_ws_kind sbxi_ws_whole(unsigned kind, char **pp, unsigned char *p, size_t n, sbx_ws_event *ev)
+{
+    *pp = (char *)p + n;
+    ev->p = (char *)p;
+    ev->n = n;
+    ev->code = 0;
+    ev->total = 0;
+    ev->first = true;
+    ev->last = true;
+    return (sbx_ws_kind)kind;
+}
+
+/* A client's frequent case, with nothing to keep: a whole message in one frame
+   below 64 KiB, all of it there. MORE: not that case. */
+static sbx_ws_kind sbxi_ws_quick(const sbx_ws *w, char **pp, char *end, sbx_ws_event *ev)
+{
+    unsigned char *p = (unsigned char *)*pp;
+    size_t have = (size_t)(end - *pp), n;
+    unsigned kind;
+    uint32_t busy, utf8 = 0;
+    memcpy(&busy, w, sizeof busy); /* state, at, message, server */
+    if (busy || have < 4)
+        return SBX_WS_MORE;
+    kind = p[0] - 0x80u;
+    n = p[1];
+    p += 2;
+    if (n == 126) {
+        n = (size_t)(p[0] << 8 | p[1]);
+        p += 2;
+        if (n < 126)
+            return SBX_WS_MORE;
+    } else if (n > 125) {
+        return SBX_WS_MORE;
+    }
+    if (kind - 1 > 1 || n > (size_t)(end - (char *)p) || n > w->max_message)
+        return SBX_WS_MORE;
+    if (kind == SBX_WS_TEXT && !w->raw_text && (!sbxi_utf8(&utf8, (char *)p, n) || utf8))
+        return SBX_WS_MORE;
+    return sbxi_ws_whole(kind, pp, p, n, ev);
+}
+
+SBXI_NOINLINE /* keeps its frame and saved registers out of the quick path */
+#endif
+static sbx_ws_kind sbxi_ws_step(sbx_ws *w, char **pp, char *end, sbx_ws_event *ev)
+{
+#if !SBX_SMALL
+    sbx_ws_kind quick = sbxi_ws_quick(w, pp, end, ev);
+    if (quick != SBX_WS_MORE)
+        return quick;
+#endif
+    while (w->state < SBXI_WS_DONE) {
+        sbx_ws_kind kind;
+        unsigned code;
+        if (w->state == SBXI_WS_PAYLOAD) {
+            if (w->left && *pp == end)
+                return SBX_WS_MORE;
+            kind = sbxi_ws_payload(w, pp, (size_t)(end - *pp), ev);
+            if (kind != SBX_WS_MORE)
+                return kind;
+            continue;
+        }
+        if (*pp == end)
+            return SBX_WS_MORE;
+        code = sbxi_ws_head_byte(w, (uint8_t)*(*pp)++);
+        if (code) {
+            w->code = (uint16_t)code;
+            w->state = SBXI_WS_DONE;
+        }
+    }
+    *pp = end;
+    ev->n = 0;
+    ev->code = w->code;
+    return w->code ? SBX_WS_ERROR : SBX_WS_MORE;
+}
+
+SBX_API sbx_ws_kind sbx_ws_read(sbx_ws *w, char **pp, char *end, sbx_ws_event *ev)
+{
+#if !SBX_SMALL
+    /* sbxi_ws_quick once more, for what needs neither a call nor a loop. */
+    unsigned char *p = (unsigned char *)*pp;
+    size_t have = (size_t)(end - *pp);
+    uint32_t busy;
+    memcpy(&busy, w, sizeof busy);
+    if (!busy && have >= 2) {
+        unsigned kind = p[0] - 0x80u;
+        size_t n = p[1];
+        if (kind - 1 <= 1 && n <= 125 && n <= have - 2 && n <= w->max_message &&
+            (kind != SBX_WS_TEXT || w->raw_text || sbxi_ws_ascii(p + 2, n)))
+            return sbxi_ws_whole(kind, pp, p + 2, n, ev);
+    }
+#endif
+    return sbxi_ws_step(w, pp, end, ev);
+}
+
+SBX_API size_t sbx_ws_head(unsigned char buf[SBX_WS_HEAD_MAX], unsigned opcode, bool fin, uint64_t n, const unsigned char mask[4])
+{
+    unsigned small = n < 126 ? (unsigned)n : n < 65536 ? 126 : 127, k = sbxi_ws_extended(small);
+    size_t at = 2 + k;
+    buf[0] = (unsigned char)(opcode | (fin ? 128u : 0u));
+    buf[1] = (unsigned char)small;
+    for (; k; n >>= 8)
+        buf[1 + k--] = (unsigned char)n;
+    if (mask) {
+        buf[1] |= 128;
+        memcpy(buf + at, mask, 4);
+        at += 4;
+    }
+    return at;
+}
+
+SBX_API void sbx_ws_mask(void *p, size_t n, const unsigned char mask[4], uint64_t at)
+{
+    sbxi_ws_xor((unsigned char *)p, n, mask, (unsigned)(at & 3));
+}
+
+SBX_API bool sbx_ws_close_code_ok(unsigned code)
+{
+    return (code >= 3000 && code <= 4999) || (code - 1000 <= 14 && !(0x70u >> (code - 1000) & 1));
+}
+
+SBX_API size_t sbx_ws_close_payload(unsigned char buf[125], unsigned code, sbx_str reason)
+{
+    size_t n = reason.n;
+    if (!sbx_ws_close_code_ok(code))
+        return 0;
+    buf[0] = (unsigned char)(code >> 8);
+    buf[1] = (unsigned char)code;
+    if (n > 123)
+        for (n = 123; n && (reason.p[n] & 0xC0) == 0x80; n--) {
+        }
+    if (n)
+        memcpy(buf + 2, reason.p, n);
+    return n + 2;
+}
+
+SBX_API void sbx_ws_key(char out[24], const unsigned char random[16])
+{
+    sbxi_base64(out, random, 16);
+}
+
+SBX_API void sbx_ws_accept(char out[28], sbx_str key)
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    unsigned char hash[20];
+    char text[24 + sizeof guid];
+    if (key.n - 1 > 23) {
+        memset(out, 0, 28);
+        return;
+    }
+    memcpy(text, key.p, key.n);
+    memcpy(text + key.n, guid, sizeof guid);
+    sbxi_sha1(hash, text, key.n + sizeof guid - 1);
+    sbxi_base64(out, hash, sizeof hash);
+}
+
+/* ======== src/model.h ======== */
+/* ---- model: field tables, JSON to structs and structs to JSON (private) ---- */
+#ifndef SBXI_MODEL_H
+#define SBXI_MODEL_H
+
+/* ---- answers: JSON to struct ---- */
+
+typedef enum sbxi_field_kind {
+    SBXI_F_TEXT,  /* char[cap], cut at a character border when longer */
+    SBXI_F_ID,    /* char[cap], longer = too_large */
+    SBXI_F_I64,   /* int64_t; null leaves the preset value */
+    SBXI_F_INT,   /* int */
+    SBXI_F_BOOL,  /* bool */
+    SBXI_F_TRI,   /* sbx_tri */
+    SBXI_F_TIME,  /* RFC 3339 text to Unix ms */
+    SBXI_F_SINK,  /* sbxi_sink, given by the caller before decoding */
+    SBXI_F_WORDS, /* char[cap] of the last item of the first array of that name */
+    SBXI_F_LIST   /* the array whose objects are items of model->item */
+} sbxi_field_kind;
+
+typedef struct sbxi_field {
+    const char *name;
+    uint8_t name_n;
+    uint8_t kind;
+    uint16_t off;
+    uint16_t cap;
+} sbxi_field;
+
+#define SBXI_FIELD(name, kind, type, member) \
+    { name, sizeof(name) - 1, kind, (uint16_t)offsetof(type, member), (uint16_t)sizeof(((type *)0)->member) }
+
+typedef struct sbxi_model {
+    const sbxi_field *fields;
+    uint8_t count;
+    bool any_depth;   /* names match in nested objects too, the first value wins (error bodies) */
+    uint16_t size;    /* of the struct */
+    uint16_t cut_off; /* offset of a bool that is set when a text was cut, 0 = none */
+    const struct sbxi_model *item; /* of SBXI_F_LIST */
+    void (*preset)(void *out);     /* values of what is missing; NULL = zero */
+} sbxi_model;
+
+/* Where bytes without bound are collected: the caller's buffer, or memory of
+   the client's allocator up to a limit. What has no room is only counted. */
+typedef struct sbxi_sink {
+    char *p;
+    size_t cap, n;
+    uint64_t limit; /* 0 = a fixed buffer */
+    uint64_t total;
+} sbxi_sink;
+
+/* False: the allocator refused. A grown buffer keeps room for a NUL. */
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n);
+
+typedef enum sbxi_dec_result {
+    SBXI_DEC_MORE,
+    SBXI_DEC_ITEM, /* an item is complete in `item` */
+    SBXI_DEC_DONE,
+    SBXI_DEC_ERROR
+} sbxi_dec_result;
+
+typedef struct sbxi_dec {
+    sbx_json json;
+    const sbxi_model *model; /* of the object being filled: the root's or its items' */
+    const sbxi_model *root;
+    char *out, *item;        /* root struct, item struct */
+    uint16_t at;             /* bytes of the current text stored */
+    int8_t field;            /* current field, -1 = skip */
+    uint8_t guess;           /* the field that is likely to come next */
+    uint8_t depth;           /* of the keys that are looked up */
+    uint8_t words_depth;
+    uint8_t key_n;
+    bool in_list, listed, too_large, no_memory;
+    const sbx_client_desc *desc; /* for sinks that grow */
+    char key[32];            /* a key or short value cut by the end of input */
+} sbxi_dec;
+
+SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item);
+SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end);
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d);
+SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
+/* Copies s into a field of cap bytes with its NUL, cut at a character border;
+   false = cut. */
+SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
+
+/* ---- requests: options struct to JSON or to a query ---- */
+
+typedef enum sbxi_param_kind {
+    SBXI_P_STR,      /* sbx_str, left out when p is NULL */
+    SBXI_P_TEXT,     /* sbx_str, always there */
+    SBXI_P_RAW,      /* sbx_str of JSON */
+    SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
+    SBXI_P_INT,      /* int32_t, likewise */
+    SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
+    SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
+    SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */
+    SBXI_P_BOOL,     /* bool, left out when false */
+    SBXI_P_FLAG,     /* bool, always there */
+    SBXI_P_NOT,      /* bool, its opposite, always there */
+    SBXI_P_TRI,
+    SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
+    SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
+    SBXI_P_OBJECT    /* a nested struct with its own table, left out when empty */
+} sbxi_param_kind;
+
+typedef struct sbxi_param {
+    const char *name;    /* on the wire */
+    const char *option;  /* in the options struct, for errors */
+    uint8_t kind;
+    uint8_t clear;       /* bit of clear_mask that sends null */
+    uint16_t off;
+    int32_t arg;         /* default, or the largest value */
+    const struct sbxi_schema *sub;
+} sbxi_param;
+
+typedef struct sbxi_schema {
+    const sbxi_param *params;
+    uint8_t count;
+    uint16_t clear_off;  /* offset of clear_mask, 0 = none */
+} sbxi_schema;
+
+/* The options as members of an object that is open already. NULL, or the
+   option that was refused with *why saying what is allowed. */
+SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why);
+SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);
+/* Whether text is one well-formed JSON value. */
+SBXI_FN bool sbxi_json_ok(sbx_str text);
+
+#endif
+
+/* ======== src/model.c ======== */
+
+SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s)
+{
+    size_t n = s.n;
+
+    if (n >= cap)
+        n = sbxi_utf8_cut(s.p, cap - 1);
+    if (n)
+        memcpy(dst, s.p, n);
+    dst[n] = 0;
+    return n == s.n;
+}
+
+SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
+{
+    memset(out, 0, m->size);
+    if (m->preset)
+        m->preset(out);
+}
+
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n)
+{
+    uint64_t room = s->limit ? s->limit : s->cap;
+    size_t take = (size_t)SBXI_MIN(n, room - s->n);
+
+    s->total += n;
+    if (s->limit && sbxi_add(s->n + take, 1) > s->cap) {
+        size_t cap = s->cap ? s->cap : 1024;
+        void *grown;
+
+        while (cap < s->n + take + 1)
+            cap = sbxi_add(cap, cap);
+        grown = d->resize(d->resize_user, s->p, cap);
+        if (!grown)
+            return false;
+        s->p = (char *)grown;
+        s->cap = cap;
+    }
+    if (take)
+        memcpy(s->p + s->n, p, take);
+    s->n += take;
+    return true;
+}
+
+SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item)
+{
+    memset(d, 0, sizeof *d);
+    sbx_json_init(&d->json, 0);
+    d->model = d->root = m;
+    d->out = (char *)out;
+    d->item = (char *)item;
+    d->depth = 1;
+    d->field = -1;
+    sbxi_model_preset(m, out);
+}
+
+/* Names are short: a call to memcmp would cost more than the comparison. */
+static bool sbxi_same_name(const char *a, const char *b, size_t n)
+{
+#if !SBX_SMALL
+    uint64_t x, y;
+
+    if (n >= 8) {
+        for (; n > 8; n -= 8, a += 8, b += 8) {
+            memcpy(&x, a, 8);
+            memcpy(&y, b, 8);
+            if (x != y)
+                return false;
+            if (n < 16) {
+                a += n - 16;
+                b += n - 16;
+                n = 16;
+            }
+        }
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        return x == y;
+    }
+#endif
+    while (n--)
+        if (*a++ != *b++)
+            return false;
+    return true;
+}
+
+/* Servers write fields in a fixed order, mostly the table's: the one behind
+   the last hit is tried first. */
+static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
+{
+    const sbxi_model *m = d->model;
+
+    for (unsigned i = 0, at = d->guess; i < m->count; i++) {
+        const sbxi_field *f;
+
+        if (at >= m->count)
+            at = 0;
+        f = &m->fields[at];
+        if (f->name_n == n && sbxi_same_name(f->name, p, n)) {
+            d->guess = (uint8_t)(at + 1);
+            return (int8_t)at;
+        }
+        at++;
+    }
+    return -1;
+}
+
+static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
+{
+    if (t->more || d->key_n) {
+        size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+
+        /* A name longer than any of ours fills the buffer and matches none. */
+        memcpy(d->key + d->key_n, t->p, n);
+        d->key_n = (uint8_t)(d->key_n + n);
+        if (t->more)
+            return;
+        d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
+        d->key_n = 0;
+    } else {
+        d->field = sbxi_dec_match(d, t->p, t->n);
+    }
+    d->at = 0;
+}
+
+static char *sbxi_dec_struct(sbxi_dec *d)
+{
+    return d->in_list ? d->item : d->out;
+}
+
+static void sbxi_dec_cut(sbxi_dec *d, const sbxi_field *f)
+{
+    if (f->kind == SBXI_F_ID)
+        d->too_large = true;
+    else if (d->model->cut_off)
+        *(bool *)(sbxi_dec_struct(d) + d->model->cut_off) = true;
+}
+
+static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst = sbxi_dec_struct(d) + f->off;
+    size_t room = (size_t)f->cap - 1 - d->at;
+    size_t n = t->n;
+
+    if (d->model->any_depth && d->at == 0 && dst[0] && f->kind != SBXI_F_WORDS) {
+        d->field = -1; /* the first value wins */
+        return;
+    }
+    if (n > room) {
+        n = sbxi_utf8_cut(t->p, room);
+        sbxi_dec_cut(d, f);
+    }
+    if (n)
+        memcpy(dst + d->at, t->p, n);
+    d->at = (uint16_t)(d->at + n);
+    dst[d->at] = 0;
+    if (n < t->n)
+        d->field = -1;
+}
+
+/* Numbers and times are short: cut ones are put together in `key`. NULL while
+   more has to come or when it is longer than any value that we take. */
+static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    if (!t->more && !d->key_n)
+        return t->p;
+    *n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+    memcpy(d->key + d->key_n, t->p, *n);
+    *n += d->key_n;
+    d->key_n = (uint8_t)*n;
+    if (t->more)
+        return NULL;
+    d->key_n = 0;
+    return *n < sizeof d->key ? d->key : NULL;
+}
+
+static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst = sbxi_dec_struct(d) + f->off;
+    bool is_text = t->kind == SBX_JSON_STRING;
+    const char *p;
+    size_t n;
+    int64_t v;
+
+    switch (f->kind) {
+    case SBXI_F_TEXT:
+    case SBXI_F_ID:
+    case SBXI_F_WORDS:
+        if (is_text)
+            sbxi_dec_text(d, f, t);
+        return;
+    case SBXI_F_SINK:
+        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->desc, t->p, t->n))
+            d->no_memory = true;
+        return;
+    case SBXI_F_I64:
+    case SBXI_F_INT:
+        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbx_json_i64(sbx_sn(p, n), &v))
+            return;
+        if (f->kind == SBXI_F_I64)
+            *(int64_t *)(void *)dst = v;
+        else
+            *(int *)(void *)dst = (int)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+        return;
+    case SBXI_F_TIME:
+        if (is_text && (p = sbxi_dec_short(d, t, &n)) && sbxi_rfc3339(sbx_sn(p, n), &v))
+            *(int64_t *)(void *)dst = v;
+        return;
+    case SBXI_F_BOOL:
+        *(bool *)dst = t->kind == SBX_JSON_TRUE;
+        return;
+    case SBXI_F_TRI:
+        *(sbx_tri *)(void *)dst = t->kind == SBX_JSON_TRUE ? SBX_TRI_YES : t->kind == SBX_JSON_FALSE ? SBX_TRI_NO : SBX_TRI_UNSET;
+        return;
+    default:
+        return;
+    }
+}
+
+static void sbxi_dec_open(sbxi_dec *d, const sbx_json_tok *t)
+{
+    const sbxi_field *f = d->field >= 0 ? &d->model->fields[d->field] : NULL;
+
+    if (t->kind == SBX_JSON_ARRAY && f && f->kind == SBXI_F_LIST && !d->in_list && !d->listed && t->depth == 1) {
+        d->in_list = true;
+        d->listed = true; /* newer servers send the same items under two names */
+        d->depth = 3;
+        d->model = d->root->item;
+        d->guess = 0;
+    } else if (t->kind == SBX_JSON_ARRAY && f && f->kind == SBXI_F_WORDS && !d->words_depth) {
+        d->words_depth = (uint8_t)(t->depth + 1);
+        return;
+    } else if (d->in_list && t->depth == 2 && t->kind == SBX_JSON_OBJECT) {
+        sbxi_model_preset(d->model, d->item);
+        d->guess = 0;
+    }
+    if (!d->words_depth || t->depth >= d->words_depth)
+        d->field = -1;
+}
+
+/* True when an item is complete. */
+static bool sbxi_dec_close(sbxi_dec *d, const sbx_json_tok *t)
+{
+    if (d->words_depth && t->depth < d->words_depth && t->kind == SBX_JSON_ARRAY_END) {
+        d->words_depth = UINT8_MAX; /* only the first one is of interest */
+        d->field = -1;
+    }
+    if (!d->in_list)
+        return false;
+    if (t->depth == 1 && t->kind == SBX_JSON_ARRAY_END) {
+        d->in_list = false;
+        d->depth = 1;
+        d->model = d->root;
+        d->guess = 0;
+        return false;
+    }
+    return t->depth == 2 && t->kind == SBX_JSON_OBJECT_END;
+}
+
+static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
+{
+    const sbxi_field *f;
+
+    if (d->field < 0)
+        return;
+    f = &d->model->fields[d->field];
+    if (f->kind == SBXI_F_WORDS) {
+        if (d->words_depth != t->depth)
+            return;
+        if (t->kind != SBX_JSON_STRING && t->kind != SBX_JSON_NUMBER)
+            return;
+        sbxi_dec_text(d, f, t);
+        if (!t->more)
+            d->at = 0;
+        return;
+    }
+    if (d->model->any_depth || t->depth == d->depth)
+        sbxi_dec_scalar(d, f, t);
+    if (!t->more)
+        d->field = -1;
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
+{
+    sbx_json_tok t;
+
+    for (;;) {
+        switch (sbx_json_next(&d->json, p, end, &t)) {
+        case SBX_JSON_MORE: return SBXI_DEC_MORE;
+        case SBX_JSON_DONE: return SBXI_DEC_DONE;
+        case SBX_JSON_ERROR: return SBXI_DEC_ERROR;
+        case SBX_JSON_KEY:
+            if (t.depth == d->depth || d->model->any_depth)
+                sbxi_dec_key(d, &t);
+            break;
+        case SBX_JSON_OBJECT:
+        case SBX_JSON_ARRAY:
+            sbxi_dec_open(d, &t);
+            break;
+        case SBX_JSON_OBJECT_END:
+        case SBX_JSON_ARRAY_END:
+            if (sbxi_dec_close(d, &t))
+                return SBXI_DEC_ITEM;
+            break;
+        default:
+            sbxi_dec_value(d, &t);
+        }
+    }
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+{
+    sbx_json_tok t;
+
+    return sbx_json_end(&d->json, &t) == SBX_JSON_DONE ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
+}
+
+SBXI_FN bool sbxi_json_ok(sbx_str text)
+{
+    sbx_json j;
+    sbx_json_tok t;
+    char chunk[64];
+
+    sbx_json_init(&j, 0);
+    /* The reader decodes in place: it gets a copy, piece by piece. */
+    for (size_t at = 0; at < text.n;) {
+        size_t n = SBXI_MIN(sizeof chunk, text.n - at);
+        char *p = chunk;
+        sbx_json_kind k;
+
+        memcpy(chunk, text.p + at, n);
+        at += n;
+        while ((k = sbx_json_next(&j, &p, chunk + n, &t)) != SBX_JSON_MORE && k != SBX_JSON_DONE)
+            if (k == SBX_JSON_ERROR)
+                return false;
+        if (k == SBX_JSON_DONE && p < chunk + n)
+            return false;
+    }
+    return sbx_json_end(&j, &t) == SBX_JSON_DONE;
+}
+
+/* ======== src/model_encode.c ======== */
+
+static const char sbxi_why_utf8[] = "must be UTF-8";
+
+static const void *sbxi_at(const void *base, size_t off)
+{
+    return (const char *)base + off;
+}
+
+static sbx_str sbxi_str_at(const void *base, size_t off)
+{
+    return *(const sbx_str *)sbxi_at(base, off);
+}
+
+/* A pointer to an array of T, its count right behind it. */
+static size_t sbxi_count_at(const void *base, size_t off)
+{
+    return *(const size_t *)sbxi_at(base, off + sizeof(void *));
+}
+
+static bool sbxi_param_set(const sbxi_param *p, const void *opts)
+{
+    switch (p->kind) {
+    case SBXI_P_STR:
+    case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
+    case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
+    case SBXI_P_INT:
+    case SBXI_P_TTL: return *(const int32_t *)sbxi_at(opts, p->off) != 0;
+    case SBXI_P_BOOL: return *(const bool *)sbxi_at(opts, p->off);
+    case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
+    case SBXI_P_PAIRS:
+    case SBXI_P_STRS: return sbxi_count_at(opts, p->off) != 0;
+    case SBXI_P_OBJECT:
+        for (unsigned i = 0; i < p->sub->count; i++)
+            if (sbxi_param_set(&p->sub->params[i], sbxi_at(opts, p->off)))
+                return true;
+        return false;
+    default: return true;
+    }
+}
+
+/* The wire's number of an integer parameter; NULL, or why it is refused. */
+static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t *v)
+{
+    *v = p->kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
+    if (p->kind == SBXI_P_SECONDS || p->kind == SBXI_P_LIFE) {
+        if (*v == 0)
+            *v = p->arg;
+        else if (*v == SBX_NONE)
+            *v = p->kind == SBXI_P_LIFE ? -1 : 0;
+        else if (*v < 0)
+            return "must be positive seconds, 0 (default) or SBX_NONE";
+        return NULL;
+    }
+    if (p->kind == SBXI_P_TTL) {
+        if (*v == SBX_NONE)
+            *v = 0;
+        else if (*v < 0 || *v % 60 != 0)
+            return "must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE";
+    } else if (*v < 0) {
+        return "must not be negative";
+    }
+    if (p->arg && *v > p->arg)
+        return "is larger than the service allows";
+    return NULL;
+}
+
+static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
+{
+    const sbx_pair *pairs = *(const sbx_pair *const *)sbxi_at(opts, off);
+    size_t n = sbxi_count_at(opts, off);
+
+    sbx_jsonw_begin(w, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (!pairs[i].name.n)
+            return "has an empty name";
+        sbx_jsonw_key(w, pairs[i].name);
+        sbx_jsonw_str(w, pairs[i].value);
+    }
+    sbx_jsonw_end(w, '}');
+    return NULL;
+}
+
+static void sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
+{
+    const sbx_str *strs = *(const sbx_str *const *)sbxi_at(opts, off);
+
+    sbx_jsonw_begin(w, '[');
+    for (size_t i = 0; i < sbxi_count_at(opts, off); i++)
+        sbx_jsonw_str(w, strs[i]);
+    sbx_jsonw_end(w, ']');
+}
+
+static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts, const char **option)
+{
+    const char *why = NULL;
+    int64_t v;
+
+    switch (p->kind) {
+    case SBXI_P_STR:
+    case SBXI_P_TEXT:
+        if (p->kind == SBXI_P_STR && !sbxi_str_at(opts, p->off).n)
+            return "must not be empty";
+        sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
+        break;
+    case SBXI_P_RAW:
+        if (!sbxi_json_ok(sbxi_str_at(opts, p->off)))
+            return "must be one well-formed JSON value";
+        sbx_jsonw_raw(w, sbxi_str_at(opts, p->off));
+        break;
+    case SBXI_P_BOOL:
+    case SBXI_P_FLAG: sbx_jsonw_bool(w, *(const bool *)sbxi_at(opts, p->off)); break;
+    case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
+    case SBXI_P_TRI: sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES); break;
+    case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
+    case SBXI_P_STRS: sbxi_encode_strs(w, opts, p->off); break;
+    case SBXI_P_OBJECT:
+        sbx_jsonw_begin(w, '{');
+        *option = sbxi_encode(w, p->sub, sbxi_at(opts, p->off), &why);
+        sbx_jsonw_end(w, '}');
+        break;
+    default:
+        why = sbxi_param_int(p, opts, &v);
+        if (!why)
+            sbx_jsonw_i64(w, v);
+    }
+    return why;
+}
+
+SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why)
+{
+    unsigned clear = s->clear_off ? *(const unsigned *)sbxi_at(opts, s->clear_off) : 0;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        const sbxi_param *p = &s->params[i];
+        const char *option = p->option;
+        bool set = sbxi_param_set(p, opts), cleared = (p->clear & clear) != 0;
+
+        if (!set && !cleared)
+            continue;
+        sbx_jsonw_key(w, sbx_s(p->name));
+        if (set && cleared)
+            *why = "is given and cleared at once";
+        else if (cleared)
+            sbx_jsonw_null(w);
+        else
+            *why = sbxi_encode_value(w, p, opts, &option);
+        if (!*why && w->error == SBX_JSONW_UTF8)
+            *why = sbxi_why_utf8;
+        if (*why)
+            return option;
+    }
+    return NULL;
+}
+
+static void sbxi_query_put(char *p, size_t cap, size_t *n, const char *name, sbx_str value)
+{
+    char *at;
+    size_t name_n = strlen(name);
+
+    if (*n + name_n + 2 <= cap) {
+        p[*n] = *n ? '&' : '?';
+        memcpy(p + *n + 1, name, name_n);
+        p[*n + 1 + name_n] = '=';
+    }
+    *n += name_n + 2;
+    at = *n <= cap ? p + *n : p;
+    *n += sbxi_percent(at, *n <= cap ? cap - *n : 0, value, "");
+}
+
+SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        const sbxi_param *par = &s->params[i];
+        const sbx_str *strs;
+        sbx_str one;
+        size_t count = 1;
+        char digits[20];
+        int64_t v;
+
+        if (!sbxi_param_set(par, opts))
+            continue;
+        if (par->kind == SBXI_P_STRS) {
+            strs = *(const sbx_str *const *)sbxi_at(opts, par->off);
+            count = sbxi_count_at(opts, par->off);
+        } else if (par->kind == SBXI_P_STR) {
+            one = sbxi_str_at(opts, par->off);
+            strs = &one;
+        } else {
+            *why = sbxi_param_int(par, opts, &v);
+            if (*why)
+                return par->option;
+            one = sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)v));
+            strs = &one;
+        }
+        for (size_t k = 0; k < count; k++) {
+            uint32_t state = 0;
+
+            if (!sbxi_utf8(&state, strs[k].p, strs[k].n) || state) {
+                *why = sbxi_why_utf8;
+                return par->option;
+            }
+            if (!strs[k].n) {
+                *why = "must not be empty";
+                return par->option;
+            }
+            sbxi_query_put(p, cap, n, par->name, strs[k]);
+        }
+    }
+    return NULL;
+}
+
+/* ======== src/link.h ======== */
+/* ---- link: one connection, its codec and its buffers; exchanges and messages on it (private) ---- */
+#ifndef SBXI_LINK_H
+#define SBXI_LINK_H
+
+/* An absolute http or https URL: no user information, query or fragment. */
+typedef struct sbxi_url {
+    sbx_str host; /* without brackets */
+    sbx_str path; /* "" or "/…", no trailing slash */
+    uint16_t port;
+    bool tls;
+} sbxi_url;
+SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out);
+
+typedef enum sbxi_got {
+    SBXI_GOT_EVENT,   /* done, or something to look at */
+    SBXI_GOT_BLOCKED, /* waits for the connection */
+    SBXI_GOT_STARVED, /* waits for a shared buffer */
+    SBXI_GOT_EOF,     /* the peer closed; a WebSocket: link->close_code */
+    SBXI_GOT_FAIL     /* net->fault says why */
+} sbxi_got;
+
+typedef enum sbxi_link_state {
+    SBXI_LINK_FREE,
+    SBXI_LINK_CONNECTING,
+    SBXI_LINK_BUSY,   /* belongs to an operation */
+    SBXI_LINK_IDLE,   /* kept for the next exchange */
+    SBXI_LINK_CLOSING /* our close frame is out, the peer's is awaited */
+} sbxi_link_state;
+
+/* A link keeps codec state, not bytes: it holds a shared buffer only while it
+   is half consumed (rx) or half sent (tx). */
+typedef struct sbxi_link {
+    char *rx, *tx;
+    uint32_t rx_at, rx_end;
+    uint32_t tx_at, tx_end;
+    const char *body; /* the caller's bytes, sent behind tx without a copy */
+    size_t body_n;
+    uint64_t origin;
+    int64_t last_rx;  /* when bytes came last, or when it became idle */
+    union {
+        sbx_http1 http;
+        sbx_ws ws;
+    } codec;
+    sbxi_node node;
+    uint32_t owner;      /* operation index */
+    uint32_t frame_left; /* of the outgoing frame, not yet in tx */
+    unsigned char mask[4];
+    uint8_t frame_at;    /* its payload bytes so far, modulo 4 */
+    uint8_t state, ready;
+    bool is_ws, reused, sent_any, got_any, close_sent, open, pong_open;
+    uint16_t close_code; /* 0 = none came */
+} sbxi_link;
+
+/* What links share: the transport, buffers, idle connections, randomness. */
+typedef struct sbxi_net {
+    const sbx_transport *t;
+    void *ctx;
+    char *conns;
+    size_t conn_size;
+    sbxi_link *links;
+    sbxi_list free_links, idle_links;
+    sbxi_pool rx, tx;
+    int64_t now;
+    int64_t idle_ms, close_ms;
+    sbx_http1_caps caps;
+    sbx_fault fault;
+    uint32_t awaited; /* operation that may take the last buffer, SBXI_NIL = none */
+    uint32_t link_count, links_used, connecting, max_connects;
+    uint64_t seed[2];
+    unsigned char random[64];
+    uint8_t random_left;
+    bool entropy_failed;
+    sbx_usage usage;
+    void (*trace)(void *user, const sbx_trace *t);
+    void *trace_user;
+} sbxi_net;
+
+SBXI_FN size_t sbxi_conn_size(const sbx_transport *t);
+/* ctx, conns and links point to their memory; rx and tx are the buffers'. */
+SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, char *tx);
+SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links);
+SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link *l, uint32_t op, int64_t number, sbx_str text);
+/* Random bytes; false (and net->entropy_failed) when the transport has none. */
+SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n);
+/* 0..n-1; for jitter only. */
+SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n);
+SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url);
+
+SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l);
+SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l);
+/* An idle connection to that origin that is not known to be dead, or NULL. */
+SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner);
+/* A fresh link; closes an idle one for it when all are taken. NULL: none, or
+   as many connects under way as may be. */
+SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner);
+SBXI_FN sbxi_got sbxi_link_connect(sbxi_net *net, sbxi_link *l, const sbxi_url *url);
+SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code);
+/* Back to the pool (keep) or closed; a WebSocket says goodbye first. */
+SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep);
+/* An idle or closing link that became readable, or whose time is over. */
+SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l);
+SBXI_FN void sbxi_net_sweep(sbxi_net *net);
+SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net);
+
+/* Room in the send buffer: its free end, or NULL (`*got` says why not). */
+SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
+SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l);
+SBXI_FN bool sbxi_link_unsent(const sbxi_link *l);
+/* Reads ahead into the link's own buffer, for bytes that cannot be asked for
+   again later. */
+SBXI_FN void sbxi_link_take_ahead(sbxi_net *net, sbxi_link *l);
+/* Gives the receive buffer back when nothing in it is left to read. */
+SBXI_FN void sbxi_link_consumed(sbxi_net *net, sbxi_link *l);
+
+/* ---- exchange: one request and its answer. Today's carrier is HTTP/1.1: one
+   at a time on a link. ---- */
+SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head);
+SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev);
+
+/* ---- messages of a WebSocket, after the upgrade ---- */
+SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
+/* EVENT: a piece of a data message. Pings are answered inside. */
+SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev);
+/* Starts a frame of n bytes; false while the send buffer has no room. */
+SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_t n);
+/* Its payload, as much as fits; the number of bytes taken. */
+SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *p, size_t n);
+/* Room to write a whole payload into, behind a place for its head; NULL: *got
+   says why not. Then its length. */
+SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
+SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n);
+/* A whole small frame, or nothing. */
+SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const void *p, size_t n);
+
+#endif
+
+/* ======== src/link.c ======== */
+
+/* ---- URL ---- */
+
+static bool sbxi_url_port(sbx_str s, uint16_t *port)
+{
+    uint32_t v = 0;
+
+    if (!s.n || s.n > 5)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+        v = v * 10 + (uint32_t)(s.p[i] - '0');
+    }
+    *port = (uint16_t)v;
+    return v > 0 && v <= UINT16_MAX;
+}
+
+static bool sbxi_url_chars_ok(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '?' || s.p[i] == '#' ||
+            s.p[i] == '@' || s.p[i] == '\\')
+            return false;
+    return true;
+}
+
+SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out)
+{
+    size_t scheme, i;
+    sbx_str rest;
+
+    memset(out, 0, sizeof *out);
+    if (text.n > 8 && sbxi_eq_nocase(sbx_sn(text.p, 8), sbx_sn("https://", 8)))
+        scheme = 8;
+    else if (text.n > 7 && sbxi_eq_nocase(sbx_sn(text.p, 7), sbx_sn("http://", 7)))
+        scheme = 7;
+    else
+        return false;
+    out->tls = scheme == 8;
+    out->port = out->tls ? 443 : 80;
+    rest = sbx_sn(text.p + scheme, text.n - scheme);
+    if (!sbxi_url_chars_ok(rest))
+        return false;
+    out->host.p = rest.p;
+    if (rest.p[0] == '[') {
+        for (i = 1; i < rest.n && rest.p[i] != ']'; i++)
+            if (rest.p[i] == '/')
+                return false;
+        if (i == rest.n)
+            return false;
+        out->host = sbx_sn(rest.p + 1, i - 1);
+        i++;
+    } else {
+        for (i = 0; i < rest.n && rest.p[i] != ':' && rest.p[i] != '/'; i++)
+            if (rest.p[i] == '[' || rest.p[i] == ']')
+                return false;
+        out->host.n = i;
+    }
+    if (!out->host.n || out->host.n > 253)
+        return false;
+    if (i < rest.n && rest.p[i] == ':') {
+        size_t from = ++i;
+
+        while (i < rest.n && rest.p[i] != '/')
+            i++;
+        if (!sbxi_url_port(sbx_sn(rest.p + from, i - from), &out->port))
+            return false;
+    }
+    if (i < rest.n && rest.p[i] != '/')
+        return false;
+    out->path = sbx_sn(rest.p + i, rest.n - i);
+    while (out->path.n && out->path.p[out->path.n - 1] == '/')
+        out->path.n--;
+    return true;
+}
+
+/* ---- what links share ---- */
+
+SBXI_FN size_t sbxi_conn_size(const sbx_transport *t)
+{
+    size_t n = 0;
+
+    for (; t; t = t->lower)
+        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(t->conn_size));
+    return n;
+}
+
+SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links)
+{
+    size_t n = 0;
+
+    for (; t; t = t->lower)
+        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(sbxi_add(t->ctx_size, sbxi_mul(t->ctx_per_conn, max_links))));
+    return n;
+}
+
+static sbxi_nodes sbxi_link_nodes(sbxi_net *net)
+{
+    sbxi_nodes n;
+
+    n.first = (char *)&net->links[0].node;
+    n.stride = sizeof *net->links;
+    return n;
+}
+
+SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, char *tx)
+{
+    net->t = d->transport;
+    net->conn_size = sbxi_conn_size(d->transport);
+    sbxi_pool_init(&net->rx, rx, SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
+    sbxi_pool_init(&net->tx, tx, SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    sbxi_list_init(&net->free_links);
+    sbxi_list_init(&net->idle_links);
+    net->link_count = d->max_links;
+    net->max_connects = d->max_connects;
+    net->awaited = SBXI_NIL;
+    net->idle_ms = d->idle_ms;
+    net->close_ms = d->ws_close_ms;
+    net->caps.head_bytes = d->head_bytes;
+    net->trace = d->trace;
+    net->trace_user = d->trace_user;
+    memset(net->links, 0, sizeof *net->links * d->max_links);
+    for (uint32_t i = 0; i < d->max_links; i++)
+        sbxi_list_append(sbxi_link_nodes(net), &net->free_links, i);
+}
+
+/* The last buffer is kept for the operation that the caller waits for: others
+   that hold theirs half consumed cannot make it wait for ever. */
+static char *sbxi_net_take(sbxi_net *net, sbxi_pool *pool, uint32_t owner)
+{
+    if (pool->used + 1 >= pool->count && (owner != net->awaited || owner == SBXI_NIL))
+        return NULL;
+    return sbxi_pool_take(pool);
+}
+
+SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l)
+{
+    return (uint32_t)(l - net->links);
+}
+
+SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l)
+{
+    return net->conns + net->conn_size * sbxi_link_id(net, l);
+}
+
+SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link *l, uint32_t op, int64_t number, sbx_str text)
+{
+    sbx_trace t;
+
+    if (!net->trace)
+        return;
+    t.kind = kind;
+    t.op = op;
+    t.link = l ? sbxi_link_id(net, l) + 1 : 0;
+    t.number = number;
+    t.text = text;
+    net->trace(net->trace_user, &t);
+}
+
+/* Masks take 4 bytes a frame: the transport is asked for 64 at a time. Used
+   bytes are wiped. */
+SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
+{
+    unsigned char *out = (unsigned char *)p;
+
+    while (n) {
+        size_t take;
+
+        if (!net->random_left) {
+            if (!net->t->entropy(net->ctx, net->random, sizeof net->random)) {
+                net->entropy_failed = true;
+                return false;
+            }
+            net->random_left = sizeof net->random;
+        }
+        take = SBXI_MIN(n, net->random_left);
+        net->random_left = (uint8_t)(net->random_left - take);
+        memcpy(out, net->random + net->random_left, take);
+        memset(net->random + net->random_left, 0, take);
+        out += take;
+        n -= take;
+    }
+    return true;
+}
+
+SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n)
+{
+    net->seed[1] = net->seed[1] * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return n ? (uint32_t)(net->seed[1] >> 33) % n : 0;
+}
+
+/* Which connections may serve one another: scheme, host and port, hashed with
+   a secret so that no server can choose a name that collides. */
+SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url)
+{
+    uint64_t h = net->seed[0] ^ ((uint64_t)url->port << 1 | url->tls);
+
+    for (size_t i = 0; i < url->host.n; i++) {
+        h = (h ^ (unsigned char)sbxi_lower(url->host.p[i])) * UINT64_C(0x9E3779B97F4A7C15);
+        h ^= h >> 29;
+    }
+    return h * UINT64_C(0xD6E8FEB86659FD93) ^ h >> 32;
+}
+
+/* ---- life of a link ---- */
+
+static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
+{
+    if (l->rx)
+        sbxi_pool_give(&net->rx, l->rx);
+    if (l->tx)
+        sbxi_pool_give(&net->tx, l->tx);
+    l->rx = l->tx = NULL;
+    l->rx_at = l->rx_end = l->tx_at = l->tx_end = 0;
+    l->body = NULL;
+    l->body_n = 0;
+}
+
+SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
+{
+    uint32_t id = sbxi_link_id(net, l);
+
+    if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
+        sbxi_list_remove(sbxi_link_nodes(net), &net->idle_links, id);
+    if (l->state == SBXI_LINK_CONNECTING)
+        net->connecting--;
+    if (l->open)
+        net->t->close(net->ctx, sbxi_link_conn(net, l));
+    sbxi_link_buffers(net, l);
+    sbxi_net_trace(net, SBX_TRACE_CLOSE, l, 0, code, sbx_sn("", 0));
+    memset(l, 0, sizeof *l);
+    sbxi_list_append(sbxi_link_nodes(net), &net->free_links, id);
+    net->links_used--;
+}
+
+static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l);
+
+SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner)
+{
+    uint32_t i = net->idle_links.tail, prev;
+
+    for (; i != SBXI_NIL; i = prev) {
+        sbxi_link *l = &net->links[i];
+        sbxi_got got;
+
+        prev = l->node.prev;
+        if (l->state != SBXI_LINK_IDLE || l->origin != origin)
+            continue;
+        /* A server that closed it, or spoke out of turn, shows here. */
+        l->ready |= SBX_READABLE;
+        got = sbxi_link_fill(net, l);
+        if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED) {
+            sbxi_link_close(net, l, SBX_ERR_CONNECTION);
+            continue;
+        }
+        sbxi_list_remove(sbxi_link_nodes(net), &net->idle_links, i);
+        l->state = SBXI_LINK_BUSY;
+        l->owner = owner;
+        l->reused = true;
+        l->sent_any = l->got_any = false;
+        net->usage.reused++;
+        return l;
+    }
+    return NULL;
+}
+
+SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner)
+{
+    uint32_t id = net->free_links.head;
+    sbxi_link *l;
+
+    if (net->connecting >= net->max_connects)
+        return NULL;
+    if (id == SBXI_NIL) {
+        if (net->idle_links.head == SBXI_NIL)
+            return NULL;
+        sbxi_link_close(net, &net->links[net->idle_links.head], SBX_OK);
+        id = net->free_links.head;
+    }
+    sbxi_list_remove(sbxi_link_nodes(net), &net->free_links, id);
+    l = &net->links[id];
+    memset(l, 0, sizeof *l);
+    memset(sbxi_link_conn(net, l), 0, net->conn_size);
+    l->node.prev = l->node.next = SBXI_NIL;
+    l->state = SBXI_LINK_CONNECTING;
+    l->owner = owner;
+    l->origin = origin;
+    l->ready = SBX_READABLE | SBX_WRITABLE;
+    net->connecting++;
+    net->links_used++;
+    net->usage.links_high = SBXI_MAX(net->usage.links_high, net->links_used);
+    return l;
+}
+
+static void sbxi_link_watch(sbxi_net *net, sbxi_link *l, unsigned bits)
+{
+    if (net->t->watch)
+        net->t->watch(net->ctx, sbxi_link_conn(net, l), bits);
+}
+
+/* Turns what the transport says into what the caller does about it. */
+static sbxi_got sbxi_link_io(sbxi_net *net, sbxi_link *l, sbx_io io)
+{
+    switch (io) {
+    case SBX_IO_OK:
+        return SBXI_GOT_EVENT;
+    case SBX_IO_WANT_READ:
+        l->ready &= (uint8_t)~SBX_READABLE;
+        sbxi_link_watch(net, l, SBX_READABLE);
+        return SBXI_GOT_BLOCKED;
+    case SBX_IO_WANT_WRITE:
+        l->ready &= (uint8_t)~SBX_WRITABLE;
+        sbxi_link_watch(net, l, SBX_READABLE | SBX_WRITABLE);
+        return SBXI_GOT_BLOCKED;
+    case SBX_IO_EOF:
+        return SBXI_GOT_EOF;
+    default:
+        if (net->fault.code == SBX_OK)
+            net->fault.code = SBX_ERR_CONNECTION;
+        return SBXI_GOT_FAIL;
+    }
+}
+
+SBXI_FN sbxi_got sbxi_link_connect(sbxi_net *net, sbxi_link *l, const sbxi_url *url)
+{
+    sbx_target to;
+    sbxi_got got;
+
+    to.host = url->host;
+    to.port = url->port;
+    to.tls = url->tls;
+    to.tag = sbxi_link_id(net, l);
+    if (!l->open)
+        sbxi_net_trace(net, SBX_TRACE_CONNECT, l, l->owner + 1, url->port, url->host);
+    l->open = true;
+    memset(&net->fault, 0, sizeof net->fault);
+    got = sbxi_link_io(net, l, net->t->connect(net->ctx, sbxi_link_conn(net, l), &to, &net->fault));
+    if (got == SBXI_GOT_EVENT) {
+        l->state = SBXI_LINK_BUSY;
+        l->ready = SBX_READABLE | SBX_WRITABLE;
+        l->last_rx = net->now;
+        net->connecting--;
+        net->usage.connects++;
+    } else if (got == SBXI_GOT_EOF) {
+        net->fault.code = SBX_ERR_CONNECT;
+        got = SBXI_GOT_FAIL;
+    }
+    return got;
+}
+
+static void sbxi_link_to_idle(sbxi_net *net, sbxi_link *l, sbxi_link_state state)
+{
+    l->state = (uint8_t)state;
+    l->owner = SBXI_NIL;
+    l->last_rx = net->now;
+    sbxi_list_append(sbxi_link_nodes(net), &net->idle_links, sbxi_link_id(net, l));
+    sbxi_link_watch(net, l, SBX_READABLE);
+}
+
+SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
+{
+    if (l->state != SBXI_LINK_BUSY) {
+        sbxi_link_close(net, l, SBX_OK);
+        return;
+    }
+    if (l->is_ws && !l->close_code) {
+        unsigned char payload[125];
+
+        if (!l->close_sent)
+            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, 1000, sbx_sn("", 0)));
+        if (l->close_sent && net->close_ms >= 0 && sbxi_link_flush(net, l) == SBXI_GOT_EVENT) {
+            sbxi_link_buffers(net, l);
+            sbxi_link_to_idle(net, l, SBXI_LINK_CLOSING);
+            return;
+        }
+    } else if (!l->is_ws && keep && net->idle_ms >= 0 && l->rx_at == l->rx_end && !sbxi_link_unsent(l)) {
+        sbxi_link_buffers(net, l);
+        sbxi_link_to_idle(net, l, SBXI_LINK_IDLE);
+        return;
+    }
+    sbxi_link_close(net, l, SBX_OK);
+}
+
+SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l)
+{
+    sbxi_got got = sbxi_link_fill(net, l);
+
+    if (got == SBXI_GOT_EVENT && l->state == SBXI_LINK_CLOSING) {
+        /* Output that was under way when we said goodbye. */
+        l->rx_at = l->rx_end;
+        sbxi_link_consumed(net, l);
+        return;
+    }
+    if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED)
+        sbxi_link_close(net, l, SBX_OK);
+}
+
+static int64_t sbxi_link_idle_until(const sbxi_net *net, const sbxi_link *l)
+{
+    return sbxi_after(l->last_rx, l->state == SBXI_LINK_CLOSING ? net->close_ms : net->idle_ms);
+}
+
+SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net)
+{
+    uint32_t i = net->idle_links.head;
+    int64_t at = SBXI_NEVER;
+
+    /* The list is in order of time for each of the two kinds; the first of
+       each is enough, and they stand near its head. */
+    for (unsigned seen = 0; i != SBXI_NIL && seen < 8; i = net->links[i].node.next, seen++)
+        at = SBXI_MIN(at, sbxi_link_idle_until(net, &net->links[i]));
+    return at;
+}
+
+SBXI_FN void sbxi_net_sweep(sbxi_net *net)
+{
+    uint32_t i = net->idle_links.head, next;
+
+    for (; i != SBXI_NIL; i = next) {
+        next = net->links[i].node.next;
+        if (sbxi_link_idle_until(net, &net->links[i]) <= net->now)
+            sbxi_link_close(net, &net->links[i], SBX_OK);
+    }
+}
+
+/* ---- bytes ---- */
+
+SBXI_FN bool sbxi_link_unsent(const sbxi_link *l)
+{
+    return l->tx_at < l->tx_end || l->body_n || l->frame_left;
+}
+
+SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
+{
+    if (!l->tx) {
+        l->tx = sbxi_net_take(net, &net->tx, l->owner);
+        l->tx_at = l->tx_end = 0;
+        if (!l->tx) {
+            *got = SBXI_GOT_STARVED;
+            *room = 0;
+            return NULL;
+        }
+    }
+    *got = SBXI_GOT_EVENT;
+    *room = net->tx.size - l->tx_end;
+    return l->tx + l->tx_end;
+}
+
+SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
+{
+    while (l->tx_at < l->tx_end || l->body_n) {
+        bool head = l->tx_at < l->tx_end;
+        const char *p = head ? l->tx + l->tx_at : l->body;
+        size_t n = head ? l->tx_end - l->tx_at : l->body_n, sent = 0;
+        sbxi_got got;
+
+        if (!(l->ready & SBX_WRITABLE))
+            return SBXI_GOT_BLOCKED;
+        memset(&net->fault, 0, sizeof net->fault);
+        got = sbxi_link_io(net, l, net->t->send(net->ctx, sbxi_link_conn(net, l), p, n, &sent, &net->fault));
+        if (got == SBXI_GOT_EOF) {
+            net->fault.code = SBX_ERR_CONNECTION;
+            return SBXI_GOT_FAIL;
+        }
+        if (got != SBXI_GOT_EVENT)
+            return got;
+        if (sent > n)
+            sent = n;
+        if (!sent) /* a transport that takes nothing and says OK would spin */
+            return SBXI_GOT_BLOCKED;
+        l->sent_any = true;
+        net->usage.bytes_out += sent;
+        if (head) {
+            l->tx_at += (uint32_t)sent;
+        } else {
+            l->body += sent;
+            l->body_n -= sent;
+        }
+    }
+    if (l->tx) {
+        sbxi_pool_give(&net->tx, l->tx);
+        l->tx = NULL;
+        l->tx_at = l->tx_end = 0;
+    }
+    return SBXI_GOT_EVENT;
+}
+
+SBXI_FN void sbxi_link_consumed(sbxi_net *net, sbxi_link *l)
+{
+    if (l->rx && l->rx_at == l->rx_end) {
+        sbxi_pool_give(&net->rx, l->rx);
+        l->rx = NULL;
+        l->rx_at = l->rx_end = 0;
+    }
+}
+
+/* More bytes behind those that are there. */
+static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
+{
+    size_t n = 0;
+    sbxi_got got;
+
+    if (!(l->ready & SBX_READABLE)) {
+        sbxi_link_consumed(net, l);
+        return SBXI_GOT_BLOCKED;
+    }
+    if (!l->rx) {
+        l->rx = sbxi_net_take(net, &net->rx, l->owner);
+        l->rx_at = l->rx_end = 0;
+        if (!l->rx)
+            return SBXI_GOT_STARVED;
+    }
+    if (l->rx_at) {
+        memmove(l->rx, l->rx + l->rx_at, l->rx_end - l->rx_at);
+        l->rx_end -= l->rx_at;
+        l->rx_at = 0;
+    }
+    memset(&net->fault, 0, sizeof net->fault);
+    got = sbxi_link_io(net, l, net->t->recv(net->ctx, sbxi_link_conn(net, l), l->rx + l->rx_end, net->rx.size - l->rx_end, &n, &net->fault));
+    if (got == SBXI_GOT_EVENT) {
+        if (!n) {
+            sbxi_link_consumed(net, l);
+            return SBXI_GOT_BLOCKED;
+        }
+        l->rx_end += (uint32_t)n;
+        l->last_rx = net->now;
+        l->got_any = true;
+        net->usage.bytes_in += n;
+    } else {
+        sbxi_link_consumed(net, l);
+    }
+    return got;
+}
+
+SBXI_FN void sbxi_link_take_ahead(sbxi_net *net, sbxi_link *l)
+{
+    if (!l->rx || l->rx_end < net->rx.size)
+        sbxi_link_fill(net, l);
+}
+
+/* ---- exchange ---- */
+
+SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head)
+{
+    l->is_ws = false;
+    sbx_http1_init(&l->codec.http, head, &net->caps);
+}
+
+SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev)
+{
+    for (;;) {
+        sbxi_got got;
+
+        if (l->rx) {
+            const char *p = l->rx + l->rx_at;
+            bool full = l->rx_at == 0 && l->rx_end == net->rx.size;
+
+            *kind = sbx_http1_read(&l->codec.http, &p, l->rx + l->rx_end, full, ev);
+            l->rx_at = (uint32_t)(p - l->rx);
+        } else {
+            /* A body of no bytes is complete without any. */
+            const char *none = "";
+
+            *kind = sbx_http1_read(&l->codec.http, &none, none, false, ev);
+        }
+        if (*kind == SBX_HTTP1_ERROR) {
+            net->fault.code = SBX_ERR_PROTOCOL;
+            net->fault.sys = l->codec.http.error;
+            return SBXI_GOT_FAIL;
+        }
+        if (*kind != SBX_HTTP1_MORE)
+            return SBXI_GOT_EVENT;
+        got = sbxi_link_fill(net, l);
+        if (got == SBXI_GOT_EOF && l->got_any) {
+            *kind = sbx_http1_eof(&l->codec.http);
+            if (*kind == SBX_HTTP1_DONE)
+                return SBXI_GOT_EVENT;
+        }
+        if (got != SBXI_GOT_EVENT)
+            return got;
+    }
+}
+
+/* ---- WebSocket messages ---- */
+
+SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l)
+{
+    l->is_ws = true;
+    l->last_rx = net->now;
+    /* The JSON reader checks the UTF-8 of what it takes. */
+    sbx_ws_init(&l->codec.ws, SBX_WS_RAW_TEXT, 0);
+}
+
+SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_t n)
+{
+    sbxi_got got;
+    size_t room;
+    char *p = sbxi_link_room(net, l, &room, &got);
+
+    if (!p || room < SBX_WS_HEAD_MAX || l->frame_left)
+        return false;
+    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+        return false;
+    l->tx_end += (uint32_t)sbx_ws_head((unsigned char *)p, opcode, true, n, l->mask);
+    l->frame_left = n;
+    l->frame_at = 0;
+    return true;
+}
+
+SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *src, size_t n)
+{
+    sbxi_got got;
+    size_t room;
+    char *p = sbxi_link_room(net, l, &room, &got);
+
+    n = SBXI_MIN(n, SBXI_MIN(room, l->frame_left));
+    if (!p || !n)
+        return 0;
+    memcpy(p, src, n);
+    sbx_ws_mask(p, n, l->mask, l->frame_at);
+    l->frame_at = (uint8_t)((l->frame_at + n) & 3);
+    l->frame_left -= (uint32_t)n;
+    l->tx_end += (uint32_t)n;
+    return n;
+}
+
+SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
+{
+    char *p = sbxi_link_room(net, l, room, got);
+
+    if (!p)
+        return NULL;
+    *got = SBXI_GOT_BLOCKED;
+    if (l->frame_left || *room <= SBX_WS_HEAD_MAX)
+        return NULL;
+    *room -= SBX_WS_HEAD_MAX;
+    return p + SBX_WS_HEAD_MAX;
+}
+
+SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n)
+{
+    char *at = l->tx + l->tx_end;
+    unsigned char head[SBX_WS_HEAD_MAX];
+    size_t head_n;
+
+    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+        return; /* nothing goes out unmasked; the caller sees entropy_failed */
+    head_n = sbx_ws_head(head, opcode, true, n, l->mask);
+    memcpy(at, head, head_n);
+    memmove(at + head_n, at + SBX_WS_HEAD_MAX, n);
+    sbx_ws_mask(at + head_n, n, l->mask, 0);
+    l->tx_end += (uint32_t)(head_n + n);
+}
+
+SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const void *p, size_t n)
+{
+    sbxi_got got;
+    size_t room;
+
+    if (!sbxi_link_room(net, l, &room, &got) || room < n + SBX_WS_HEAD_MAX || !sbxi_ws_frame(net, l, opcode, (uint32_t)n))
+        return false;
+    sbxi_ws_append(net, l, p, n);
+    return true;
+}
+
+/* Whether a pong has room. A control frame is taken from the input only then:
+   a peer that pings without reading is not read from either. */
+static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
+{
+    size_t need = l->pong_open ? l->frame_left : SBX_WS_HEAD_MAX + 125;
+
+    if (l->frame_left && !l->pong_open)
+        return SBXI_GOT_BLOCKED;
+    if (l->tx && net->tx.size - l->tx_end < need) {
+        sbxi_got got = sbxi_link_flush(net, l);
+
+        if (got != SBXI_GOT_EVENT)
+            return got;
+    }
+    return l->tx || net->tx.used + 1 < net->tx.count || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
+}
+
+static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
+{
+    unsigned char payload[125];
+    bool ok = true;
+
+    switch (kind) {
+    case SBX_WS_PING:
+        if (ev->first)
+            l->pong_open = ok = sbxi_ws_frame(net, l, SBX_WS_OP_PONG, ev->total);
+        if (ok && ev->n)
+            sbxi_ws_append(net, l, ev->p, ev->n);
+        if (ev->last)
+            l->pong_open = false;
+        if (ok && ev->last && sbxi_link_flush(net, l) == SBXI_GOT_FAIL)
+            return SBXI_GOT_FAIL;
+        break;
+    case SBX_WS_CLOSE:
+        if (!ev->last)
+            break;
+        l->close_code = ev->code;
+        if (!l->close_sent) {
+            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code == 1005 ? 0 : ev->code, sbx_sn("", 0)));
+            sbxi_link_flush(net, l);
+        }
+        return SBXI_GOT_EOF;
+    case SBX_WS_ERROR:
+        sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code, sbx_sn("", 0)));
+        l->close_sent = true;
+        sbxi_link_flush(net, l);
+        net->fault.code = SBX_ERR_PROTOCOL;
+        net->fault.sys = ev->code;
+        return SBXI_GOT_FAIL;
+    default:
+        break;
+    }
+    if (!ok) {
+        net->fault.code = net->entropy_failed ? SBX_ERR_ENTROPY : SBX_ERR_CONNECTION;
+        return SBXI_GOT_FAIL;
+    }
+    return SBXI_GOT_EVENT;
+}
+
+SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
+{
+    for (;;) {
+        sbxi_got got = SBXI_GOT_EVENT;
+        sbx_ws_kind kind = SBX_WS_MORE;
+
+        if (l->rx_at < l->rx_end) {
+            char *p = l->rx + l->rx_at;
+
+            got = sbxi_ws_can_answer(net, l);
+            if (got != SBXI_GOT_EVENT)
+                return got;
+            kind = sbx_ws_read(&l->codec.ws, &p, l->rx + l->rx_end, ev);
+            l->rx_at = (uint32_t)(p - l->rx);
+            if (kind == SBX_WS_TEXT || kind == SBX_WS_BINARY)
+                return SBXI_GOT_EVENT;
+        }
+        got = kind == SBX_WS_MORE ? sbxi_link_fill(net, l) : sbxi_ws_control(net, l, kind, ev);
+        if (got != SBXI_GOT_EVENT)
+            return got;
+    }
+}
+
+/* ======== src/op.h ======== */
+/* ---- op: life of an operation: request, retry, back-off, errors (private) ---- */
+#ifndef SBXI_OP_H
+#define SBXI_OP_H
+
+typedef struct sbxi_op sbxi_op;
+
+/* ---- endpoints are data ---- */
+
+typedef enum sbxi_base { SBXI_BASE_CONTROL, SBXI_BASE_BOX } sbxi_base;
+
+typedef enum sbxi_retry {
+    SBXI_RETRY_SAFE, /* repeating does no harm */
+    SBXI_RETRY_ONCE  /* only while unsent, on 429, or on 503 without a typed body */
+} sbxi_retry;
+
+typedef enum sbxi_answer {
+    SBXI_ANSWER_NONE,  /* the body is of no interest */
+    SBXI_ANSWER_MODEL, /* one object */
+    SBXI_ANSWER_LIST,  /* items, one by one */
+    SBXI_ANSWER_FILE,  /* bytes */
+    SBXI_ANSWER_STAT,  /* only its headers */
+    SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
+} sbxi_answer;
+
+/* What an answer means; the first that fits counts. */
+typedef struct sbxi_rule {
+    uint16_t status;  /* 0 = any */
+    uint8_t code;     /* sbx_code */
+    uint8_t resource; /* sbx_resource; NONE = the row's */
+    const char *type; /* the body's error type; NULL = any */
+} sbxi_rule;
+
+typedef struct sbxi_rules {
+    const sbxi_rule *rules;
+    uint8_t count;
+    const struct sbxi_rules *next; /* asked when none of these fits */
+    void (*refine)(sbxi_op *op);   /* details that only the text tells */
+} sbxi_rules;
+
+typedef enum sbxi_run { SBXI_RUN_IDLE, SBXI_RUN_EVENT, SBXI_RUN_HELD, SBXI_RUN_STARVED } sbxi_run;
+
+typedef struct sbxi_row {
+    const char *operation;
+    const char *method;
+    const char *prefix, *suffix; /* around the encoded segment of the path */
+    uint8_t base, retry, answer, resource;
+    int32_t timeout_ms; /* 0 = the client's */
+    const sbxi_model *model;
+    const sbxi_rules *rules;
+    /* A model is about to be decoded. */
+    void (*prepare)(sbx_client *c, sbxi_op *op);
+    /* The answer is complete. True: the operation goes on (it has a new row
+       or a time to wake at). NULL = it is done. */
+    bool (*after)(sbx_client *c, sbxi_op *op);
+    /* An item or object was decoded and may be finished by hand. */
+    void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
+    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run. */
+    sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
+    /* An attempt failed: the stream's own rules. True = it was dealt with. */
+    bool (*failed)(sbx_client *c, sbxi_op *op);
+    /* The operation is over, whatever its end: results are written here. */
+    void (*finished)(sbx_client *c, sbxi_op *op);
+} sbxi_row;
+
+/* ---- a request and its answer ---- */
+
+/* What a failing answer says. */
+typedef struct sbxi_failure {
+    char type[48], field[48], text[256], error_id[40];
+    bool cut;
+} sbxi_failure;
+
+/* What POST /execute answers. */
+typedef struct sbxi_exec {
+    sbxi_sink out, err;
+    int exit_code;
+} sbxi_exec;
+
+/* Around a list's items. */
+typedef struct sbxi_page {
+    char next_cursor[256];
+    int64_t next_offset;
+    bool truncated;
+} sbxi_page;
+
+#define SBXI_RECENT 32
+
+/* Shared among operations whose answer has not ended: request bytes behind
+   it, kept for repetition, and the answer while it is decoded. */
+typedef struct sbxi_block {
+    uint32_t seg_n, query_n, header_n, body_n; /* lengths of the parts of its text, in this order */
+    uint32_t seen; /* bytes of an error body */
+    bool overflow;
+    bool stat_known;
+    uint8_t recent_at;
+    char boundary[32]; /* of a multipart body; "" = none */
+    sbxi_dec dec;
+    sbxi_failure failure;
+    union {
+        sbx_box_info box;
+        sbx_match match;
+        sbx_status_info status;
+        sbx_file_stat stat;
+        sbxi_exec exec;
+    } answer;
+    sbxi_page page;
+    uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
+} sbxi_block;
+
+/* ---- the operation ---- */
+
+typedef enum sbxi_state {
+    SBXI_OP_FREE,
+    SBXI_OP_NEW,     /* deadlines are not set yet */
+    SBXI_OP_START,   /* wants a connection */
+    SBXI_OP_CONNECT,
+    SBXI_OP_SEND,
+    SBXI_OP_HEAD,
+    SBXI_OP_BODY,
+    SBXI_OP_STREAM,
+    SBXI_OP_REWIND,  /* wants the caller to push the body again */
+    SBXI_OP_PAUSE,   /* until wake_at: back-off or poll interval */
+    SBXI_OP_DONE     /* END was not pulled yet */
+} sbxi_state;
+
+/* Lists that an operation can be in, one at a time. */
+typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
+
+/* Events that wait to be pulled. */
+enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32 };
+
+enum {
+    SBXI_OP_STREAMING = 1,  /* its output is pulled by the caller */
+    SBXI_OP_SENT = 2,       /* some of this attempt's request went out */
+    SBXI_OP_EVER_SENT = 4,  /* of any attempt's */
+    SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
+    SBXI_OP_INTERNAL = 16,  /* the client's own; no event is reported */
+    SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
+    SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
+    SBXI_OP_FAILING = 128,  /* the answer's body is an error */
+    SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
+    SBXI_OP_PING_DUE = 512,
+    SBXI_OP_REPEATED = 1024 /* the request was sent before */
+};
+
+/* The compact error; texts are static, the server's own lie in the block. */
+typedef struct sbxi_fail {
+    uint8_t code, layer, resource, quota;
+    uint16_t status;
+    bool has_text; /* block->failure counts */
+    int32_t sys;
+    int32_t retry_after_s; /* -1 = none */
+    const char *field, *text;
+} sbxi_fail;
+
+typedef struct sbxi_http {
+    void *out, *info;
+    sbxi_sink sink;     /* file bytes, items, a command's stdout */
+    sbxi_sink err;      /* a command's stderr */
+    sbx_buf raw;        /* the answer's text */
+    size_t raw_total;
+    size_t *raw_n;
+    uint64_t total;     /* bytes or items that came */
+    uint64_t cursor;    /* list: hash of the last page's cursor */
+    const char *data;   /* upload: the caller's bytes */
+    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
+    uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
+    uint64_t want;      /* read: bytes asked for, 0 = all */
+    int64_t until;      /* polling ends */
+    int32_t poll_ms;
+    uint8_t step;       /* upload: the part that is sent; list: options */
+    bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
+    uint64_t skip;      /* read: bytes to drop, where the server ignored the range */
+} sbxi_http;
+
+/* A command's output stream. `base` is an offset that the server named, `since`
+   the decoded bytes seen behind it: more than 0 only after a replacement
+   character, which may stand for fewer raw bytes. Then only `base` can be
+   asked for again, and `skip` decoded bytes are dropped. */
+typedef struct sbxi_out {
+    uint64_t base;
+    uint32_t since, skip;
+} sbxi_out;
+
+typedef struct sbxi_command {
+    char id[40];
+    sbxi_out stream[2];
+    sbxi_sink sink[2];   /* sbx_run */
+    sbx_result *result;
+    int64_t until;       /* the connect budget's end */
+    uint64_t gap_at, gap_lost;
+    uint64_t offset;     /* of the message being read, where it named one */
+    uint64_t assumed;    /* and where it did not when its data came */
+    sbx_json json;
+    char *data;          /* output that is decoded and not delivered */
+    uint32_t data_n;
+    int32_t exit_code;
+    uint32_t pid;
+    uint16_t cols, rows;
+    uint8_t part_n, field, type, phase, want, gap_stream, drops;
+    bool whole, has_offset, placed, assuming, replaced, same, in_message, message_done;
+    bool killing, killed, no_reconnect, attach, lost, started, reattached, hello_begun;
+    char part[40];       /* a key or short value cut by the end of input; the handshake's nonce before */
+} sbxi_command;
+
+struct sbxi_op {
+    sbxi_node node;
+    uint32_t gen;
+    uint32_t link; /* index, SBXI_NIL = none */
+    const sbxi_row *row;
+    const sbx_box *box;
+    void *user;
+    sbxi_block *block;
+    char *piece;      /* bytes of the answer in the receive buffer, not read yet */
+    uint32_t piece_n;
+    int64_t total_at, attempt_at, wake_at;
+    int32_t total_ms, timeout_ms;
+    uint32_t delay_ms;
+    uint16_t flags;
+    uint8_t list, state, notes;
+    uint8_t attempts, max_retries;
+    uint8_t retry_code;
+    sbxi_fail fail;
+    union {
+        sbxi_http http;
+        sbxi_command command;
+    } u;
+};
+
+/* A sandbox that delete_on_close owns. */
+typedef struct sbxi_owned {
+    char name[128];
+    uint8_t state; /* 0 = free */
+    bool failed;   /* to be deleted */
+    uint32_t op;   /* its create or delete, SBXI_NIL = none */
+} sbxi_owned;
+
+struct sbx_client {
+    sbxi_net net;
+    sbx_client_desc desc;
+    sbxi_op *ops;
+    sbxi_list lists[SBXI_LIST_COUNT];
+    uint32_t free_head; /* free operations, chained by node.next */
+    uint32_t ops_used;
+    sbxi_pool blocks;
+    sbxi_timers timers;
+    sbxi_owned *owned;
+    char *endpoint;
+    sbxi_url base;
+    char *headers;      /* the client's own, as lines */
+    size_t headers_n;
+    char *agent;
+    char key[512];
+    size_t key_n;
+    uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
+    bool inside;        /* guards against re-entry from the transport */
+    bool closing;
+    bool from_malloc;
+    uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */
+    sbx_op last_op;
+    sbx_error last;     /* of last_op */
+    sbx_error refused;  /* of the last call that was refused at once */
+    size_t memory;
+    void *mem;          /* as it was given */
+    uint32_t turn_events;
+};
+
+/* ---- starting ---- */
+
+/* A new operation with a block, or NULL: *refused is what the call returns. */
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused);
+/* Refuses: frees the operation and notes the error. */
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
+/* Makes it run. */
+SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op);
+SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op);
+SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h);
+SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
+SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
+
+SBXI_FN char *sbxi_block_text(const sbxi_block *b);
+SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
+SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
+/* Puts the segment, query or body into the block, in this order. */
+SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg);
+SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
+/* The headers of a call, behind segment and query. */
+SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);
+SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why);
+
+/* ---- running ---- */
+
+SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list);
+/* Something happened: it has to run. */
+SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op);
+/* Sets its timer by the earliest of its times. */
+SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
+/* Composes the request's head (and small body) into the send buffer. */
+SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
+
+/* ---- ending ---- */
+
+SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep);
+SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer layer, const char *text);
+SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const char *text);
+/* The attempt's error is set: repeats it or ends the operation. */
+SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got);
+/* Repeats after delay_ms; false when the total deadline comes first. */
+SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms);
+SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out);
+SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind);
+SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms);
+
+/* How a failing answer's body reads; set by the service's part. */
+SBX_EXTERN_C_BEGIN
+extern const sbxi_model sbxi_failure_model;
+SBX_EXTERN_C_END
+/* The row that deletes a sandbox the client owns; set by the service's part. */
+SBXI_FN void sbxi_owned_run(sbx_client *c);
+
+#endif
+
+/* ======== src/op.c ======== */
+
+/* ---- handles, slots, blocks ---- */
+
+SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
+{
+    return (uint32_t)(op - c->ops);
+}
+
+SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op)
+{
+    sbx_op h;
+
+    h.slot = sbxi_op_id(c, op) + 1;
+    h.gen = op->gen;
+    return h;
+}
+
+SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h)
+{
+    sbxi_op *op;
+
+    if (h.slot == 0 || h.slot > c->desc.max_ops)
+        return NULL;
+    op = &c->ops[h.slot - 1];
+    return op->gen == h.gen && op->state != SBXI_OP_FREE ? op : NULL;
+}
+
+SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
+{
+    return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
+}
+
+SBXI_FN char *sbxi_block_text(const sbxi_block *b)
+{
+    return (char *)(b + 1);
+}
+
+SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
+{
+    sbxi_block *b = (sbxi_block *)(void *)sbxi_pool_take(&c->blocks);
+
+    if (b)
+        memset(b, 0, sizeof *b);
+    return b;
+}
+
+/* Its headers may hold a key. */
+SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+
+    if (!b)
+        return;
+    if (b->header_n)
+        memset(sbxi_block_text(b) + b->seg_n + b->query_n, 0, b->header_n);
+    sbxi_pool_give(&c->blocks, (char *)b);
+    op->block = NULL;
+}
+
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+{
+    sbx_error *e = &c->refused;
+    sbx_op h;
+
+    memset(e, 0, sizeof *e);
+    e->code = code;
+    e->layer = SBX_LAYER_LOCAL;
+    e->retry_after_ms = -1;
+    sbxi_copy_text(e->operation, sizeof e->operation, sbx_s(operation));
+    sbxi_copy_text(e->field, sizeof e->field, sbx_s(field ? field : ""));
+#if !SBX_NO_ERROR_TEXT
+    {
+        size_t n = 0;
+
+        if (field) {
+            sbxi_copy_text(e->text, sizeof e->text, sbx_s(field));
+            n = strlen(e->text);
+            e->text[n++] = ' ';
+        }
+        sbxi_copy_text(e->text + n, sizeof e->text - n, sbx_s(text ? text : sbx_code_text(code)));
+    }
+#else
+    (void)text;
+#endif
+    if (op)
+        sbxi_op_free(c, op);
+    h.slot = 0;
+    h.gen = (uint32_t)code;
+    return h;
+}
+
+static const char *sbxi_check_call(const sbx_call *call)
+{
+    if (call->total_ms < SBX_FOREVER)
+        return "call.total_ms";
+    if (call->timeout_ms < SBX_FOREVER)
+        return "call.timeout_ms";
+    if (call->max_retries < SBX_NONE || call->max_retries > 100)
+        return "call.max_retries";
+    return NULL;
+}
+
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused)
+{
+    uint32_t id = c->free_head;
+    const char *bad = sbxi_check_call(call);
+    sbxi_op *op;
+    uint32_t gen;
+
+    if (c->closing || c->inside)
+        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
+    else if (bad)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
+    else if (id == SBXI_NIL)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
+    else if (c->blocks.free_head == SBXI_NIL)
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
+    else {
+        op = &c->ops[id];
+        c->free_head = op->node.next;
+        gen = op->gen;
+        memset(op, 0, sizeof *op);
+        op->gen = gen;
+        op->node.prev = op->node.next = SBXI_NIL;
+        op->link = SBXI_NIL;
+        op->row = row;
+        op->user = call->user;
+        op->block = sbxi_op_block(c);
+        op->state = SBXI_OP_NEW;
+        op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
+        op->total_ms = call->total_ms ? call->total_ms : c->desc.total_ms;
+        op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
+        op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
+        op->fail.retry_after_s = -1;
+        c->ops_used++;
+        c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
+        return op;
+    }
+    return NULL;
+}
+
+SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    sbxi_timer_set(&c->timers, sbxi_op_id(c, op), SBXI_NEVER);
+    sbxi_op_release_link(c, op, false);
+    sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_FREE;
+    op->gen++;
+    if (c->borrowed == sbxi_op_id(c, op))
+        c->borrowed = SBXI_NIL;
+    op->node.next = c->free_head;
+    c->free_head = sbxi_op_id(c, op);
+    c->ops_used--;
+}
+
+/* ---- request bytes ---- */
+
+SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room)
+{
+    sbxi_block *b = op->block;
+    size_t used = (size_t)b->seg_n + b->query_n + b->header_n + b->body_n;
+
+    *room = c->desc.request_bytes - used;
+    return sbxi_block_text(b) + used;
+}
+
+SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
+{
+    size_t room, n;
+    char *p = sbxi_op_room(c, op, &room);
+
+    n = sbxi_percent(p, room, seg, "");
+    if (n > room)
+        return false;
+    op->block->seg_n = (uint32_t)n;
+    return true;
+}
+
+/* Headers that frame the message or the connection are the library's own. */
+static bool sbxi_header_reserved(sbx_str name)
+{
+    static const char *const own[] = { "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "content-type", "expect" };
+
+    for (size_t i = 0; i < SBXI_COUNT(own); i++)
+        if (sbxi_eq_nocase(name, sbx_s(own[i])))
+            return true;
+    return name.n > 14 && sbxi_eq_nocase(sbx_sn(name.p, 14), sbx_sn("sec-websocket-", 14));
+}
+
+/* "Name: value\r\n" for each, measured or written; NULL, or what is wrong. */
+SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t need = h[i].name.n + h[i].value.n + 4;
+
+        if (!sbx_http1_name_ok(h[i].name))
+            return "has a name that is not a token (RFC 9110 5.6.2)";
+        if (!sbx_http1_value_ok(h[i].value))
+            return "has a value with CR, LF, NUL or another control character";
+        if (sbxi_header_reserved(h[i].name))
+            return "has a name that the library sets itself";
+        if (p && *n + need <= cap) {
+            char *at = p + *n;
+
+            memcpy(at, h[i].name.p, h[i].name.n);
+            at += h[i].name.n;
+            *at++ = ':';
+            *at++ = ' ';
+            if (h[i].value.n)
+                memcpy(at, h[i].value.p, h[i].value.n);
+            at += h[i].value.n;
+            *at++ = '\r';
+            *at = '\n';
+        }
+        *n += need;
+    }
+    return NULL;
+}
+
+SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why)
+{
+    size_t room, n = 0;
+    char *p = sbxi_op_room(c, op, &room);
+    sbx_header key;
+
+    *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
+    if (*why)
+        return "call.headers";
+    if (call->api_key.n) {
+        key.name = sbx_s("X-Api-Key");
+        key.value = call->api_key;
+        *why = sbxi_header_lines(p, room, &n, &key, 1);
+        if (*why)
+            return "call.api_key";
+    }
+    if (n > room)
+        op->block->overflow = true;
+    else
+        op->block->header_n = (uint32_t)n;
+    return NULL;
+}
+
+static bool sbxi_lines_have(const char *p, size_t n, sbx_str name)
+{
+    const char *end = p + n;
+
+    while (p < end) {
+        const char *line = p;
+
+        while (*p != '\n')
+            p++;
+        p++;
+        if ((size_t)(p - line) > name.n && line[name.n] == ':' && sbxi_eq_nocase(sbx_sn(line, name.n), name))
+            return true;
+    }
+    return false;
+}
+
+/* The name of the line at p. */
+static sbx_str sbxi_line_name(const char *p)
+{
+    const char *q = p;
+
+    while (*q != ':')
+        q++;
+    return sbx_sn(p, (size_t)(q - p));
+}
+
+/* ---- composing ---- */
+
+typedef struct sbxi_lines {
+    const char *own, *call; /* the client's and the call's */
+    size_t own_n, call_n;
+} sbxi_lines;
+
+static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
+{
+    if (n <= w->cap && w->n <= w->cap - n)
+        memcpy(w->p + w->n, p, n);
+    else
+        w->error = SBX_HTTP1W_FULL;
+    w->n += n;
+}
+
+/* A header of the library's, unless the caller gave one of that name. */
+static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, sbx_str value)
+{
+    if (!sbxi_lines_have(l->own, l->own_n, sbx_s(name)) && !sbxi_lines_have(l->call, l->call_n, sbx_s(name)))
+        sbx_http1w_header(w, sbx_s(name), value);
+}
+
+static void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
+{
+    const char *p = l->own, *end = l->own + l->own_n;
+
+    while (p < end) {
+        const char *line = p;
+
+        while (*p != '\n')
+            p++;
+        p++;
+        if (!sbxi_lines_have(l->call, l->call_n, sbxi_line_name(line)))
+            sbxi_put_raw(w, line, (size_t)(p - line));
+    }
+    if (l->call_n)
+        sbxi_put_raw(w, l->call, l->call_n);
+}
+
+static size_t sbxi_join(char *p, size_t room, const sbx_str *parts, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].n && n + parts[i].n <= room)
+            memcpy(p + n, parts[i].p, parts[i].n);
+        n += parts[i].n;
+    }
+    return n;
+}
+
+static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
+{
+    bool v6 = memchr(url->host.p, ':', url->host.n) != NULL;
+    char digits[21];
+    sbx_str parts[4];
+    size_t n;
+
+    digits[0] = ':';
+    n = 1 + sbxi_u64_text(digits + 1, url->port);
+    if (url->port == (url->tls ? 443 : 80))
+        n = 0;
+    parts[0] = sbx_sn("[", v6 ? 1 : 0);
+    parts[1] = url->host;
+    parts[2] = sbx_sn("]", v6 ? 1 : 0);
+    parts[3] = sbx_sn(digits, n);
+    return sbx_sn(p, sbxi_join(p, room, parts, 4));
+}
+
+static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
+{
+    unsigned char *nonce = (unsigned char *)op->u.command.part; /* unused until a message is cut */
+    char key[24];
+
+    if (!sbxi_net_random(&c->net, nonce, 16))
+        return;
+    sbx_ws_key(key, nonce);
+    sbx_http1w_header(w, sbx_s("Upgrade"), sbx_s("websocket"));
+    sbx_http1w_header(w, sbx_s("Connection"), sbx_s("Upgrade"));
+    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Version"), sbx_s("13"));
+    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Key"), sbx_sn(key, sizeof key));
+}
+
+static const char sbxi_range_unit[] = "bytes=";
+
+static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
+{
+    const sbxi_http *h = &op->u.http;
+    char text[64];
+    size_t n = sizeof sbxi_range_unit - 1;
+    uint64_t from = h->pos + h->total;
+
+    if (!from && !h->want && !h->from_end && !h->if_range)
+        return;
+    memcpy(text, sbxi_range_unit, n);
+    if (h->from_end && !h->total) {
+        text[n++] = '-';
+        n += sbxi_u64_text(text + n, h->want);
+    } else {
+        n += sbxi_u64_text(text + n, from);
+        text[n++] = '-';
+        if (h->want)
+            n += sbxi_u64_text(text + n, h->pos + h->want - 1);
+    }
+    sbx_http1w_header(w, sbx_s("Range"), sbx_sn(text, n));
+    /* The rest of a transfer must be of the same file. */
+    if (h->total && op->block->stat_known)
+        sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
+}
+
+static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+{
+    sbxi_block *b = op->block;
+    char text[80];
+    sbx_str parts[2];
+
+    /* A body of its own (multipart) has its text in the block's body. */
+    if (b && b->boundary[0]) {
+        parts[0] = sbx_s("multipart/form-data; boundary=");
+        parts[1] = sbx_s(b->boundary);
+        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
+        if (op->u.http.chunked)
+            sbx_http1w_header(w, sbx_s("Transfer-Encoding"), sbx_s("chunked"));
+        else
+            sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
+    } else if (b && b->body_n) {
+        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_s("application/json"));
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
+    } else if (op->row->method[0] == 'P') {
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
+    }
+}
+
+SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_row *row = op->row;
+    const sbxi_block *b = op->block;
+    const char *text = b ? sbxi_block_text(b) : "";
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url = c->base;
+    sbxi_lines lines;
+    sbx_str parts[5], target, host;
+    sbxi_got got;
+    size_t room, tail;
+    char *p = sbxi_link_room(&c->net, l, &room, &got);
+    sbx_http1w w;
+
+    if (row->base == SBXI_BASE_BOX)
+        sbxi_url_parse(sbx_s(op->box->url), &url);
+    lines.own = c->headers;
+    lines.own_n = c->headers_n;
+    lines.call = b ? text + b->seg_n + b->query_n : text;
+    lines.call_n = b ? b->header_n : 0;
+    parts[0] = url.path;
+    parts[1] = sbx_s(row->prefix);
+    parts[2] = sbx_sn(text, b ? b->seg_n : 0);
+    parts[3] = sbx_s(row->suffix);
+    parts[4] = sbx_sn(text + parts[2].n, b ? b->query_n : 0);
+    /* Target and host are put together at the buffer's end, then copied to
+       where they belong at its start. */
+    tail = room / 2;
+    target = sbx_sn(p + tail, sbxi_join(p + tail, room - tail, parts, 5));
+    if (target.n > room - tail || room - tail - target.n < 320) {
+        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the URL does not fit: raise tx_bytes");
+        return false;
+    }
+    host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
+    sbx_http1w_request(&w, p, tail, sbx_s(row->method), target, host);
+    w.cap = room;
+    if (w.n > tail)
+        w.error = SBX_HTTP1W_FULL;
+    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
+    sbxi_put_default(&w, &lines, "User-Agent", sbx_s(c->agent));
+    if (c->key_n)
+        sbxi_put_default(&w, &lines, "X-Api-Key", sbx_sn(c->key, c->key_n));
+    sbxi_put_default(&w, &lines, "Accept", sbx_s("*/*"));
+    if (row->answer == SBXI_ANSWER_STREAM)
+        sbxi_put_stream(c, op, &w);
+    else
+        sbxi_put_body_headers(op, &w);
+    if (row->answer == SBXI_ANSWER_FILE)
+        sbxi_put_range(op, &w, &lines);
+    sbxi_put_lines(&w, &lines);
+    sbx_http1w_end(&w);
+    if (c->net.entropy_failed) {
+        sbxi_op_fail(c, op, SBX_ERR_ENTROPY, SBX_LAYER_TRANSPORT, NULL);
+        return false;
+    }
+    if (w.error) {
+        sbxi_op_fail(c, op, w.error == SBX_HTTP1W_FULL ? SBX_ERR_TOO_LARGE : SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL,
+                     w.error == SBX_HTTP1W_FULL ? "the request's head does not fit: raise tx_bytes" : "the URL or a header has a character that is not allowed");
+        return false;
+    }
+    l->tx_end += (uint32_t)w.n;
+    if (b && b->body_n && !b->boundary[0] && row->answer != SBXI_ANSWER_STREAM) {
+        const char *body = lines.call + lines.call_n;
+
+        if (b->body_n <= room - w.n) {
+            memcpy(p + w.n, body, b->body_n);
+            l->tx_end += b->body_n;
+        } else {
+            l->body = body;
+            l->body_n = b->body_n;
+        }
+    }
+    sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');
+    return true;
+}
+
+/* ======== src/op_exchange.c ======== */
+
+/* An error body is read this far; a longer one is cut off with its
+   connection. */
+#define SBXI_ERROR_BODY_MAX 65536u
+
+/* ---- sending ---- */
+
+/* Text of the multipart frame into the send buffer; false while it has no room. */
+static bool sbxi_send_text(sbx_client *c, sbxi_op *op, const char *p, size_t n, bool end)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    char size[18];
+    size_t room, size_n = op->u.http.chunked ? sbx_http1_chunk(size, n) : 0;
+    sbxi_got got;
+    char *to = sbxi_link_room(&c->net, l, &room, &got);
+
+    if (!to || room < n + size_n + 7)
+        return false;
+    memcpy(to, size, size_n);
+    memcpy(to + size_n, p, n);
+    to += size_n + n;
+    if (op->u.http.chunked) {
+        memcpy(to, end ? "\r\n0\r\n\r\n" : "\r\n", end ? 7 : 2);
+        to += end ? 7 : 2;
+    }
+    l->tx_end = (uint32_t)(to - l->tx);
+    return true;
+}
+
+/* The next part of an upload; false: nothing can go on now. */
+static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbxi_block *b = op->block;
+    const char *text = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    switch (h->step) {
+    case 0: /* `want` is where the frame's end begins */
+        if (!sbxi_send_text(c, op, text, (size_t)h->want, false))
+            return false;
+        h->step = 1;
+        return true;
+    case 1:
+        if (op->flags & SBXI_OP_STREAMING) {
+            if (op->flags & SBXI_OP_PUSH_END) {
+                h->step = 2;
+                return true;
+            }
+            op->attempt_at = SBXI_NEVER; /* it is the caller's turn */
+            sbxi_op_arm(c, op);
+            if (op->flags & SBXI_OP_WANTS_ROOM) {
+                op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
+                op->notes |= SBXI_NOTE_WRITABLE;
+            }
+            return false;
+        }
+        l->body = h->data;
+        l->body_n = (size_t)h->size;
+        h->step = 2;
+        return true;
+    case 2:
+        if (!sbxi_send_text(c, op, text + h->want, b->body_n - (size_t)h->want, true))
+            return false;
+        h->step = 3;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool sbxi_is_upload(const sbxi_op *op)
+{
+    return op->block && op->block->boundary[0];
+}
+
+static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev);
+
+static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    if (!l->tx && !l->sent_any && !l->body_n) {
+        size_t room;
+        sbxi_got got;
+
+        if (!sbxi_link_room(&c->net, l, &room, &got))
+            return SBXI_RUN_STARVED;
+        if (sbxi_is_upload(op)) {
+            op->u.http.step = 0;
+            op->u.http.pos = 0;
+        }
+        if (!sbxi_op_compose(c, op))
+            return SBXI_RUN_IDLE;
+        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+        sbxi_op_arm(c, op);
+    }
+    for (;;) {
+        uint64_t before = c->net.usage.bytes_out;
+        sbxi_got got = sbxi_link_flush(&c->net, l);
+
+        if (c->net.usage.bytes_out != before && sbxi_is_upload(op)) {
+            op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+            sbxi_op_arm(c, op);
+        }
+        if (got == SBXI_GOT_FAIL) {
+            sbxi_op_net_failed(c, op, got);
+            return SBXI_RUN_IDLE;
+        }
+        if (got == SBXI_GOT_EVENT && (!sbxi_is_upload(op) || op->u.http.step == 3)) {
+            op->state = SBXI_OP_HEAD;
+            return SBXI_RUN_IDLE;
+        }
+        if (got == SBXI_GOT_BLOCKED || !sbxi_send_next(c, op)) {
+            /* A server may refuse before it has read everything. */
+            return l->ready & SBX_READABLE ? sbxi_op_answer(c, op, ev) : SBXI_RUN_IDLE;
+        }
+    }
+}
+
+/* ---- headers ---- */
+
+static bool sbxi_digits(sbx_str s, size_t *at, uint64_t *v)
+{
+    size_t from = *at;
+
+    *v = 0;
+    while (*at < s.n && s.p[*at] >= '0' && s.p[*at] <= '9') {
+        if (*v > (UINT64_MAX - 9) / 10)
+            return false;
+        *v = *v * 10 + (uint64_t)(s.p[(*at)++] - '0');
+    }
+    return *at > from;
+}
+
+static int32_t sbxi_retry_after(sbx_client *c, sbx_str value)
+{
+    size_t at = 0;
+    uint64_t v;
+    int64_t date, now;
+
+    if (sbxi_digits(value, &at, &v))
+        return (int32_t)SBXI_MIN(v, 86400);
+    now = c->net.t->wall_ms ? c->net.t->wall_ms(c->net.ctx) : 0;
+    if (!now || !sbxi_http_date(value, &date))
+        return -1;
+    return date <= now ? 0 : (int32_t)SBXI_MIN((date - now + 999) / 1000, 86400);
+}
+
+/* "bytes 5-9/100", "bytes 5-9/…" with * for the size, "bytes * /100" unspaced. */
+static void sbxi_content_range(sbxi_op *op, sbx_str v)
+{
+    sbxi_http *h = &op->u.http;
+    size_t at = 6;
+    uint64_t from, to, size;
+
+    if (v.n < 8 || memcmp(v.p, "bytes ", 6) != 0)
+        return;
+    h->bad_range = true;
+    if (sbxi_digits(v, &at, &from) && at < v.n && v.p[at++] == '-' && sbxi_digits(v, &at, &to)) {
+        if (h->from_end && !h->total)
+            h->pos = from;
+        h->from_end = false;
+        h->bad_range = from != h->pos + h->total || to < from;
+    }
+    at = v.n;
+    while (at && v.p[at - 1] >= '0' && v.p[at - 1] <= '9')
+        at--;
+    if (at && v.p[at - 1] == '/' && sbxi_digits(v, &at, &size))
+        h->size = size;
+}
+
+static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_event *e)
+{
+    sbx_file_stat *st = &op->block->answer.stat;
+    bool first = op->row->answer == SBXI_ANSWER_STAT || !op->u.http.total;
+    size_t at = 0;
+    uint64_t v;
+
+    if (l->codec.http.status >= 400 && l->codec.http.status != 416)
+        return;
+    if (sbxi_eq_nocase(e->name, sbx_s("content-range")) && op->row->answer == SBXI_ANSWER_FILE) {
+        sbxi_content_range(op, e->value);
+    } else if (!first) {
+        return;
+    } else if (sbxi_eq_nocase(e->name, sbx_s("etag"))) {
+        /* A cut tag would never match: better none. Only a strong one may
+           join two parts (RFC 9110 13.1.5). */
+        if (!e->more && !sbxi_copy_text(st->etag, sizeof st->etag, e->value))
+            st->etag[0] = 0;
+        op->block->stat_known = st->etag[0] == '"';
+    } else if (sbxi_eq_nocase(e->name, sbx_s("last-modified"))) {
+        sbxi_http_date(e->value, &st->modified_ms);
+    } else if (sbxi_eq_nocase(e->name, sbx_s("content-type"))) {
+        sbxi_copy_text(st->content_type, sizeof st->content_type, e->value);
+    } else if (sbxi_eq_nocase(e->name, sbx_s("content-length")) && sbxi_digits(e->value, &at, &v)) {
+        st->size = v;
+    }
+}
+
+static void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
+{
+    const sbxi_link *l = sbxi_op_link(c, op);
+
+    if (e->trailer)
+        return;
+    if (sbxi_eq_nocase(e->name, sbx_s("retry-after")))
+        op->fail.retry_after_s = sbxi_retry_after(c, e->value);
+    else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
+        sbxi_file_header(op, l, e);
+    else if (op->row->answer == SBXI_ANSWER_STREAM && sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept"))) {
+        char key[24], accept[28];
+
+        sbx_ws_key(key, (const unsigned char *)op->u.command.part);
+        sbx_ws_accept(accept, sbx_sn(key, sizeof key));
+        if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
+            op->flags |= SBXI_OP_ACCEPTED;
+    }
+}
+
+/* ---- the head ---- */
+
+static void sbxi_begin_failure(sbx_client *c, sbxi_op *op, uint16_t status)
+{
+    if (!op->block)
+        op->block = sbxi_op_block(c);
+    op->flags |= SBXI_OP_FAILING;
+    op->fail.status = status;
+    op->fail.has_text = op->block != NULL;
+    if (op->block) {
+        memset(&op->block->failure, 0, sizeof op->block->failure);
+        op->block->seen = 0;
+        sbxi_dec_init(&op->block->dec, &sbxi_failure_model, &op->block->failure, NULL);
+    } else {
+        op->flags |= SBXI_OP_DRAIN;
+    }
+}
+
+/* A file's answer: whether it is the part that was asked for. */
+static bool sbxi_file_head(sbx_client *c, sbxi_op *op, uint16_t status, uint64_t length)
+{
+    sbxi_http *h = &op->u.http;
+
+    if (status == 206 && !h->bad_range)
+        return true;
+    if (h->total || h->if_range || status == 206) {
+        sbxi_op_fail(c, op, SBX_ERR_CHANGED, SBX_LAYER_SERVICE, "the file changed while it was read: begin again");
+        return false;
+    }
+    /* The whole file, though a part was wanted: the rest is dropped here. */
+    h->size = length == SBX_HTTP1_UNKNOWN ? UINT64_MAX : length;
+    if (h->from_end) {
+        if (h->size == UINT64_MAX) {
+            sbxi_op_fail(c, op, SBX_ERR_UNSUPPORTED, SBX_LAYER_SERVICE, "the server knows no ranges and no length: ask from a positive offset");
+            return false;
+        }
+        h->pos = h->size > h->want ? h->size - h->want : 0;
+        h->from_end = false;
+    }
+    h->skip = h->pos;
+    return true;
+}
+
+static bool sbxi_op_head(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    uint16_t status = l->codec.http.status;
+    sbxi_block *b = op->block;
+
+    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, status, sbx_sn("", 0));
+    op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
+    op->state = SBXI_OP_BODY;
+    op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+    sbxi_op_arm(c, op);
+    if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
+        sbxi_begin_failure(c, op, status);
+        return true;
+    }
+    op->fail.status = status;
+    switch (op->row->answer) {
+    case SBXI_ANSWER_MODEL:
+        sbxi_dec_init(&b->dec, op->row->model, &b->answer, NULL);
+        b->dec.desc = &c->desc;
+        if (op->row->prepare)
+            op->row->prepare(c, op);
+        break;
+    case SBXI_ANSWER_LIST: sbxi_dec_init(&b->dec, op->row->model, &b->page, &b->answer); break;
+    case SBXI_ANSWER_FILE:
+        op->u.http.not_modified = status == 304;
+        return status == 304 || sbxi_file_head(c, op, status, l->codec.http.length);
+    case SBXI_ANSWER_STAT: break;
+    default: op->flags |= SBXI_OP_DRAIN; break;
+    }
+    return true;
+}
+
+/* ---- the body ---- */
+
+/* File bytes: into the buffer, or as an event. */
+static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_http *h = &op->u.http;
+    char *p = op->piece;
+    uint64_t n = op->piece_n, drop = SBXI_MIN(h->skip, n);
+
+    op->piece_n = 0;
+    h->skip -= drop;
+    p += drop;
+    n -= drop;
+    if (h->want)
+        n = SBXI_MIN(n, h->want - h->total);
+    if (!n)
+        return SBXI_RUN_IDLE;
+    h->total += n;
+    op->attempts = 1; /* what came refills the budget */
+    if (op->flags & SBXI_OP_STREAMING) {
+        sbxi_event_init(c, op, ev, SBX_EV_DATA);
+        ev->offset = h->pos + h->total - n;
+        ev->data = sbx_sn(p, (size_t)n);
+        return SBXI_RUN_EVENT;
+    }
+    if (!sbxi_sink_put(&h->sink, &c->desc, p, (size_t)n))
+        sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+    return SBXI_RUN_IDLE;
+}
+
+static void sbxi_keep_raw(sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+
+    if (h->raw_n || h->raw.n) {
+        size_t room = h->raw.n > h->raw_total ? h->raw.n - h->raw_total : 0;
+
+        if (room)
+            memcpy((char *)h->raw.p + h->raw_total, op->piece, SBXI_MIN(room, op->piece_n));
+        h->raw_total += op->piece_n;
+    }
+}
+
+/* Pages shift when something is created or deleted between two requests. */
+static bool sbxi_item_seen(sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    const char *p = b->answer.box.box.id;
+
+    if (!op->u.http.unique || !*p)
+        return false;
+    for (; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    for (unsigned i = 0; i < SBXI_RECENT; i++)
+        if (b->recent[i] == hash)
+            return true;
+    b->recent[b->recent_at++ % SBXI_RECENT] = hash;
+    return false;
+}
+
+static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_http *h = &op->u.http;
+    size_t size = op->row->model->item->size;
+
+    if (op->row->decoded)
+        op->row->decoded(c, op, &op->block->answer);
+    if (sbxi_item_seen(op))
+        return SBXI_RUN_IDLE;
+    h->total++;
+    if (op->flags & SBXI_OP_STREAMING) {
+        sbxi_event_init(c, op, ev, SBX_EV_ITEM);
+        ev->item = &op->block->answer;
+        return SBXI_RUN_EVENT;
+    }
+    if (h->sink.cap - h->sink.n >= size)
+        sbxi_sink_put(&h->sink, &c->desc, (const char *)&op->block->answer, size);
+    return SBXI_RUN_IDLE;
+}
+
+/* Decodes the piece. EVENT: an item came out and the piece may hold more. */
+static sbxi_run sbxi_json_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_dec *d = &op->block->dec;
+    char *p = op->piece, *end = p + op->piece_n;
+
+    for (;;) {
+        sbxi_dec_result r = sbxi_dec_run(d, &p, end);
+
+        op->piece = p;
+        op->piece_n = (uint32_t)(end - p);
+        if (r == SBXI_DEC_ITEM) {
+            if (sbxi_op_item(c, op, ev) == SBXI_RUN_EVENT)
+                return SBXI_RUN_EVENT;
+            continue;
+        }
+        op->piece_n = 0;
+        if (r == SBXI_DEC_ERROR)
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+        return SBXI_RUN_IDLE;
+    }
+}
+
+static void sbxi_failure_piece(sbx_client *c, sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+    char *p = op->piece, *end = p + op->piece_n;
+
+    b->seen += op->piece_n;
+    op->piece_n = 0;
+    (void)c;
+    /* What is no JSON (a proxy's page) is not shown, but the status is. */
+    if (sbxi_dec_run(&b->dec, &p, end) != SBXI_DEC_MORE)
+        op->flags |= SBXI_OP_DRAIN;
+}
+
+static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    if (op->flags & SBXI_OP_DRAIN) {
+        if (op->block)
+            op->block->seen += op->piece_n;
+        op->piece_n = 0;
+        return SBXI_RUN_IDLE;
+    }
+    if (op->flags & SBXI_OP_FAILING) {
+        sbxi_failure_piece(c, op);
+        return SBXI_RUN_IDLE;
+    }
+    if (op->row->answer == SBXI_ANSWER_FILE)
+        return sbxi_file_piece(c, op, ev);
+    return sbxi_json_piece(c, op, ev);
+}
+
+/* ---- the end ---- */
+
+/* The answer is complete. */
+static void sbxi_op_complete(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_block *b = op->block;
+    bool keep = l->codec.http.keep_alive && !(sbxi_is_upload(op) && op->u.http.step < 3);
+
+    if (op->flags & SBXI_OP_FAILING) {
+        sbxi_op_map_answer(c, op);
+        if (keep)
+            sbxi_op_release_link(c, op, true);
+        sbxi_op_attempt_failed(c, op);
+        return;
+    }
+    if (op->row->answer == SBXI_ANSWER_MODEL || op->row->answer == SBXI_ANSWER_LIST) {
+        if (b->dec.json.offset && sbxi_dec_end(&b->dec) == SBXI_DEC_ERROR) {
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+            return;
+        }
+        if (b->dec.no_memory)
+            sbxi_op_set_fail(op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+        if (b->dec.too_large)
+            sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "an id or URL in the answer is longer than its field");
+        if (op->row->answer == SBXI_ANSWER_MODEL && op->row->decoded)
+            op->row->decoded(c, op, &b->answer);
+    }
+    sbxi_op_release_link(c, op, keep);
+    if (op->row->answer == SBXI_ANSWER_FILE && op->u.http.want && op->fail.status == 206 && op->u.http.total < op->u.http.want && op->u.http.pos + op->u.http.total < op->u.http.size && op->u.http.size != UINT64_MAX) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, "the server sent less than the range it announced");
+        sbxi_op_finish(c, op);
+        return;
+    }
+    op->attempt_at = SBXI_NEVER;
+    if (op->row->after && op->row->after(c, op)) {
+        op->flags &= (uint16_t)~(SBXI_OP_DRAIN | SBXI_OP_FAILING | SBXI_OP_SENT);
+        sbxi_op_arm(c, op);
+        sbxi_op_wake(c, op);
+    } else if (op->state != SBXI_OP_DONE) {
+        op->fail.status = op->fail.code ? op->fail.status : 0;
+        sbxi_op_finish(c, op);
+    }
+}
+
+static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
+    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
+    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED)) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, "the server's WebSocket handshake is wrong (RFC 6455 4.2.2)");
+        op->fail.status = 101;
+        sbxi_op_attempt_failed(c, op);
+        return;
+    }
+    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
+    sbxi_ws_begin(&c->net, l);
+    op->state = SBXI_OP_STREAM;
+}
+
+/* Whether the next bytes have to wait until the caller pulls. */
+static bool sbxi_op_must_wait(const sbxi_op *op, const sbx_event *ev)
+{
+    return !ev && op->state == SBXI_OP_BODY && op->flags & SBXI_OP_STREAMING && !(op->flags & (SBXI_OP_DRAIN | SBXI_OP_FAILING)) &&
+           op->row->answer != SBXI_ANSWER_NONE;
+}
+
+static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    while (op->state <= SBXI_OP_BODY && op->link != SBXI_NIL) {
+        sbx_http1_kind kind;
+        sbx_http1_event e;
+        sbxi_got got;
+
+        if (sbxi_op_must_wait(op, ev))
+            return op->piece_n || l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        if (op->piece_n) {
+            if (sbxi_op_piece(c, op, ev) == SBXI_RUN_EVENT)
+                return SBXI_RUN_EVENT;
+            continue;
+        }
+        if (op->flags & (SBXI_OP_DRAIN | SBXI_OP_FAILING) && op->block && op->block->seen > SBXI_ERROR_BODY_MAX) {
+            l->codec.http.keep_alive = false;
+            sbxi_op_complete(c, op);
+            return SBXI_RUN_IDLE;
+        }
+        got = sbxi_exchange_next(&c->net, l, &kind, &e);
+        if (got == SBXI_GOT_BLOCKED)
+            return SBXI_RUN_IDLE;
+        if (got == SBXI_GOT_STARVED)
+            return SBXI_RUN_STARVED;
+        if (got != SBXI_GOT_EVENT) {
+            sbxi_op_net_failed(c, op, got);
+            return SBXI_RUN_IDLE;
+        }
+        switch (kind) {
+        case SBX_HTTP1_HEADER: sbxi_op_header(c, op, &e); break;
+        case SBX_HTTP1_HEAD:
+            if (!sbxi_op_head(c, op))
+                return SBXI_RUN_IDLE;
+            break;
+        case SBX_HTTP1_BODY:
+            op->piece = (char *)e.value.p;
+            op->piece_n = (uint32_t)e.value.n;
+            if (op->row->answer <= SBXI_ANSWER_LIST && !(op->flags & SBXI_OP_FAILING))
+                sbxi_keep_raw(op);
+            break;
+        case SBX_HTTP1_UPGRADE: sbxi_op_upgraded(c, op); break;
+        case SBX_HTTP1_DONE: sbxi_op_complete(c, op); break;
+        default: break;
+        }
+    }
+    return SBXI_RUN_IDLE;
+}
+
+SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
+}
+
+/* ---- what a failing answer means ---- */
+
+static bool sbxi_rule_fits(const sbxi_rule *r, const sbxi_op *op)
+{
+    if (r->status && r->status != op->fail.status)
+        return false;
+    return !r->type || (op->fail.has_text && op->block && strcmp(op->block->failure.type, r->type) == 0);
+}
+
+SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+
+    (void)c;
+    f->layer = SBX_LAYER_SERVICE;
+    f->resource = op->row->resource;
+    f->code = SBX_ERR_SERVER;
+    f->text = NULL;
+    if (op->block) {
+        op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
+        f->has_text = true;
+    }
+    for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
+        for (unsigned i = 0; i < set->count; i++) {
+            const sbxi_rule *r = &set->rules[i];
+
+            if (!sbxi_rule_fits(r, op))
+                continue;
+            f->code = r->code;
+            if (r->resource)
+                f->resource = r->resource;
+            if (set->refine)
+                set->refine(op);
+            return;
+        }
+    }
+}
+
+/* ======== src/op_life.c ======== */
+
+/* ---- lists and times ---- */
+
+static sbxi_nodes sbxi_op_nodes(sbx_client *c)
+{
+    sbxi_nodes n;
+
+    n.first = (char *)&c->ops[0].node;
+    n.stride = sizeof *c->ops;
+    return n;
+}
+
+SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list)
+{
+    if (op->list == list)
+        return;
+    if (op->list != SBXI_LIST_NONE)
+        sbxi_list_remove(sbxi_op_nodes(c), &c->lists[op->list], sbxi_op_id(c, op));
+    if (list != SBXI_LIST_NONE)
+        sbxi_list_append(sbxi_op_nodes(c), &c->lists[list], sbxi_op_id(c, op));
+    op->list = (uint8_t)list;
+}
+
+SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op)
+{
+    if (op->state != SBXI_OP_FREE && op->state != SBXI_OP_DONE)
+        sbxi_op_list(c, op, SBXI_LIST_RUN);
+}
+
+SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op)
+{
+    int64_t at = SBXI_MIN(op->total_at, SBXI_MIN(op->attempt_at, op->wake_at));
+
+    sbxi_timer_set(&c->timers, sbxi_op_id(c, op), op->state == SBXI_OP_DONE ? SBXI_NEVER : at);
+}
+
+SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op)
+{
+    c->net.usage.requests_high = c->blocks.high;
+    sbxi_op_list(c, op, SBXI_LIST_RUN);
+    return sbxi_op_handle(c, op);
+}
+
+SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms)
+{
+    uint32_t ms = n > 16 ? cap_ms : SBXI_MIN(cap_ms, first_ms << n);
+
+    /* Half of it is drawn, so that many clients do not come back at once. */
+    return ms - ms / 2 + sbxi_net_jitter(&c->net, ms / 2 + 1);
+}
+
+/* ---- errors ---- */
+
+SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const char *text)
+{
+    op->fail.code = (uint8_t)code;
+    op->fail.layer = (uint8_t)layer;
+    op->fail.text = text;
+}
+
+static const char *sbxi_resource_name(unsigned r)
+{
+    static const char *const names[] = { "", "sandbox", "file", "command", "snapshot", "template", "volume", "pool", "registry" };
+
+    return r < SBXI_COUNT(names) ? names[r] : "";
+}
+
+SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
+{
+    const sbxi_fail *f = &op->fail;
+    const sbxi_failure *said = f->has_text && op->block ? &op->block->failure : NULL;
+
+    (void)c;
+    memset(out, 0, sizeof *out);
+    out->code = (sbx_code)f->code;
+    out->layer = (sbx_layer)f->layer;
+    out->resource = (sbx_resource)f->resource;
+    out->quota = (sbx_quota)f->quota;
+    out->status = f->status;
+    out->sys = f->sys;
+    out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
+    out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
+    out->attempts = op->attempts;
+    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->row->operation));
+    sbxi_copy_text(out->field, sizeof out->field, sbx_s(f->field ? f->field : said ? said->field : ""));
+    if (said)
+        sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
+#if !SBX_NO_ERROR_TEXT
+    if (f->code != SBX_OK) {
+        const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
+
+        out->cut = said && (said->cut || !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)));
+        if (!out->cut)
+            out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text));
+        if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
+            sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
+    }
+#endif
+}
+
+/* A connection, or the leave to make one, is free for whoever waits longest. */
+static void sbxi_op_wake_waiting(sbx_client *c)
+{
+    if (c->lists[SBXI_LIST_LINK].head != SBXI_NIL)
+        sbxi_op_wake(c, &c->ops[c->lists[SBXI_LIST_LINK].head]);
+}
+
+SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+
+    op->link = SBXI_NIL;
+    if (!l)
+        return;
+    if (op->piece_n)
+        keep = false;
+    op->piece_n = 0;
+    sbxi_link_release(&c->net, l, keep);
+    sbxi_op_wake_waiting(c);
+}
+
+SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_release_link(c, op, false);
+    if (op->row->finished)
+        op->row->finished(c, op);
+    if (!op->fail.has_text)
+        sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_DONE;
+    op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
+    sbxi_op_arm(c, op);
+    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->row->operation));
+    sbxi_op_list(c, op, SBXI_LIST_EVENT);
+}
+
+SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer layer, const char *text)
+{
+    sbxi_op_set_fail(op, code, layer, text);
+    sbxi_op_finish(c, op);
+}
+
+/* ---- repetition ---- */
+
+SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
+{
+    int64_t at = sbxi_after(c->net.now, delay_ms);
+
+    if (at >= op->total_at)
+        return false;
+    sbxi_op_release_link(c, op, false);
+    op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
+    op->retry_code = op->fail.code;
+    op->delay_ms = delay_ms;
+    op->attempt_at = SBXI_NEVER;
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = at;
+    op->notes |= SBXI_NOTE_RETRYING;
+    c->net.usage.retries++;
+    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->row->operation));
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
+    return true;
+}
+
+static bool sbxi_fail_is_network(const sbxi_fail *f)
+{
+    switch (f->code) {
+    case SBX_ERR_RESOLVE:
+    case SBX_ERR_CONNECT:
+    case SBX_ERR_CONNECTION:
+    case SBX_ERR_TLS: return true;
+    case SBX_ERR_DEADLINE: return f->layer == SBX_LAYER_TRANSPORT;
+    default: return false;
+    }
+}
+
+/* Whether repeating this attempt can help and does no harm. */
+static bool sbxi_op_may_repeat(const sbxi_op *op)
+{
+    const sbxi_fail *f = &op->fail;
+    bool safe = op->row->retry == SBXI_RETRY_SAFE;
+
+    if (f->status == 429)
+        return true;
+    if (f->status == 503)
+        return safe || !f->has_text || !op->block || !op->block->failure.type[0];
+    if (f->status == 502 || f->status == 504)
+        return safe;
+    return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
+}
+
+SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+    sbxi_link *l = sbxi_op_link(c, op);
+    bool stale = l && l->reused && !l->got_any && f->code == SBX_ERR_CONNECTION;
+    uint32_t delay;
+
+    if (l && l->sent_any)
+        op->flags |= SBXI_OP_SENT;
+    if (op->flags & SBXI_OP_SENT)
+        op->flags |= SBXI_OP_EVER_SENT | SBXI_OP_REPEATED;
+    if (op->row->failed && op->row->failed(c, op))
+        return;
+    sbxi_op_release_link(c, op, false);
+    if (stale && (op->row->retry == SBXI_RETRY_SAFE || !(op->flags & SBXI_OP_SENT)) && !(op->flags & SBXI_OP_STREAMING && op->u.http.total)) {
+        /* The server closed a kept connection just now: no fault of this request. */
+        op->flags &= (uint16_t)~SBXI_OP_SENT;
+        op->state = SBXI_OP_START;
+        sbxi_op_wake(c, op);
+        return;
+    }
+    if (!f->status && sbxi_fail_is_network(f) && op->flags & SBXI_OP_SENT && op->row->retry == SBXI_RETRY_ONCE) {
+        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, NULL);
+        return;
+    }
+    delay = f->retry_after_s >= 0 ? (uint32_t)SBXI_MIN(f->retry_after_s, 86400) * 1000 : sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000);
+    if (!sbxi_op_may_repeat(op) || op->attempts > op->max_retries || !sbxi_op_again(c, op, delay))
+        sbxi_op_finish(c, op);
+}
+
+SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    const sbx_fault *fault = &c->net.fault;
+    sbx_code code = got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : fault->code;
+
+    sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
+                     got == SBXI_GOT_EOF ? "the server closed the connection before its answer was complete" : fault->text);
+    op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+/* ---- running ---- */
+
+SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind)
+{
+    memset(ev, 0, sizeof *ev);
+    ev->kind = kind;
+    ev->op = sbxi_op_handle(c, op);
+    ev->user = op->user;
+}
+
+/* The next event that waits in `notes`, in the order in which they make sense. */
+static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE };
+    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE };
+    unsigned i = 0;
+
+    if (!op->notes)
+        return false;
+    while (!(op->notes & order[i]))
+        i++;
+    op->notes &= (uint8_t)~order[i];
+    sbxi_event_init(c, op, ev, (sbx_event_kind)kinds[i]);
+    switch (order[i]) {
+    case SBXI_NOTE_RETRYING:
+        ev->code = (sbx_code)op->retry_code;
+        ev->delay_ms = op->delay_ms;
+        break;
+    case SBXI_NOTE_STARTED:
+        ev->pid = op->u.command.pid;
+        break;
+    case SBXI_NOTE_GAP:
+        ev->stream = op->u.command.gap_stream;
+        ev->offset = op->u.command.gap_at;
+        ev->lost = op->u.command.gap_lost;
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    if (!ev)
+        return SBXI_RUN_HELD;
+    sbxi_event_init(c, op, ev, SBX_EV_END);
+    ev->code = (sbx_code)op->fail.code;
+    if (op->row->answer == SBXI_ANSWER_STREAM)
+        ev->exit_code = op->u.command.exit_code;
+    else if (c->shutdown == sbxi_op_id(c, op))
+        ev->exit_code = (int)op->delay_ms;
+    sbxi_op_error(c, op, &c->last);
+    c->last_op = ev->op;
+    if (c->shutdown == sbxi_op_id(c, op))
+        c->shutdown = SBXI_NIL;
+    sbxi_op_free(c, op);
+    return SBXI_RUN_EVENT;
+}
+
+/* Gets a connection: a kept one, else a new one, else a place in the queue. */
+static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
+{
+    sbxi_url url = c->base;
+    uint32_t id = sbxi_op_id(c, op);
+    uint64_t origin;
+    sbxi_link *l;
+
+    if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, "the sandbox's data plane URL is not an http or https URL");
+        return SBXI_RUN_HELD;
+    }
+    origin = sbxi_net_origin(&c->net, &url);
+    l = sbxi_link_reuse(&c->net, origin, id);
+    if (l) {
+        op->link = sbxi_link_id(&c->net, l);
+        op->state = SBXI_OP_SEND;
+    } else {
+        l = sbxi_link_new(&c->net, origin, id);
+        if (!l) {
+            sbxi_op_list(c, op, SBXI_LIST_LINK);
+            if (op->attempt_at == SBXI_NEVER) {
+                op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+                sbxi_op_arm(c, op);
+            }
+            return SBXI_RUN_IDLE;
+        }
+        op->link = sbxi_link_id(&c->net, l);
+        op->state = SBXI_OP_CONNECT;
+        op->attempt_at = sbxi_after(c->net.now, c->desc.connect_ms);
+        sbxi_op_arm(c, op);
+    }
+    sbxi_op_wake_waiting(c);
+    op->flags &= (uint16_t)~SBXI_OP_SENT;
+    if (op->attempts < UINT8_MAX)
+        op->attempts++;
+    return SBXI_RUN_IDLE;
+}
+
+static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url = c->base;
+    sbxi_got got;
+
+    if (op->row->base == SBXI_BASE_BOX)
+        sbxi_url_parse(sbx_s(op->box->url), &url);
+    got = sbxi_link_connect(&c->net, l, &url);
+    if (got == SBXI_GOT_BLOCKED)
+        return SBXI_RUN_IDLE;
+    if (got == SBXI_GOT_EVENT) {
+        op->state = SBXI_OP_SEND;
+        sbxi_op_wake_waiting(c);
+        return SBXI_RUN_IDLE;
+    }
+    sbxi_op_net_failed(c, op, got);
+    return SBXI_RUN_IDLE;
+}
+
+static void sbxi_op_first(sbx_client *c, sbxi_op *op)
+{
+    op->total_at = sbxi_after(c->net.now, op->total_ms ? op->total_ms : SBX_FOREVER);
+    if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
+        op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
+    if (op->row->answer == SBXI_ANSWER_STREAM)
+        op->u.command.until = sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
+    op->state = SBXI_OP_START;
+    sbxi_op_arm(c, op);
+}
+
+SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    for (;;) {
+        uint8_t before = op->state;
+        sbxi_run r = SBXI_RUN_IDLE;
+
+        if (op->notes && !(op->flags & SBXI_OP_INTERNAL)) {
+            if (ev)
+                return sbxi_op_note(c, op, ev) ? SBXI_RUN_EVENT : SBXI_RUN_IDLE;
+            if (op->state == SBXI_OP_PAUSE || op->state == SBXI_OP_DONE)
+                return SBXI_RUN_HELD;
+        }
+        switch (op->state) {
+        case SBXI_OP_NEW: sbxi_op_first(c, op); break;
+        case SBXI_OP_START: r = sbxi_op_connect_start(c, op); break;
+        case SBXI_OP_CONNECT: r = sbxi_op_connect(c, op); break;
+        case SBXI_OP_SEND:
+        case SBXI_OP_HEAD:
+        case SBXI_OP_BODY: r = sbxi_op_exchange(c, op, ev); break;
+        case SBXI_OP_STREAM: r = op->row->stream(c, op, ev); break;
+        case SBXI_OP_DONE: return op->flags & SBXI_OP_INTERNAL ? SBXI_RUN_IDLE : sbxi_op_end(c, op, ev);
+        default: return op->notes && !ev && !(op->flags & SBXI_OP_INTERNAL) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        }
+        if (r == SBXI_RUN_HELD && ev && op->notes)
+            continue;
+        if (r != SBXI_RUN_IDLE)
+            return r;
+        if (op->state == before && !(op->notes && ev))
+            return op->notes && !(op->flags & SBXI_OP_INTERNAL) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+    }
+}
+
+/* An attempt's time is over unless bytes came meanwhile, or the caller holds
+   the next ones back. */
+static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    int64_t at;
+
+    if (!l || op->state == SBXI_OP_CONNECT)
+        return false;
+    if (op->state == SBXI_OP_STREAM && c->desc.ws_ping_ms >= 0 && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now && op->row->answer == SBXI_ANSWER_STREAM && op->u.command.phase > 1) {
+        op->attempt_at = SBXI_NEVER; /* something came since the ping */
+        return true;
+    }
+    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || l->rx_at < l->rx_end || op->piece_n))
+        at = sbxi_after(c->net.now, op->timeout_ms);
+    else if (op->state == SBXI_OP_BODY)
+        at = sbxi_after(l->last_rx, op->timeout_ms);
+    else
+        return false;
+    if (at <= c->net.now)
+        return false;
+    op->attempt_at = at;
+    return true;
+}
+
+SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
+{
+    int64_t now = c->net.now;
+
+    if (op->total_at <= now) {
+        sbxi_link *l = sbxi_op_link(c, op);
+
+        if (l && l->sent_any)
+            op->flags |= SBXI_OP_SENT;
+        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, "the operation's total deadline passed");
+        return;
+    }
+    if (op->wake_at <= now) {
+        op->wake_at = SBXI_NEVER;
+        if (op->state == SBXI_OP_PAUSE)
+            op->state = SBXI_OP_START;
+        else
+            op->flags |= SBXI_OP_PING_DUE;
+        sbxi_op_wake(c, op);
+    }
+    if (op->attempt_at <= now && !sbxi_op_progressed(c, op)) {
+        op->attempt_at = SBXI_NEVER;
+        sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
+                         op->state == SBXI_OP_START ? "no connection became free in time: end streams, or raise max_links" :
+                         op->state == SBXI_OP_CONNECT ? "the connection was not made in time" : "the server did not answer in time");
+        op->fail.status = 0;
+        sbxi_op_attempt_failed(c, op);
+    }
+    sbxi_op_arm(c, op);
+}
+
+/* ======== src/client.h ======== */
+/* ---- client: memory layout, turns, lists of ready operations (private) ---- */
+#ifndef SBXI_CLIENT_H
+#define SBXI_CLIENT_H
+
+/* Runs what can run: transport, timers, operations. Waits for up to
+   timeout_ms first. */
+SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms);
+/* The next event of one operation, or (NULL) of any, without waiting. */
+SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev);
+/* Time by the transport's clock. */
+SBXI_FN void sbxi_client_clock(sbx_client *c);
+SBXI_FN void sbxi_heap_free(void *p);
+
+/* ---- transport-less: a transport whose bytes the caller moves ---- */
+SBX_EXTERN_C_BEGIN
+extern const sbx_transport sbxi_ports;
+SBX_EXTERN_C_END
+
+#endif
+
+/* ======== src/client.c ======== */
+
+/* ---- turns ---- */
+
+SBXI_FN void sbxi_client_clock(sbx_client *c)
+{
+    int64_t now = c->net.t->mono_ms(c->net.ctx);
+
+    if (now > c->net.now)
+        c->net.now = now;
+}
+
+static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
+{
+    sbxi_link *l = &c->net.links[id];
+
+    if (l->state == SBXI_LINK_FREE)
+        return;
+    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
+        sbxi_link_idle_ready(&c->net, l);
+    else
+        sbxi_op_wake(c, &c->ops[l->owner]);
+}
+
+/* Asks the transport what is ready; one that cannot say is tried everywhere. */
+static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
+{
+    sbx_ready ready[16];
+    int n;
+
+    if (!c->net.t->wait) {
+        if (c->net.t != &sbxi_ports)
+            for (uint32_t i = 0; i < c->net.link_count; i++)
+                sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
+        return;
+    }
+    for (uint32_t total = 0; total <= c->net.link_count; total += SBXI_COUNT(ready)) {
+        n = c->net.t->wait(c->net.ctx, timeout_ms, ready, (int)SBXI_COUNT(ready));
+        for (int i = 0; i < n; i++)
+            if (ready[i].tag < c->net.link_count)
+                sbxi_link_is_ready(c, ready[i].tag, ready[i].bits);
+        if (n < (int)SBXI_COUNT(ready))
+            return;
+        timeout_ms = 0;
+    }
+}
+
+/* Puts an operation where its last run says it belongs. */
+static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
+{
+    if (op->list != SBXI_LIST_NONE || op->state == SBXI_OP_FREE)
+        return;
+    if (r == SBXI_RUN_HELD || r == SBXI_RUN_EVENT)
+        sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    else if (r == SBXI_RUN_STARVED)
+        sbxi_op_list(c, op, SBXI_LIST_STARVED);
+}
+
+static void sbxi_client_run(sbx_client *c)
+{
+    /* A bound for one turn: whatever is left has its next one at once. */
+    uint32_t budget = sbxi_mul(4, c->desc.max_ops) > UINT32_MAX - 16 ? UINT32_MAX : 4 * c->desc.max_ops + 16;
+
+    while (c->lists[SBXI_LIST_RUN].head != SBXI_NIL && budget--) {
+        sbxi_op *op = &c->ops[c->lists[SBXI_LIST_RUN].head];
+
+        sbxi_op_list(c, op, SBXI_LIST_NONE);
+        sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+    }
+}
+
+static void sbxi_client_unstarve(sbx_client *c)
+{
+    uint32_t last = c->lists[SBXI_LIST_STARVED].tail, id;
+
+    while ((id = c->lists[SBXI_LIST_STARVED].head) != SBXI_NIL) {
+        sbxi_op_list(c, &c->ops[id], SBXI_LIST_RUN);
+        if (id == last)
+            break;
+    }
+}
+
+/* The data of the last event is not looked at any more. */
+static void sbxi_client_return(sbx_client *c)
+{
+    sbxi_op *op;
+    sbxi_link *l;
+
+    if (c->borrowed == SBXI_NIL)
+        return;
+    op = &c->ops[c->borrowed];
+    c->borrowed = SBXI_NIL;
+    l = sbxi_op_link(c, op);
+    if (l && !op->piece_n)
+        sbxi_link_consumed(&c->net, l);
+    sbxi_client_unstarve(c);
+}
+
+static void sbxi_client_timers(sbx_client *c)
+{
+    uint32_t budget = c->desc.max_ops;
+
+    while (sbxi_timer_first(&c->timers) <= c->net.now && budget--)
+        sbxi_op_timer(c, &c->ops[c->timers.heap[0].id]);
+    if (sbxi_net_sweep_at(&c->net) <= c->net.now)
+        sbxi_net_sweep(&c->net);
+}
+
+SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
+{
+    c->inside = true;
+    sbxi_client_return(c);
+    sbxi_client_unstarve(c);
+    sbxi_client_poll(c, timeout_ms);
+    if (timeout_ms)
+        sbxi_client_clock(c);
+    sbxi_client_run(c);
+    sbxi_client_timers(c);
+    sbxi_client_run(c);
+    c->inside = false;
+    sbxi_owned_run(c);
+}
+
+SBX_API void sbx_step(sbx_client *c, int64_t now_ms)
+{
+    if (c->inside)
+        return;
+    if (now_ms > c->net.now)
+        c->net.now = now_ms;
+    sbxi_client_turn(c, 0);
+}
+
+/* ---- events ---- */
+
+static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_run r;
+
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    r = sbxi_op_run(c, op, ev);
+    sbxi_client_sort(c, op, r);
+    if (r != SBXI_RUN_EVENT)
+        return false;
+    if (op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
+        c->borrowed = sbxi_op_id(c, op);
+    return true;
+}
+
+SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
+{
+    uint32_t last = c->lists[SBXI_LIST_EVENT].tail, id;
+    bool got = false;
+
+    if (c->inside)
+        return false;
+    c->inside = true;
+    sbxi_client_return(c);
+    if (only) {
+        got = only->list == SBXI_LIST_EVENT && sbxi_client_event(c, only, ev);
+    } else {
+        /* Each operation that waits now is asked once. */
+        while (!got && (id = c->lists[SBXI_LIST_EVENT].head) != SBXI_NIL) {
+            got = sbxi_client_event(c, &c->ops[id], ev);
+            if (id == last)
+                break;
+        }
+    }
+    c->inside = false;
+    return got;
+}
+
+SBX_API bool sbx_next(sbx_client *c, sbx_event *ev)
+{
+    if (c->inside)
+        return false;
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL) {
+        c->inside = true;
+        sbxi_client_return(c);
+        sbxi_client_run(c);
+        c->inside = false;
+    }
+    return sbxi_client_pull(c, NULL, ev);
+}
+
+SBX_API int64_t sbx_next_deadline(const sbx_client *c)
+{
+    int64_t at;
+
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL || c->lists[SBXI_LIST_EVENT].head != SBXI_NIL)
+        return c->net.now;
+    if (c->lists[SBXI_LIST_STARVED].head != SBXI_NIL && c->net.rx.used + 1 < c->net.rx.count && c->net.tx.used + 1 < c->net.tx.count)
+        return c->net.now;
+    at = sbxi_net_sweep_at(&c->net);
+    return SBXI_MIN(at, sbxi_timer_first(&c->timers));
+}
+
+SBX_API void sbx_wake(sbx_client *c)
+{
+    if (c->net.t->wake)
+        c->net.t->wake(c->net.ctx);
+}
+
+SBX_API intptr_t sbx_poll_handle(const sbx_client *c)
+{
+    return c->net.t->poll_handle ? c->net.t->poll_handle(c->net.ctx) : -1;
+}
+
+/* ---- ending ---- */
+
+SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op h)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (c->inside)
+        return SBX_ERR_STATE;
+    if (op->state == SBXI_OP_DONE)
+        return SBX_OK;
+    if (c->borrowed == h.slot - 1)
+        c->borrowed = SBXI_NIL;
+    op->notes = 0;
+    op->fail.has_text = false;
+    sbxi_op_fail(c, op, SBX_ERR_CANCELLED, SBX_LAYER_LOCAL, NULL);
+    return SBX_OK;
+}
+
+SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out)
+{
+    if (op.slot == 0 && op.gen != SBX_OK && c->refused.code == (sbx_code)op.gen) {
+        *out = c->refused;
+    } else if (op.slot == 0) {
+        memset(out, 0, sizeof *out);
+        out->code = (sbx_code)op.gen;
+        out->retry_after_ms = -1;
+    } else if (op.slot == c->last_op.slot && op.gen == c->last_op.gen) {
+        *out = c->last;
+    } else {
+        memset(out, 0, sizeof *out);
+        out->retry_after_ms = -1;
+    }
+}
+
+SBX_API void sbx_free(sbx_client *c, void *p)
+{
+    if (p && c->desc.resize)
+        c->desc.resize(c->desc.resize_user, p, 0);
+}
+
+/* ---- shutting down ---- */
+
+static void sbxi_end_all(sbx_client *c, sbx_code code)
+{
+    for (uint32_t i = 0; i < c->desc.max_ops; i++) {
+        sbxi_op *op = &c->ops[i];
+
+        if (op->state != SBXI_OP_FREE && op->state != SBXI_OP_DONE && i != c->shutdown && !(op->flags & SBXI_OP_INTERNAL)) {
+            op->notes = 0;
+            op->fail.has_text = false;
+            sbxi_op_fail(c, op, code, SBX_LAYER_LOCAL, NULL);
+        }
+    }
+}
+
+static const sbxi_row sbxi_shutdown_row = { "shutdown", "", "", "", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_NONE, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
+
+SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
+{
+    sbx_call call;
+    sbx_op h;
+    sbxi_op *op;
+
+    memset(&call, 0, sizeof call);
+    if (!c->closing && !c->inside) {
+        /* Its slot is one of those that end now. */
+        sbxi_end_all(c, SBX_ERR_CLOSED);
+    }
+    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, &h);
+    if (!op)
+        return h;
+    sbxi_op_drop_block(c, op);
+    op->state = SBXI_OP_PAUSE;
+    sbxi_client_clock(c);
+    op->total_at = sbxi_after(c->net.now, ms);
+    c->shutdown = sbxi_op_id(c, op);
+    c->closing = true;
+    sbxi_op_arm(c, op);
+    sbxi_owned_run(c);
+    return sbxi_op_handle(c, op);
+}
+
+SBX_API void sbx_close(sbx_client *c)
+{
+    bool owns = false;
+    size_t n;
+
+    if (!c)
+        return;
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        owns |= c->owned[i].state != 0;
+    if (owns && c->net.t->wait && !c->closing) {
+        sbx_op h = sbx_shutdown(c, c->desc.close_ms);
+
+        /* No slot: an operation that ended holds each of them. */
+        if (!h.slot && c->ops_used) {
+            sbx_event ev;
+
+            sbxi_client_pull(c, NULL, &ev);
+            h = sbx_shutdown(c, c->desc.close_ms);
+        }
+        sbx_await(c, h);
+    }
+    for (uint32_t i = 0; i < c->net.link_count; i++)
+        if (c->net.links[i].state != SBXI_LINK_FREE)
+            sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
+    if (c->net.t->shut)
+        c->net.t->shut(c->net.ctx);
+    n = c->memory;
+    {
+        bool from_malloc = c->from_malloc;
+        volatile char *p = (volatile char *)c;
+        char *mem = (char *)c->mem;
+
+        /* Keys lie in the client, in requests and in send buffers. */
+        for (size_t i = 0, used = n - (size_t)((char *)c - mem); i < used; i++)
+            p[i] = 0;
+        if (from_malloc)
+            sbxi_heap_free(mem);
+    }
+}
+
+/* ======== src/client_init.c ======== */
+
+/* ---- the description ---- */
+
+typedef enum sbxi_memory {
+    SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
+    SBXI_M_HEAP, SBXI_M_POS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+} sbxi_memory;
+
+static const char sbxi_product[] = "sandbox.h/0.1.0";
+
+static size_t sbxi_block_size(const sbx_client_desc *d)
+{
+    return SBX_TRANSPORT_ALIGN(sbxi_add(sizeof(sbxi_block), SBXI_MIN(d->request_bytes, SIZE_MAX / 2)));
+}
+
+static size_t sbxi_agent_size(const sbx_client_desc *d)
+{
+    return sizeof sbxi_product + (d->user_agent ? strlen(d->user_agent) + 1 : 0);
+}
+
+static size_t sbxi_headers_size(const sbx_client_desc *d)
+{
+    size_t n = 0;
+
+    sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
+    return n + (d->tenant_id ? sizeof "X-Tenant-Id: \r\n" - 1 + strlen(d->tenant_id) : 0);
+}
+
+/* The one layout: sbx_client_size adds it up, sbx_client_init carves by it. */
+static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
+{
+    n[SBXI_M_CLIENT] = sizeof(sbx_client);
+    n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
+    n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
+    n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
+    n[SBXI_M_RX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
+    n[SBXI_M_TX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
+    n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
+    n[SBXI_M_HEAP] = sbxi_mul(sizeof(sbxi_timer_entry), d->max_ops);
+    n[SBXI_M_POS] = sbxi_mul(sizeof(uint32_t), d->max_ops);
+    n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
+    n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
+    n[SBXI_M_HEADERS] = sbxi_headers_size(d);
+    n[SBXI_M_AGENT] = sbxi_agent_size(d);
+}
+
+static void sbxi_default_u32(uint32_t *v, uint32_t value)
+{
+    if (!*v)
+        *v = value;
+}
+
+static void sbxi_default_ms(int32_t *v, int32_t value)
+{
+    if (!*v)
+        *v = value;
+}
+
+static void sbxi_desc_defaults(sbx_client_desc *d)
+{
+    if (!d->transport)
+        d->transport = &sbxi_ports;
+    sbxi_default_u32(&d->max_ops, 64);
+    sbxi_default_u32(&d->max_links, 32);
+    sbxi_default_u32(&d->max_connects, 16);
+    sbxi_default_u32(&d->max_requests, 16);
+    sbxi_default_u32(&d->request_bytes, 4096);
+    sbxi_default_u32(&d->buffers, 4);
+    sbxi_default_u32(&d->rx_bytes, 16384);
+    sbxi_default_u32(&d->tx_bytes, 4096);
+    sbxi_default_u32(&d->max_owned, 4);
+    sbxi_default_u32(&d->head_bytes, 65536);
+    sbxi_default_ms(&d->timeout_ms, 10000);
+    sbxi_default_ms(&d->total_ms, SBX_FOREVER);
+    sbxi_default_ms(&d->connect_ms, 10000);
+    sbxi_default_ms(&d->idle_ms, 30000);
+    sbxi_default_ms(&d->close_ms, 10000);
+    sbxi_default_ms(&d->max_retries, 3);
+    sbxi_default_ms(&d->ws_open_ms, 30000);
+    sbxi_default_ms(&d->ws_connect_budget_ms, 120000);
+    sbxi_default_ms(&d->ws_ping_interval_ms, 30000);
+    sbxi_default_ms(&d->ws_ping_ms, 60000);
+    sbxi_default_ms(&d->ws_close_ms, 10000);
+}
+
+typedef struct sbxi_limit {
+    const char *name;
+    uint16_t off;
+    uint32_t least, most;
+} sbxi_limit;
+
+#define SBXI_LIMIT(member, least, most) { #member, (uint16_t)offsetof(sbx_client_desc, member), least, most }
+
+static const sbxi_limit sbxi_limits[] = {
+    SBXI_LIMIT(max_ops, 1, 1u << 24), SBXI_LIMIT(max_links, 1, 1u << 24), SBXI_LIMIT(max_connects, 1, UINT32_MAX),
+    SBXI_LIMIT(max_requests, 1, 1u << 24), SBXI_LIMIT(request_bytes, 256, 1u << 28), SBXI_LIMIT(buffers, 2, 1u << 24),
+    SBXI_LIMIT(rx_bytes, 512, 1u << 28), SBXI_LIMIT(tx_bytes, 1024, 1u << 28), SBXI_LIMIT(max_owned, 0, 1u << 20),
+    SBXI_LIMIT(head_bytes, 256, 1u << 28),
+};
+
+static const sbxi_limit sbxi_time_limits[] = {
+    SBXI_LIMIT(timeout_ms, 0, 0), SBXI_LIMIT(total_ms, 0, 0), SBXI_LIMIT(connect_ms, 0, 0), SBXI_LIMIT(idle_ms, 0, 0),
+    SBXI_LIMIT(close_ms, 0, 0), SBXI_LIMIT(max_retries, 0, 0), SBXI_LIMIT(ws_open_ms, 0, 0),
+    SBXI_LIMIT(ws_connect_budget_ms, 0, 0), SBXI_LIMIT(ws_ping_interval_ms, 0, 0), SBXI_LIMIT(ws_ping_ms, 0, 0),
+    SBXI_LIMIT(ws_close_ms, 0, 0),
+};
+
+/* The name of an option that is out of range, or NULL. */
+static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
+{
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
+        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
+
+        *why = v < sbxi_limits[i].least ? "is too small: see its least value in sbx_client_desc" : "is too large";
+        if (v < sbxi_limits[i].least || v > sbxi_limits[i].most)
+            return sbxi_limits[i].name;
+    }
+    *why = "must be positive, 0 (the default) or SBX_FOREVER";
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
+        if (*(const int32_t *)(const void *)((const char *)d + sbxi_time_limits[i].off) < -1)
+            return sbxi_time_limits[i].name;
+    if (d->max_retries > 100) {
+        *why = "must be 100 at most";
+        return "max_retries";
+    }
+    return NULL;
+}
+
+static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
+{
+    const char *bad = sbxi_desc_range(d, why);
+    sbxi_url url;
+    size_t n = 0;
+
+    if (bad)
+        return bad;
+    if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
+        *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
+        return "endpoint";
+    }
+    if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
+        *why = "must be 511 bytes at most";
+        return "api_key";
+    }
+    *why = "must not have CR, LF or other control characters";
+    if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
+        return "api_key";
+    if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
+        return "tenant_id";
+    if (d->user_agent && !sbx_http1_value_ok(sbx_s(d->user_agent)))
+        return "user_agent";
+    *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
+    if (*why)
+        return "headers";
+    if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
+        *why = "must have connect, recv, send, close, entropy and mono_ms";
+        return "transport";
+    }
+    return NULL;
+}
+
+SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
+{
+    sbx_client_desc d = *desc;
+    size_t n[SBXI_M_COUNT], sum = 15;
+
+    sbxi_desc_defaults(&d);
+    sbxi_sizes(&d, n);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
+        sum = sbxi_add(sum, n[i] == SIZE_MAX ? SIZE_MAX : sbxi_add(n[i], 15) & ~(size_t)15);
+    return sum;
+}
+
+/* ---- laying out ---- */
+
+static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field, const char *text)
+{
+    if (!err)
+        return code;
+    memset(err, 0, sizeof *err);
+    err->code = code;
+    err->layer = SBX_LAYER_LOCAL;
+    err->retry_after_ms = -1;
+    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("init"));
+    sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
+#if !SBX_NO_ERROR_TEXT
+    {
+        size_t n = 0;
+
+        if (field) {
+            sbxi_copy_text(err->text, sizeof err->text, sbx_s(field));
+            n = strlen(err->text);
+            err->text[n++] = ' ';
+        }
+        sbxi_copy_text(err->text + n, sizeof err->text - n, sbx_s(text ? text : sbx_code_text(code)));
+    }
+#else
+    (void)text;
+#endif
+    return code;
+}
+
+static void sbxi_memory_text(sbx_error *err, size_t need)
+{
+#if !SBX_NO_ERROR_TEXT
+    char digits[20];
+    size_t n;
+
+    if (!err)
+        return;
+    n = sbxi_u64_text(digits, need);
+    sbxi_copy_text(err->text, sizeof err->text, sbx_s("too little memory; bytes needed: "));
+    sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
+#else
+    (void)err;
+    (void)need;
+#endif
+}
+
+static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, size_t cap)
+{
+    size_t n = 0;
+
+    if (d->tenant_id) {
+        sbx_header h;
+
+        h.name = sbx_s("X-Tenant-Id");
+        h.value = sbx_s(d->tenant_id);
+        sbxi_header_lines(p, cap, &n, &h, 1);
+    }
+    sbxi_header_lines(p, cap, &n, d->headers, d->headers_n);
+    c->headers = p;
+    c->headers_n = n;
+}
+
+static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *const at[SBXI_M_COUNT])
+{
+    memset(c, 0, sizeof *c);
+    c->desc = *d;
+    c->net.ctx = at[SBXI_M_CTX];
+    c->net.conns = at[SBXI_M_CONNS];
+    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
+    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
+    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
+    memset(c->ops, 0, sizeof *c->ops * d->max_ops);
+    c->free_head = SBXI_NIL;
+    for (uint32_t i = d->max_ops; i-- > 0;) {
+        c->ops[i].gen = 1;
+        c->ops[i].node.next = c->free_head;
+        c->free_head = i;
+    }
+    for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
+        sbxi_list_init(&c->lists[i]);
+    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, at[SBXI_M_HEAP], at[SBXI_M_POS], d->max_ops);
+    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+    memset(c->owned, 0, sizeof *c->owned * d->max_owned);
+    c->endpoint = at[SBXI_M_ENDPOINT];
+    memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
+    sbxi_url_parse(sbx_s(c->endpoint), &c->base);
+    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sbxi_headers_size(d));
+    c->agent = at[SBXI_M_AGENT];
+    if (d->user_agent) {
+        size_t n = strlen(d->user_agent);
+
+        memcpy(c->agent, d->user_agent, n);
+        c->agent[n] = ' ';
+        memcpy(c->agent + n + 1, sbxi_product, sizeof sbxi_product);
+    } else {
+        memcpy(c->agent, sbxi_product, sizeof sbxi_product);
+    }
+    if (d->api_key) {
+        c->key_n = strlen(d->api_key);
+        memcpy(c->key, d->api_key, c->key_n);
+    }
+    c->borrowed = c->shutdown = SBXI_NIL;
+}
+
+SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+{
+    sbx_client_desc d = *desc;
+    size_t sizes[SBXI_M_COUNT], need;
+    char *at[SBXI_M_COUNT];
+    const char *why, *bad;
+    sbxi_arena a;
+    sbx_client *c;
+    sbx_fault fault;
+
+    *out = NULL;
+    sbxi_desc_defaults(&d);
+    bad = sbxi_desc_bad(&d, &why);
+    if (bad)
+        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    need = sbx_client_size(desc);
+    if (need == SIZE_MAX || n < need || !mem) {
+        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
+        sbxi_memory_text(err, need);
+        return SBX_ERR_MEMORY;
+    }
+    a.p = (char *)mem + (16 - ((uintptr_t)mem & 15)) % 16;
+    a.used = 0;
+    sbxi_sizes(&d, sizes);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
+        at[i] = (char *)sbxi_carve(&a, sizes[i]);
+    c = (sbx_client *)(void *)at[SBXI_M_CLIENT];
+    memset(at[SBXI_M_CTX], 0, sizes[SBXI_M_CTX]);
+    sbxi_client_fill(c, &d, at);
+    c->memory = n;
+    c->mem = mem;
+    memset(&fault, 0, sizeof fault);
+    if (d.transport->open && d.transport->open(c->net.ctx, d.transport_config, d.max_links, &fault) != SBX_OK) {
+        sbx_code code = fault.code ? fault.code : SBX_ERR_UNSUPPORTED;
+
+        memset(c, 0, sizeof *c);
+        return sbxi_init_error(err, code, "transport", fault.text);
+    }
+    if (d.transport != &sbxi_ports && !d.transport->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+        if (d.transport->shut)
+            d.transport->shut(c->net.ctx);
+        memset(c, 0, sizeof *c);
+        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
+    }
+    c->net.now = d.transport->mono_ms(c->net.ctx);
+    /* What was copied is not to be read through the caller's pointers again. */
+    c->desc.endpoint = c->desc.api_key = c->desc.tenant_id = c->desc.user_agent = NULL;
+    c->desc.headers = NULL;
+    c->desc.headers_n = 0;
+    *out = c;
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key)
+{
+    if (!key.n || key.n >= sizeof c->key || !sbx_http1_value_ok(key))
+        return SBX_ERR_ARGUMENT;
+    memset(c->key, 0, sizeof c->key);
+    memcpy(c->key, key.p, key.n);
+    c->key_n = key.n;
+    return SBX_OK;
+}
+
+SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out)
+{
+    *out = c->net.usage;
+    out->memory = c->memory;
+    out->ops = c->ops_used;
+    out->links = c->net.links_used;
+    out->requests = c->blocks.used;
+    out->requests_high = c->blocks.high;
+    out->rx_high = c->net.rx.high;
+    out->tx_high = c->net.tx.high;
+    out->timers_high = c->timers.high;
+}
+
+SBX_API const char *sbx_version(void)
+{
+    return sbxi_product + sizeof "sandbox.h/" - 1;
+}
+
+/* ---- codes ---- */
+
+SBX_API const char *sbx_code_name(sbx_code code)
+{
+#define SBXI_CODE_NAME(name, text) "SBX_" #name,
+    static const char *const names[] = { SBX_CODES(SBXI_CODE_NAME) };
+#undef SBXI_CODE_NAME
+
+    return (unsigned)code < SBX_CODE_COUNT ? names[code] : "SBX_ERR_?";
+}
+
+SBX_API const char *sbx_code_text(sbx_code code)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)code;
+    return "";
+#else
+#define SBXI_CODE_TEXT(name, text) text,
+    static const char *const texts[] = { SBX_CODES(SBXI_CODE_TEXT) };
+#undef SBXI_CODE_TEXT
+
+    return (unsigned)code < SBX_CODE_COUNT ? texts[code] : "unknown code";
+#endif
+}
+
+/* ======== src/service.h ======== */
+/* ---- service: LangSmith's tables, shared by its files (private) ---- */
+#ifndef SBXI_SERVICE_H
+#define SBXI_SERVICE_H
+
+/* Options that were not given: all zero. */
+typedef union sbxi_options {
+    char zero[sizeof(sbx_create_opts) > sizeof(sbx_run_opts) ? sizeof(sbx_create_opts) : sizeof(sbx_run_opts)];
+    sbx_create_opts create;
+    sbx_list_opts list;
+    sbx_update_opts update;
+    sbx_box_opts box;
+    sbx_run_opts run;
+    sbx_attach_opts attach;
+    sbx_read_opts read;
+    sbx_write_opts write;
+    sbx_find_opts find;
+} sbxi_options;
+
+SBX_EXTERN_C_BEGIN
+extern const sbxi_options sbxi_no_opts;
+extern const sbxi_model sbxi_box_model, sbxi_status_model, sbxi_box_page_model, sbxi_match_page_model, sbxi_exec_model;
+extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
+extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_find_schema;
+extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
+extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+SBX_EXTERN_C_END
+
+/* Puts a call together step by step; the first thing that is refused sticks. */
+typedef struct sbxi_build {
+    sbx_client *c;
+    sbxi_op *op;
+    sbx_op refused;
+} sbxi_build;
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call);
+SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
+/* The sandbox (and for its data plane, the URL) is there. */
+SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
+SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
+/* One more parameter of the query, encoded. */
+SBXI_FN void sbxi_build_param(sbxi_build *b, const char *name, sbx_str value);
+SBXI_FN void sbxi_build_headers(sbxi_build *b, const sbx_call *call);
+/* One more header, behind those of the call. */
+SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, const char *field);
+/* A JSON body: members, then the options by their schema. */
+SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
+SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
+SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
+SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);
+/* Where a call's bytes are collected; false: refused. */
+SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default);
+
+SBXI_FN sbx_status sbxi_status_of(char text[16]);
+/* A path in a sandbox, encoded as the query. */
+SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
+
+#endif
+
+/* ======== src/service.c ======== */
+
+const sbxi_options sbxi_no_opts = { { 0 } };
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+{
+    b->c = c;
+    b->op = sbxi_op_new(c, row, call, &b->refused);
+    return b->op != NULL;
+}
+
+SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
+{
+    if (b->op)
+        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->row->operation, field, text);
+    b->op = NULL;
+}
+
+static void sbxi_build_too_large(sbxi_build *b)
+{
+    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+}
+
+SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
+{
+    uint32_t state = 0;
+
+    if (!b->op)
+        return;
+    if (!name.n)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be empty");
+    else if (!sbxi_utf8(&state, name.p, name.n) || state || memchr(name.p, 0, name.n))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must be UTF-8 without NUL");
+    else if ((name.n == 1 && name.p[0] == '.') || (name.n == 2 && name.p[0] == '.' && name.p[1] == '.'))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be . or ..");
+    else if (!sbxi_op_segment(b->c, b->op, name))
+        sbxi_build_too_large(b);
+}
+
+SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
+{
+    sbxi_url url;
+
+    if (!b->op)
+        return;
+    if (!box) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", "must be given");
+        return;
+    }
+    b->op->box = box;
+    if (b->op->row->base == SBXI_BASE_CONTROL)
+        sbxi_build_name(b, box->name[0] ? sbx_s(box->name) : sbx_s(box->id), "box.name");
+    else if (!box->url[0])
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "is not known: get the sandbox, or start it, first");
+    else if (!sbxi_url_parse(sbx_s(box->url), &url))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "must be an http or https URL without user, query or fragment");
+}
+
+SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)
+{
+    const char *why = NULL, *bad;
+    size_t room, n = 0;
+    char *p;
+
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    bad = sbxi_encode_query(p, room, &n, schema, opts, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    else if (n > room)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->query_n = (uint32_t)n;
+}
+
+SBXI_FN void sbxi_build_param(sbxi_build *b, const char *name, sbx_str value)
+{
+    size_t room, n, name_n = strlen(name);
+    char *p;
+
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (room < name_n + 2) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    *p = b->op->block->query_n ? '&' : '?';
+    memcpy(p + 1, name, name_n);
+    p[1 + name_n] = '=';
+    n = sbxi_percent(p + name_n + 2, room - name_n - 2, value, "/");
+    if (n > room - name_n - 2)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->query_n += (uint32_t)(n + name_n + 2);
+}
+
+SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path)
+{
+    uint32_t state = 0;
+
+    if (!b->op)
+        return;
+    if (!path.n)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must not be empty");
+    else if (!sbxi_utf8(&state, path.p, path.n) || state || memchr(path.p, 0, path.n))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must be UTF-8 without NUL");
+    else
+        sbxi_build_param(b, "path", path);
+}
+
+SBXI_FN void sbxi_build_headers(sbxi_build *b, const sbx_call *call)
+{
+    const char *why, *bad;
+
+    if (!b->op)
+        return;
+    bad = sbxi_op_headers(b->c, b->op, call, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    else if (b->op->block->overflow)
+        sbxi_build_too_large(b);
+}
+
+SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, const char *field)
+{
+    sbx_header h;
+    size_t room, n = 0;
+    const char *why;
+    char *p;
+
+    if (!b->op || !value.n)
+        return;
+    h.name = sbx_s(name);
+    h.value = value;
+    p = sbxi_op_room(b->c, b->op, &room);
+    why = sbxi_header_lines(p, room, &n, &h, 1);
+    if (why)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, why);
+    else if (n > room)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->header_n += (uint32_t)n;
+}
+
+SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
+{
+    size_t room;
+    char *p;
+
+    memset(w, 0, sizeof *w);
+    if (!b->op)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    sbx_jsonw_init(w, p, room);
+    sbx_jsonw_begin(w, '{');
+}
+
+SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
+{
+    const char *why = NULL, *bad;
+
+    if (!b->op)
+        return;
+    bad = sbxi_encode(w, schema, opts, &why);
+    if (bad)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+}
+
+SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
+{
+    if (!b->op)
+        return;
+    sbx_jsonw_end(w, '}');
+    if (w->error == SBX_JSONW_UTF8)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", "must be UTF-8");
+    else if (w->error)
+        sbxi_build_too_large(b);
+    else
+        b->op->block->body_n = (uint32_t)w->n;
+}
+
+SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default)
+{
+    if (!b->op)
+        return false;
+    if (alloc && buf.p) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "and a buffer exclude each other");
+        return false;
+    }
+    if (alloc && !b->c->desc.resize) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "needs an allocator: set `resize` in the client's description");
+        return false;
+    }
+    if (buf.n && !buf.p) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", "has a size but no address");
+        return false;
+    }
+    s->p = (char *)buf.p;
+    s->cap = buf.n;
+    s->limit = alloc ? (limit ? limit : limit_default) : 0;
+    return true;
+}
+
+SBXI_FN sbx_op sbxi_build_end(sbxi_build *b)
+{
+    return b->op ? sbxi_op_start(b->c, b->op) : b->refused;
+}
+
+/* ======== src/langsmith_model.c ======== */
+
+/* ---- answers ---- */
+
+#define SBXI_BOX(name, kind, member) SBXI_FIELD(name, kind, sbx_box_info, member)
+
+static const sbxi_field sbxi_box_fields[] = {
+    SBXI_BOX("id", SBXI_F_ID, box.id),
+    SBXI_BOX("name", SBXI_F_ID, box.name),
+    SBXI_BOX("dataplane_url", SBXI_F_ID, box.url),
+    SBXI_BOX("status", SBXI_F_TEXT, status_text),
+    SBXI_BOX("status_message", SBXI_F_TEXT, status_message),
+    SBXI_BOX("created_at", SBXI_F_TIME, created_ms),
+    SBXI_BOX("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_BOX("idle_ttl_seconds", SBXI_F_I64, idle_ttl_s),
+    SBXI_BOX("delete_after_stop_seconds", SBXI_F_I64, delete_after_stop_s),
+    SBXI_BOX("stopped_at", SBXI_F_TIME, stopped_ms),
+    SBXI_BOX("snapshot_id", SBXI_F_TEXT, snapshot_id),
+    SBXI_BOX("vcpus", SBXI_F_I64, vcpus),
+    SBXI_BOX("mem_bytes", SBXI_F_I64, mem_bytes),
+    SBXI_BOX("fs_capacity_bytes", SBXI_F_I64, fs_capacity_bytes),
+    SBXI_BOX("created_by", SBXI_F_TEXT, created_by),
+    SBXI_BOX("updated_by", SBXI_F_TEXT, updated_by),
+    SBXI_BOX("cpu_millicores", SBXI_F_I64, cpu_millicores),
+    SBXI_BOX("size_class", SBXI_F_TEXT, size_class),
+    SBXI_BOX("preserve_memory_on_stop", SBXI_F_TRI, preserve_memory_on_stop),
+};
+
+static void sbxi_box_preset(void *out)
+{
+    sbx_box_info *i = (sbx_box_info *)out;
+
+    i->idle_ttl_s = i->delete_after_stop_s = -1;
+    i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
+}
+
+const sbxi_model sbxi_box_model = {
+    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, sizeof(sbx_box_info), offsetof(sbx_box_info, cut), NULL, sbxi_box_preset
+};
+
+static const sbxi_field sbxi_status_fields[] = {
+    SBXI_FIELD("status", SBXI_F_TEXT, sbx_status_info, status_text),
+    SBXI_FIELD("status_message", SBXI_F_TEXT, sbx_status_info, status_message),
+};
+
+const sbxi_model sbxi_status_model = {
+    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, sizeof(sbx_status_info), offsetof(sbx_status_info, cut), NULL, NULL
+};
+
+#define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
+
+/* The arrays have no member of their own: `truncated` only stands in. */
+static const sbxi_field sbxi_box_page_fields[] = {
+    SBXI_PAGE("items", SBXI_F_LIST, truncated),
+    SBXI_PAGE("sandboxes", SBXI_F_LIST, truncated),
+    SBXI_PAGE("next_cursor", SBXI_F_ID, next_cursor),
+    SBXI_PAGE("offset", SBXI_F_I64, next_offset),
+};
+
+const sbxi_model sbxi_box_page_model = {
+    sbxi_box_page_fields, SBXI_COUNT(sbxi_box_page_fields), false, sizeof(sbxi_page), 0, &sbxi_box_model, NULL
+};
+
+static const sbxi_field sbxi_match_fields[] = {
+    SBXI_FIELD("path", SBXI_F_ID, sbx_match, path),
+    SBXI_FIELD("is_dir", SBXI_F_BOOL, sbx_match, is_dir),
+    SBXI_FIELD("size_bytes", SBXI_F_I64, sbx_match, size),
+    SBXI_FIELD("modified_at", SBXI_F_TIME, sbx_match, modified_ms),
+    SBXI_FIELD("line", SBXI_F_I64, sbx_match, line),
+    SBXI_FIELD("text", SBXI_F_TEXT, sbx_match, text),
+};
+
+static void sbxi_match_preset(void *out)
+{
+    ((sbx_match *)out)->size = -1;
+}
+
+static const sbxi_model sbxi_match_model = {
+    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, sizeof(sbx_match), offsetof(sbx_match, cut), NULL, sbxi_match_preset
+};
+
+static const sbxi_field sbxi_match_page_fields[] = {
+    SBXI_PAGE("matches", SBXI_F_LIST, truncated),
+    SBXI_PAGE("truncated", SBXI_F_BOOL, truncated),
+};
+
+const sbxi_model sbxi_match_page_model = {
+    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, sizeof(sbxi_page), 0, &sbxi_match_model, NULL
+};
+
+static const sbxi_field sbxi_exec_fields[] = {
+    SBXI_FIELD("stdout", SBXI_F_SINK, sbxi_exec, out),
+    SBXI_FIELD("stderr", SBXI_F_SINK, sbxi_exec, err),
+    SBXI_FIELD("exit_code", SBXI_F_INT, sbxi_exec, exit_code),
+};
+
+static void sbxi_exec_preset(void *out)
+{
+    ((sbxi_exec *)out)->exit_code = -1;
+}
+
+const sbxi_model sbxi_exec_model = {
+    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
+};
+
+/* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
+   {"detail":TEXT} and the daemon's flat form: the names say enough wherever
+   they stand. */
+static const sbxi_field sbxi_failure_fields[] = {
+    SBXI_FIELD("error", SBXI_F_TEXT, sbxi_failure, type),
+    SBXI_FIELD("message", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("detail", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("msg", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("type", SBXI_F_TEXT, sbxi_failure, type),
+    SBXI_FIELD("loc", SBXI_F_WORDS, sbxi_failure, field),
+    SBXI_FIELD("error_id", SBXI_F_TEXT, sbxi_failure, error_id),
+};
+
+const sbxi_model sbxi_failure_model = {
+    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, sizeof(sbxi_failure), offsetof(sbxi_failure, cut), NULL, NULL
+};
+
+/* ---- requests ---- */
+
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { name, option, kind, 0, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { name, option, kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+
+static const sbxi_param sbxi_run_config_params[] = {
+    SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
+    SBXI_PARAM("work_dir", "run_config.work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
+    SBXI_PARAM("env_vars", "run_config.env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
+};
+static const sbxi_schema sbxi_run_config_schema = { sbxi_run_config_params, SBXI_COUNT(sbxi_run_config_params), 0 };
+
+#define SBXI_CREATE(name, option, kind, member, arg, sub) SBXI_PARAM(name, option, kind, sbx_create_opts, member, arg, sub)
+
+/* `timeout` first: without waiting it is left out. */
+static const sbxi_param sbxi_create_params[] = {
+    SBXI_CREATE("timeout", "wait_s", SBXI_P_SECONDS, wait_s, 30, NULL),
+    SBXI_CREATE("wait_for_ready", "no_wait", SBXI_P_NOT, no_wait, 0, NULL),
+    SBXI_CREATE("snapshot", "snapshot", SBXI_P_STR, snapshot, 0, NULL),
+    SBXI_CREATE("snapshot_name", "snapshot_name", SBXI_P_STR, snapshot_name, 0, NULL),
+    SBXI_CREATE("snapshot_id", "snapshot_id", SBXI_P_STR, snapshot_id, 0, NULL),
+    SBXI_CREATE("name", "name", SBXI_P_STR, name, 0, NULL),
+    SBXI_CREATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, 0, NULL),
+    SBXI_CREATE("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, delete_after_stop_s, 2592000, NULL),
+    SBXI_CREATE("vcpus", "vcpus", SBXI_P_I64, vcpus, 0, NULL),
+    SBXI_CREATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, 0, NULL),
+    SBXI_CREATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, 0, NULL),
+    SBXI_CREATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, 0, NULL),
+    SBXI_CREATE("run_config", "run_config", SBXI_P_OBJECT, run_config, 0, &sbxi_run_config_schema),
+    SBXI_CREATE("env_vars", "env", SBXI_P_PAIRS, env, 0, NULL),
+    SBXI_CREATE("labels", "labels", SBXI_P_PAIRS, labels, 0, NULL),
+    SBXI_CREATE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, tag_value_ids, 0, NULL),
+    SBXI_CREATE("preserve_memory_on_stop", "preserve_memory_on_stop", SBXI_P_TRI, preserve_memory_on_stop, 0, NULL),
+    SBXI_CREATE("restore_memory", "restore_memory", SBXI_P_TRI, restore_memory, 0, NULL),
+    SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
+    SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
+    SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+};
+const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
+const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
+
+#define SBXI_UPDATE(name, option, kind, member, sub) SBXI_PARAM(name, option, kind, sbx_update_opts, member, 0, sub)
+
+static const sbxi_param sbxi_update_params[] = {
+    SBXI_UPDATE("name", "name", SBXI_P_STR, name, NULL),
+    SBXI_UPDATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, NULL),
+    SBXI_PARAM("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, sbx_update_opts, delete_after_stop_s, 2592000, NULL),
+    SBXI_UPDATE("vcpus", "vcpus", SBXI_P_I64, vcpus, NULL),
+    SBXI_UPDATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, NULL),
+    SBXI_UPDATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
+    SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
+    SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
+    SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
+    SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
+};
+const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };
+
+#define SBXI_LISTP(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_list_opts, member, 0, NULL)
+
+static const sbxi_param sbxi_list_params[] = {
+    SBXI_LISTP("name_contains", "name_contains", SBXI_P_STR, name_contains),
+    SBXI_LISTP("status", "status", SBXI_P_STR, status),
+    SBXI_LISTP("sort_by", "sort_by", SBXI_P_STR, sort_by),
+    SBXI_LISTP("sort_direction", "sort_direction", SBXI_P_STR, sort_direction),
+    SBXI_LISTP("sort_order", "sort_order", SBXI_P_STR, sort_order),
+    SBXI_LISTP("created_by", "created_by", SBXI_P_STR, created_by),
+    SBXI_LISTP("label", "labels", SBXI_P_STRS, labels),
+    SBXI_LISTP("limit", "limit", SBXI_P_INT, limit),
+    SBXI_LISTP("page_size", "page_size", SBXI_P_INT, page_size),
+};
+const sbxi_schema sbxi_list_schema = { sbxi_list_params, SBXI_COUNT(sbxi_list_params), 0 };
+
+#define SBXI_RUNP(name, option, kind, member, arg, sub) SBXI_PARAM(name, option, kind, sbx_run_opts, member, arg, sub)
+
+/* Both forms of a command begin with what HTTP's /execute takes, whose name
+   for the time limit differs. */
+static const sbxi_param sbxi_execute_params[] = {
+    SBXI_RUNP("timeout", "timeout_s", SBXI_P_SECONDS, timeout_s, 60, NULL),
+    SBXI_RUNP("cwd", "cwd", SBXI_P_STR, cwd, 0, NULL),
+    SBXI_RUNP("env", "env", SBXI_P_PAIRS, env, 0, NULL),
+    SBXI_RUNP("run_config", "run_config", SBXI_P_OBJECT, run_config, 0, &sbxi_run_config_schema),
+    SBXI_RUNP("timeout_seconds", "timeout_s", SBXI_P_SECONDS, timeout_s, 60, NULL),
+    SBXI_RUNP("idle_timeout_seconds", "idle_timeout_s", SBXI_P_LIFE, idle_timeout_s, 300, NULL),
+    SBXI_RUNP("ttl_seconds", "ttl_s", SBXI_P_LIFE, ttl_s, 600, NULL),
+    SBXI_RUNP("kill_on_disconnect", "kill_on_disconnect", SBXI_P_FLAG, kill_on_disconnect, 0, NULL),
+    SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
+};
+const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
+const sbxi_schema sbxi_execute_ws_schema = { sbxi_execute_params + 1, SBXI_COUNT(sbxi_execute_params) - 1, 0 };
+
+#define SBXI_FIND(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_find_opts, member, 0, NULL)
+
+static const sbxi_param sbxi_find_params[] = {
+    SBXI_FIND("glob", "glob", SBXI_P_STR, glob),
+    SBXI_FIND("limit", "limit", SBXI_P_INT, limit),
+};
+const sbxi_schema sbxi_find_schema = { sbxi_find_params, SBXI_COUNT(sbxi_find_params), 0 };
+
+/* ---- what failing answers mean ---- */
+
+#define SBXI_RULE(status, code, resource, type) { status, code, resource, type }
+
+static const sbxi_rule sbxi_control_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "NotReady"),
+    SBXI_RULE(400, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
+};
+
+/* The service tells quotas apart in words only. */
+static void sbxi_refine_quota(sbxi_op *op)
+{
+    const char *text = op->block && op->fail.has_text ? op->block->failure.text : "";
+    char lower[256];
+    size_t i = 0;
+    bool counted;
+
+    if (op->fail.code != SBX_ERR_QUOTA)
+        return;
+    for (; text[i]; i++)
+        lower[i] = sbxi_lower(text[i]);
+    lower[i] = 0;
+    counted = strstr(lower, "count") || strstr(lower, "limit");
+    if (strstr(lower, "sandbox") && counted)
+        op->fail.quota = SBX_QUOTA_SANDBOX_COUNT;
+    else if (strstr(lower, "cpu"))
+        op->fail.quota = SBX_QUOTA_CPU;
+    else if (strstr(lower, "memory"))
+        op->fail.quota = SBX_QUOTA_MEMORY;
+    else if (strstr(lower, "volume") && counted)
+        op->fail.quota = SBX_QUOTA_VOLUME_COUNT;
+    else if (strstr(lower, "storage"))
+        op->fail.quota = SBX_QUOTA_STORAGE;
+}
+
+const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };
+
+static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, NULL };
+
+/* 422 with a creation type is the sandbox that failed, not the request. */
+static const sbxi_rule sbxi_create_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, NULL),
+    SBXI_RULE(408, SBX_ERR_TIMEOUT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "CrashLoop"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "SandboxConfig"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, "Unschedulable"),
+    SBXI_RULE(503, SBX_ERR_CREATION, 0, NULL),
+};
+
+static void sbxi_refine_creation(sbxi_op *op)
+{
+    if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
+        sbxi_copy_text(op->block->failure.type, sizeof op->block->failure.type, sbx_s("Unschedulable"));
+}
+const sbxi_rules sbxi_create_rules = { sbxi_create_rule_list, SBXI_COUNT(sbxi_create_rule_list), &sbxi_control_rules, sbxi_refine_creation };
+
+static const sbxi_rule sbxi_update_rule_list[] = {
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "InvalidRequest"),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+};
+const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
+
+static const sbxi_rule sbxi_data_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_FILE, "FileNotFound"),
+    SBXI_RULE(416, SBX_ERR_RANGE, 0, NULL),
+    SBXI_RULE(412, SBX_ERR_CHANGED, 0, NULL),
+    SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
+    SBXI_RULE(400, SBX_ERR_NOT_READY, 0, "NotReady"),
+    SBXI_RULE(503, SBX_ERR_NOT_READY, 0, "ServiceUnavailable"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "WriteError"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "ReadError"),
+    SBXI_RULE(0, SBX_ERR_OPERATION, 0, "CommandError"),
+    SBXI_RULE(0, SBX_ERR_COMMAND_TIMEOUT, SBX_RESOURCE_COMMAND, "CommandTimeout"),
+    SBXI_RULE(400, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
+    SBXI_RULE(422, SBX_ERR_VALIDATION, 0, NULL),
+    SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
+};
+const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
+
+/* No such path at all: the server is older, or it is not a data plane. */
+static const sbxi_rule sbxi_stream_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };
+
+/* ======== src/langsmith_boxes.c ======== */
+
+SBXI_FN sbx_status sbxi_status_of(char text[16])
+{
+    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting" };
+
+    if (!text[0])
+        memcpy(text, "ready", 6); /* the service's default */
+    for (unsigned i = 1; i < SBXI_COUNT(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return (sbx_status)i;
+    return SBX_STATUS_UNKNOWN;
+}
+
+SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url)
+{
+    memset(box, 0, sizeof *box);
+    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && sbxi_copy_text(box->name, sizeof box->name, name) &&
+           sbxi_copy_text(box->url, sizeof box->url, url);
+}
+
+/* ---- hooks ---- */
+
+static void sbxi_box_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    sbx_box_info *info = (sbx_box_info *)model;
+
+    (void)c;
+    (void)op;
+    info->status = sbxi_status_of(info->status_text);
+}
+
+static void sbxi_write_raw(const sbxi_http *h)
+{
+    if (h->raw_n)
+        *h->raw_n = h->raw_total;
+}
+
+/* A missing answer (a body that is empty or null) leaves what is known. */
+static bool sbxi_box_after(sbx_client *c, sbxi_op *op)
+{
+    const sbx_box_info *info = &op->block->answer.box;
+    sbxi_http *h = &op->u.http;
+
+    (void)c;
+    if (h->out)
+        *(sbx_box *)h->out = info->box;
+    if (h->info && op->fail.code == SBX_OK)
+        *(sbx_box_info *)h->info = *info;
+    sbxi_write_raw(h);
+    return false;
+}
+
+static bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    sbxi_write_raw(&op->u.http);
+    return false;
+}
+
+static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    sbx_status_info *s = (sbx_status_info *)model;
+
+    (void)c;
+    (void)op;
+    if (!s->status_text[0])
+        memcpy(s->status_text, "provisioning", 13);
+    s->status = sbxi_status_of(s->status_text);
+}
+
+static bool sbxi_status_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (op->u.http.out)
+        *(sbx_status_info *)op->u.http.out = op->block->answer.status;
+    sbxi_write_raw(&op->u.http);
+    return false;
+}
+
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_delete_finished(sbx_client *c, sbxi_op *op);
+static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
+
+/* ---- rows ---- */
+
+#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
+#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
+#define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
+
+static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
+static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
+static const sbxi_row sbxi_status_row = { "status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_poll_row = { "wait", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
+
+/* ---- polling ---- */
+
+static bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
+{
+    op->row = row;
+    op->attempts = 0;
+    op->block->body_n = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+static bool sbxi_start_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    return sbxi_next_row(op, &sbxi_poll_row);
+}
+
+static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
+{
+    const sbx_status_info *s = &op->block->answer.status;
+    sbxi_failure *f = &op->block->failure;
+
+    memset(f, 0, sizeof *f);
+    sbxi_copy_text(f->type, sizeof f->type, sbx_s(s->status_text));
+    sbxi_copy_text(f->text, sizeof f->text, sbx_s(s->status_message));
+    op->fail.has_text = true;
+    op->fail.resource = SBX_RESOURCE_SANDBOX;
+    sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
+}
+
+/* Each second, within 10 %, the last sleep cut to the time that is left. */
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    uint32_t every = (uint32_t)h->poll_ms;
+    int64_t at;
+
+    if (op->block->answer.status.status == SBX_STATUS_READY)
+        return sbxi_next_row(op, &sbxi_get_row);
+    if (op->block->answer.status.status == SBX_STATUS_FAILED) {
+        sbxi_poll_failed(op, SBX_ERR_CREATION);
+        return false;
+    }
+    if (c->net.now >= h->until) {
+        sbxi_poll_failed(op, SBX_ERR_TIMEOUT);
+        return false;
+    }
+    at = sbxi_after(c->net.now, every - every / 10 + sbxi_net_jitter(&c->net, every / 5 + 1));
+    sbxi_next_row(op, &sbxi_poll_row);
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = SBXI_MIN(at, h->until);
+    return true;
+}
+
+/* ---- lists ---- */
+
+static uint64_t sbxi_hash(const char *p)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (; *p; p++)
+        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* Puts the next page's place behind the filters; the headers move for it. */
+static bool sbxi_list_place(sbx_client *c, sbxi_op *op, const char *name, sbx_str value)
+{
+    sbxi_block *b = op->block;
+    char *text = sbxi_block_text(b), *headers = text + b->seg_n + b->query_n, *to;
+    size_t name_n = strlen(name), value_n = sbxi_percent(NULL, 0, value, ""), filters = (size_t)op->u.http.pos;
+    size_t query_n = filters + 2 + name_n + value_n;
+
+    if (b->seg_n + query_n + b->header_n > c->desc.request_bytes) {
+        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the next page's cursor does not fit: raise request_bytes");
+        return false;
+    }
+    memmove(text + b->seg_n + query_n, headers, b->header_n);
+    to = text + b->seg_n + filters;
+    *to = filters ? '&' : '?';
+    memcpy(to + 1, name, name_n);
+    to[1 + name_n] = '=';
+    sbxi_percent(to + 2 + name_n, value_n, value, "");
+    b->query_n = (uint32_t)query_n;
+    return true;
+}
+
+static void sbxi_list_result(sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_list_result *r = (sbx_list_result *)h->out;
+    const sbxi_page *page = &op->block->page;
+
+    sbxi_write_raw(h);
+    if (!r)
+        return;
+    memset(r, 0, sizeof *r);
+    r->count = h->total;
+    r->stored = h->sink.n / op->row->model->item->size;
+    r->cut = h->sink.cap && r->stored < r->count;
+    r->truncated = page->truncated;
+    memcpy(r->next_cursor, page->next_cursor, sizeof r->next_cursor);
+    r->next_offset = page->next_offset;
+}
+
+static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    const sbxi_page *page = &op->block->page;
+    bool more = page->next_cursor[0] || page->next_offset > 0;
+    char digits[20];
+    uint64_t place;
+
+    if (op->fail.code != SBX_OK || h->one_page || !more) {
+        sbxi_list_result(op);
+        return false;
+    }
+    place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
+    /* A place that does not move would never end. */
+    if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, "the server names the same next page again");
+        return false;
+    }
+    h->cursor = place;
+    if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
+                             : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
+        return false;
+    h->raw_total = 0;
+    return sbxi_next_row(op, op->row);
+}
+
+/* ---- sandboxes that the client owns ---- */
+
+enum { SBXI_OWNED_FREE, SBXI_OWNED_HELD, SBXI_OWNED_DELETING };
+
+/* A create that was never sent left nothing behind. */
+static void sbxi_create_finished(sbx_client *c, sbxi_op *op)
+{
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+
+        if (o->state == SBXI_OWNED_HELD && o->op == sbxi_op_id(c, op)) {
+            o->op = SBXI_NIL;
+            if (op->fail.code != SBX_OK && (!(op->flags & SBXI_OP_EVER_SENT) || op->fail.code == SBX_ERR_CONFLICT || op->fail.code == SBX_ERR_VALIDATION))
+                o->state = SBXI_OWNED_FREE;
+        }
+    }
+}
+
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+{
+    /* The first attempt was carried out and its answer lost. */
+    if (op->fail.status != 404 || op->attempts < 2)
+        return false;
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    sbxi_op_finish(c, op);
+    return true;
+}
+
+static void sbxi_delete_finished(sbx_client *c, sbxi_op *op)
+{
+    bool gone = op->fail.code == SBX_OK || op->fail.code == SBX_ERR_NOT_FOUND;
+
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+
+        if (o->state == SBXI_OWNED_DELETING && o->op == sbxi_op_id(c, op)) {
+            o->op = SBXI_NIL;
+            o->state = gone ? SBXI_OWNED_FREE : SBXI_OWNED_HELD;
+            if (!gone)
+                o->failed = true;
+        } else if (o->state == SBXI_OWNED_HELD && gone && op->box && strcmp(o->name, op->box->name) == 0) {
+            o->state = SBXI_OWNED_FREE;
+        }
+    }
+}
+
+/* Starts the deletions of a shutdown, and ends it when none remains. */
+SBXI_FN void sbxi_owned_run(sbx_client *c)
+{
+    sbxi_op *shut = c->shutdown == SBXI_NIL ? NULL : &c->ops[c->shutdown];
+    uint32_t left = 0, tried = 0;
+    sbx_call call;
+
+    if (!shut)
+        return;
+    memset(&call, 0, sizeof call);
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+        sbxi_build b;
+        bool started;
+
+        if (o->op != SBXI_NIL && o->state == SBXI_OWNED_DELETING && c->ops[o->op].state == SBXI_OP_DONE)
+            sbxi_op_free(c, &c->ops[o->op]);
+        if (o->state == SBXI_OWNED_HELD && !o->failed && shut->state != SBXI_OP_DONE) {
+            c->closing = false;
+            started = sbxi_build_begin(&b, c, &sbxi_delete_row, &call);
+            c->closing = true;
+            if (started) {
+                sbxi_build_name(&b, sbx_s(o->name), "name");
+                if (b.op) {
+                    o->op = sbxi_op_id(c, b.op);
+                    o->state = SBXI_OWNED_DELETING;
+                    b.op->flags |= SBXI_OP_INTERNAL;
+                    sbxi_build_end(&b);
+                }
+            }
+        }
+        left += o->state != SBXI_OWNED_FREE;
+        tried += o->state != SBXI_OWNED_FREE && o->failed;
+    }
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
+            sbxi_op_free(c, &c->ops[i]);
+    if (shut->state == SBXI_OP_DONE)
+        return;
+    shut->delay_ms = left;
+    if (left == tried) {
+        if (left)
+            sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, "some sandboxes could not be deleted");
+        else
+            sbxi_op_finish(c, shut);
+    }
+}
+
+/* ---- calls ---- */
+
+static const char sbxi_why_one_snapshot[] = "excludes the other two ways to name a snapshot";
+
+static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
+{
+    *why = sbxi_why_one_snapshot;
+    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
+        return "snapshot";
+    if (o->snapshot_name.p && o->snapshot_id.p)
+        return "snapshot_name";
+    *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
+    if (o->labels_n > 128)
+        return "labels";
+    for (size_t i = 0; i < o->labels_n; i++)
+        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
+            return "labels";
+    *why = "must be 127 bytes at most";
+    if (o->name.n > 127)
+        return "name";
+    return NULL;
+}
+
+/* Notes the sandbox before it exists: its create's answer may be lost. */
+static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *w)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char random[10];
+    sbxi_owned *slot = NULL;
+
+    if (!b->op)
+        return;
+    for (uint32_t i = 0; i < b->c->desc.max_owned; i++)
+        if (b->c->owned[i].state == SBXI_OWNED_FREE)
+            slot = &b->c->owned[i];
+    if (!slot) {
+        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", "sandboxes are owned already: raise it");
+        return;
+    }
+    if (o->name.n) {
+        sbxi_copy_text(slot->name, sizeof slot->name, o->name);
+    } else {
+        if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
+            sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+            return;
+        }
+        memcpy(slot->name, "sbx-", 4);
+        for (unsigned i = 0; i < sizeof random; i++) {
+            slot->name[4 + 2 * i] = digits[random[i] >> 4];
+            slot->name[5 + 2 * i] = digits[random[i] & 15];
+        }
+        slot->name[4 + 2 * sizeof random] = 0;
+        sbx_jsonw_key(w, sbx_s("name"));
+        sbx_jsonw_str(w, sbx_s(slot->name));
+    }
+    slot->state = SBXI_OWNED_HELD;
+    slot->failed = false;
+    slot->op = sbxi_op_id(b->c, b->op);
+}
+
+SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
+{
+    const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
+    const char *why, *bad;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_create_row, &o->call))
+        return b.refused;
+    bad = sbxi_create_bad(o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+    if (o->delete_on_close)
+        sbxi_create_own(&b, o, &w);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->info = o->info;
+        h->raw = o->raw;
+        h->raw_n = o->raw_n;
+        if (!o->call.timeout_ms)
+            b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
+    } else if (o->delete_on_close) {
+        for (uint32_t i = 0; i < c->desc.max_owned; i++)
+            if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
+                c->owned[i].state = SBXI_OWNED_FREE;
+    }
+    return sbxi_build_end(&b);
+}
+
+/* What get, update, status, wait, start, stop and delete have in common. */
+static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
+{
+    if (!sbxi_build_begin(b, c, row, &o->call))
+        return false;
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, &o->call);
+    if (!b->op)
+        return false;
+    b->op->u.http.out = out;
+    b->op->u.http.info = info;
+    b->op->u.http.raw = o->raw;
+    b->op->u.http.raw_n = o->raw_n;
+    return true;
+}
+
+SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_get_row, &o->call))
+        return b.refused;
+    sbxi_build_name(&b, name, "name");
+    sbxi_build_headers(&b, &o->call);
+    if (b.op) {
+        b.op->u.http.out = out;
+        b.op->u.http.info = info;
+        b.op->u.http.raw = o->raw;
+        b.op->u.http.raw_n = o->raw_n;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    const sbx_list_opts *o = opts ? opts : &sbxi_no_opts.list;
+    uint32_t filters;
+    char digits[20];
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
+        return b.refused;
+    if (o->offset < 0)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", "must not be negative");
+    if (o->cursor.p && o->offset)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "cursor", "and offset exclude each other");
+    sbxi_build_query(&b, &sbxi_list_schema, o);
+    filters = b.op ? b.op->block->query_n : 0;
+    if (o->cursor.n)
+        sbxi_build_param(&b, "cursor", o->cursor);
+    if (o->offset > 0)
+        sbxi_build_param(&b, "offset", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)o->offset)));
+    sbxi_build_headers(&b, &o->call);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->pos = filters;
+        h->one_page = o->one_page;
+        h->unique = true;
+        h->raw = o->raw;
+        h->raw_n = o->raw_n;
+        h->sink.p = (char *)o->items.p;
+        h->sink.cap = o->items.p ? o->items.n : 0;
+        if (!o->items.p)
+            b.op->flags |= SBXI_OP_STREAMING;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    const sbx_update_opts *o = opts ? opts : &sbxi_no_opts.update;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        if (b.op->block->body_n == 2) { /* {}: nothing to change */
+            b.op->row = &sbxi_get_row;
+            b.op->block->body_n = 0;
+        }
+        b.op->u.http.out = out;
+        b.op->u.http.info = info;
+        b.op->u.http.raw = o->raw;
+        b.op->u.http.raw_n = o->raw_n;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, &sbxi_delete_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_status_info *out)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, &sbxi_status_row, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
+    return sbxi_build_end(&b);
+}
+
+static void sbxi_box_body(sbxi_build *b)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    sbxi_build_json_end(b, &w);
+}
+
+static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, sbx_box *out, sbx_box_info *info)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, row, box, o, out, info);
+    if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", "must not be negative");
+    if (b.op && row == &sbxi_start_row)
+        sbxi_box_body(&b);
+    if (b.op) {
+        b.op->u.http.until = o->wait_s < 0 ? -1 : (int64_t)(o->wait_s ? o->wait_s : 120) * 1000;
+        b.op->u.http.poll_ms = o->poll_ms ? o->poll_ms : 1000;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    return sbxi_wait_call(c, &sbxi_poll_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
+}
+
+SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    return sbxi_wait_call(c, &sbxi_start_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
+}
+
+SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
+{
+    sbxi_build b;
+
+    if (sbxi_box_call(&b, c, &sbxi_stop_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
+        sbxi_box_body(&b);
+    return sbxi_build_end(&b);
+}
+
+/* ======== src/langsmith_files.c ======== */
+
+/* ---- hooks ---- */
+
+static void sbxi_read_finished(sbx_client *c, sbxi_op *op);
+static bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
+static bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
+
+#define SBXI_DATA SBXI_BASE_BOX, SBXI_RETRY_SAFE
+#define SBXI_FILE_ROW SBX_RESOURCE_FILE, 60000
+
+static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
+static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
+static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
+
+/* ---- read ---- */
+
+/* A transfer that broke goes on where it stopped, if the file can be told from
+   a changed one; nothing is lost of what came. */
+static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+
+    if (op->fail.status >= 300)
+        return false;
+    if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    if (h->total && h->want && h->total >= h->want) {
+        op->fail.code = SBX_OK; /* all that was asked for had come */
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    return false;
+}
+
+static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_read_result *r = (sbx_read_result *)h->out;
+
+    if (op->fail.code != SBX_OK || (h->sink.limit && !r)) {
+        if (h->sink.limit)
+            sbx_free(c, h->sink.p);
+        return;
+    }
+    if (!r)
+        return;
+    memset(r, 0, sizeof *r);
+    r->n = h->sink.n;
+    r->total = h->total;
+    r->size = h->size;
+    r->offset = h->pos;
+    r->cut = !(op->flags & SBXI_OP_STREAMING) && h->sink.n < h->total;
+    r->not_modified = h->not_modified;
+    r->stat = op->block->answer.stat;
+    if (h->size != UINT64_MAX)
+        r->stat.size = h->size;
+    if (h->sink.limit) {
+        if (h->sink.p)
+            h->sink.p[h->sink.n] = 0;
+        r->p = h->sink.p;
+    }
+}
+
+static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
+{
+    *why = "must not be negative";
+    if (o->length < 0)
+        return "length";
+    *why = "cannot be given with a negative offset (the last bytes are meant)";
+    if (o->offset < 0 && o->length)
+        return "length";
+    *why = "is out of range";
+    if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
+        return "offset";
+    *why = "excludes a buffer and alloc";
+    if (o->stream && (o->out.p || o->alloc))
+        return "stream";
+    return NULL;
+}
+
+SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+{
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    const char *why, *bad;
+    sbxi_build b;
+    sbxi_http *h;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+        return b.refused;
+    bad = sbxi_read_bad(o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    else if (!o->stream && !o->out.p && !o->alloc)
+        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", "must be given, or alloc, or stream");
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
+    sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
+    /* A compressed body would not be the file's bytes. */
+    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (!b.op)
+        return b.refused;
+    h = &b.op->u.http;
+    if (!sbxi_build_sink(&b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b.refused;
+    h->out = out;
+    h->size = UINT64_MAX;
+    h->resume = !o->no_resume && !o->if_match_etag.n;
+    h->if_range = o->if_match_etag.n != 0;
+    h->from_end = o->offset < 0;
+    if (h->from_end)
+        h->want = (uint64_t)-o->offset;
+    else {
+        h->pos = (uint64_t)o->offset;
+        h->want = (uint64_t)o->length;
+    }
+    if (o->stream)
+        b.op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(&b);
+}
+
+/* ---- write ---- */
+
+static const char sbxi_part_head[] = "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\nContent-Type: application/octet-stream\r\n\r\n";
+
+/* The frame of the one part: "--B", its headers; behind the data "\r\n--B--\r\n". */
+static void sbxi_write_frame(sbxi_build *b)
+{
+    static const char digits[] = "0123456789abcdef";
+    sbxi_block *block;
+    unsigned char random[12];
+    size_t room, n = sizeof random * 2;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
+        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+        return;
+    }
+    block = b->op->block;
+    for (unsigned i = 0; i < sizeof random; i++) {
+        block->boundary[2 * i] = digits[random[i] >> 4];
+        block->boundary[2 * i + 1] = digits[random[i] & 15];
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (room < 2 * n + sizeof sbxi_part_head + 10) {
+        sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+        return;
+    }
+    memcpy(p, "--", 2);
+    memcpy(p + 2, block->boundary, n);
+    memcpy(p + 2 + n, sbxi_part_head, sizeof sbxi_part_head - 1);
+    b->op->u.http.want = 2 + n + sizeof sbxi_part_head - 1;
+    p += b->op->u.http.want;
+    memcpy(p, "\r\n--", 4);
+    memcpy(p + 4, block->boundary, n);
+    memcpy(p + 4 + n, "--\r\n", 4);
+    block->body_n = (uint32_t)(b->op->u.http.want + 8 + n);
+}
+
+/* Bytes that were pushed are the caller's to give again. */
+static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_fail *f = &op->fail;
+
+    if (!(op->flags & SBXI_OP_STREAMING) || !op->u.http.pos)
+        return false;
+    if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
+        (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    sbxi_op_release_link(c, op, false);
+    op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
+    op->state = SBXI_OP_REWIND;
+    op->attempt_at = SBXI_NEVER;
+    op->notes |= SBXI_NOTE_REWIND;
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    return true;
+}
+
+SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op handle)
+{
+    sbxi_op *op = sbxi_op_get(c, handle);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state != SBXI_OP_REWIND || c->inside)
+        return SBX_ERR_STATE;
+    op->u.http.pos = 0;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    op->fail.has_text = false;
+    op->flags |= SBXI_OP_WANTS_ROOM;
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = sbxi_after(c->net.now, sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000));
+    sbxi_op_arm(c, op);
+    return SBX_OK;
+}
+
+SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_str data, const sbx_write_opts *opts)
+{
+    const sbx_write_opts *o = opts ? opts : &sbxi_no_opts.write;
+    sbxi_build b;
+    sbxi_http *h;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_write_row, &o->call))
+        return b.refused;
+    if (o->stream && data.n)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "stream", "and data exclude each other");
+    else if (!o->stream && o->size)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "belongs to stream");
+    else if (o->size < SBX_NONE)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "must not be negative, or SBX_NONE");
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_write_frame(&b);
+    if (!b.op)
+        return b.refused;
+    h = &b.op->u.http;
+    h->data = data.p;
+    h->size = o->stream ? (uint64_t)o->size : data.n;
+    h->chunked = o->stream && o->size == SBX_NONE;
+    if (o->stream)
+        b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_WANTS_ROOM;
+    return sbxi_build_end(&b);
+}
+
+/* As much of data as the send buffer has room for; its length. */
+static size_t sbxi_push_some(sbx_client *c, sbxi_op *op, sbx_str data)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room, n, frame = op->u.http.chunked ? 20 : 0;
+    char size[18];
+    sbxi_got got;
+    char *p = sbxi_link_room(&c->net, l, &room, &got);
+
+    if (!p || room <= frame)
+        return 0;
+    n = SBXI_MIN(data.n, room - frame);
+    if (op->u.http.chunked) {
+        size_t size_n = sbx_http1_chunk(size, n);
+
+        memcpy(p, size, size_n);
+        memcpy(p + size_n, data.p, n);
+        memcpy(p + size_n + n, "\r\n", 2);
+        l->tx_end += (uint32_t)(size_n + n + 2);
+    } else {
+        memcpy(p, data.p, n);
+        l->tx_end += (uint32_t)n;
+    }
+    return n;
+}
+
+SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, size_t *taken)
+{
+    sbxi_op *op = sbxi_op_get(c, handle);
+    sbxi_http *h;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    h = &op->u.http;
+    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->inside)
+        return SBX_ERR_STATE;
+    if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
+        return SBX_ERR_ARGUMENT;
+    while (data.n > *taken && op->state == SBXI_OP_SEND && h->step == 1 && !op->block->overflow) {
+        size_t n = sbxi_push_some(c, op, sbx_sn(data.p + *taken, data.n - *taken));
+
+        *taken += n;
+        h->pos += n;
+        if (sbxi_link_flush(&c->net, sbxi_op_link(c, op)) != SBXI_GOT_EVENT || !n)
+            break;
+    }
+    if (*taken < data.n)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    else if (end && (op->state == SBXI_OP_SEND || !data.n) && (h->chunked || h->pos == h->size))
+        op->flags |= SBXI_OP_PUSH_END;
+    if (op->state == SBXI_OP_SEND) {
+        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+        sbxi_op_arm(c, op);
+    }
+    /* It runs, whatever its connection said: a failure is dealt with there. */
+    sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+
+/* ---- stat and search ---- */
+
+static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (op->u.http.out)
+        *(sbx_file_stat *)op->u.http.out = op->block->answer.stat;
+    return false;
+}
+
+SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (b.op)
+        b.op->u.http.out = out;
+    return sbxi_build_end(&b);
+}
+
+static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_list_result *r = (sbx_list_result *)h->out;
+
+    (void)c;
+    if (!r)
+        return false;
+    memset(r, 0, sizeof *r);
+    r->count = h->total;
+    r->stored = h->sink.n / sizeof(sbx_match);
+    r->cut = h->sink.cap && r->stored < r->count;
+    r->truncated = op->block->page.truncated;
+    return false;
+}
+
+static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, row, &o->call))
+        return b.refused;
+    if (!pattern.n)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", "must not be empty");
+    if (b.op && o->glob.p && row != &sbxi_grep_row)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", "belongs to grep");
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    if (b.op) {
+        sbx_jsonw_key(&w, sbx_s("pattern"));
+        sbx_jsonw_str(&w, pattern);
+        sbx_jsonw_key(&w, sbx_s("path"));
+        sbx_jsonw_str(&w, path.n ? path : sbx_s("/"));
+    }
+    sbxi_build_opts(&b, &w, &sbxi_find_schema, o);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->sink.p = (char *)o->items.p;
+        h->sink.cap = o->items.p ? o->items.n : 0;
+        if (!o->items.p)
+            b.op->flags |= SBXI_OP_STREAMING;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_glob_row, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+}
+
+SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_glob_row, box, sbx_s("*"), path, opts, out);
+}
+
+SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_grep_row, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+}
+
+/* ======== src/langsmith_stream.h ======== */
+/* ---- stream: a command's WebSocket, phase by phase (private) ---- */
+#ifndef SBXI_STREAM_H
+#define SBXI_STREAM_H
+
+enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXITED };
+/* What the caller asked for and the server was not told yet; STDIN stays, for
+   it is told again after every reattach. */
+enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
+
+/* A piece of a message came; it is read by sbxi_stream_read. */
+SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
+SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
+/* The server acknowledged the command (again). */
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
+
+#endif
+
+/* ======== src/langsmith_stream.c ======== */
+
+/* Server messages of DP/execute/ws. A message that lies whole in the receive
+   buffer is read to its end before anything of it is delivered, so that its
+   offset is known wherever it stands. A larger one streams: its offset is then
+   taken as the expected one and checked when it comes. */
+
+enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
+enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
+
+static uint8_t sbxi_word(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *w = words[i];
+        size_t k = 0;
+
+        while (k < n && w[k] == p[k] && w[k])
+            k++;
+        if (k == n && !w[k])
+            return (uint8_t)(i + 1);
+    }
+    return none;
+}
+
+static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
+static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
+
+/* ---- output and its offsets ---- */
+
+/* The message's place is known (`offset`), or assumed to be the expected one.
+   False: output was lost; the gap is noted. */
+static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
+{
+    uint64_t expected = o->base + o->since;
+    uint64_t jump;
+
+    if (offset <= expected) {
+        /* Sent again, but for what a replacement character made too long. */
+        if (!o->since && offset < expected)
+            o->skip = (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX);
+        o->base = offset;
+        o->since = 0;
+        return true;
+    }
+    jump = offset - expected;
+    o->base = offset;
+    o->since = 0;
+    if (jump <= o->skip) {
+        o->skip -= (uint32_t)jump;
+        return true;
+    }
+    k->gap_at = expected + o->skip;
+    k->gap_lost = jump - o->skip;
+    o->skip = 0;
+    return false;
+}
+
+/* n bytes of a message were decoded: what of them is new is left in *p, *n. */
+static void sbxi_out_take(sbxi_out *o, char **p, uint32_t *n, bool replaced)
+{
+    uint32_t drop = SBXI_MIN(o->skip, *n);
+
+    o->skip -= drop;
+    if (replaced || o->since) {
+        o->since = UINT32_MAX - o->since > *n ? o->since + *n : UINT32_MAX;
+    } else {
+        o->base += *n;
+    }
+    *p += drop;
+    *n -= drop;
+}
+
+/* The gap is told before the output behind it. True: that waits for a pull. */
+static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->lost = true;
+    if (!(op->flags & SBXI_OP_STREAMING))
+        return false;
+    k->gap_stream = (uint8_t)(stream + 1);
+    op->notes |= SBXI_NOTE_GAP;
+    return true;
+}
+
+static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned stream, char *p, uint32_t n)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_out *o = &k->stream[stream];
+    bool replaced = k->replaced;
+
+    k->replaced = false;
+    sbxi_out_take(o, &p, &n, replaced);
+    k->drops = 0;
+    if (!n)
+        return SBXI_RUN_IDLE;
+    if (!(op->flags & SBXI_OP_STREAMING)) {
+        if (!sbxi_sink_put(&k->sink[stream], &c->desc, p, n))
+            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+        return SBXI_RUN_IDLE;
+    }
+    sbxi_event_init(c, op, ev, stream ? SBX_EV_STDERR : SBX_EV_STDOUT);
+    ev->stream = (int)stream + 1;
+    ev->offset = o->base + o->since - n;
+    ev->data = sbx_sn(p, n);
+    return SBXI_RUN_EVENT;
+}
+
+/* ---- values ---- */
+
+static sbxi_failure *sbxi_message_failure(sbx_client *c, sbxi_op *op)
+{
+    if (!op->block)
+        op->block = sbxi_op_block(c);
+    return op->block ? &op->block->failure : NULL;
+}
+
+static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
+{
+    size_t at = strlen(dst);
+
+    sbxi_copy_text(dst + at, cap - at, sbx_sn(t->p, t->n));
+}
+
+static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+{
+    sbxi_failure *f = sbxi_message_failure(c, op);
+
+    if (!f)
+        return;
+    if (op->u.command.field == SBXI_K_ERROR)
+        sbxi_append_text(f->text, sizeof f->text, t);
+    else
+        sbxi_append_text(f->type, sizeof f->type, t);
+}
+
+/* A short value or a key, put together when the input cut it. NULL: more has
+   to come, or it is longer than anything that we know. */
+static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    if (!t->more && !k->part_n)
+        return t->p;
+    *n = SBXI_MIN(t->n, sizeof k->part - k->part_n);
+    memcpy(k->part + k->part_n, t->p, *n);
+    *n += k->part_n;
+    k->part_n = (uint8_t)*n;
+    if (t->more)
+        return NULL;
+    k->part_n = 0;
+    return *n < sizeof k->part ? k->part : "";
+}
+
+static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
+{
+    bool same = strlen(k->id) == n && memcmp(k->id, p, n) == 0;
+
+    /* One that names another command is no sign of ours; the first one names
+       what an older server chose. */
+    if (k->phase == SBXI_PHASE_STARTING && !k->attach && n && n < sizeof k->id) {
+        memcpy(k->id, p, n);
+        k->id[n] = 0;
+        same = true;
+    }
+    k->same = same;
+}
+
+static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+{
+    sbxi_command *k = &op->u.command;
+    bool text = t->kind == SBX_JSON_STRING;
+    const char *p;
+    size_t n;
+    int64_t v;
+
+    if (k->field == SBXI_K_ERROR || k->field == SBXI_K_ERROR_TYPE) {
+        if (text)
+            sbxi_message_text(c, op, t);
+        return;
+    }
+    if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
+        return;
+    switch (k->field) {
+    case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
+    case SBXI_K_COMMAND_ID:
+        if (text)
+            sbxi_message_id(k, p, n);
+        return;
+    case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
+    default: break;
+    }
+    if (text || !sbx_json_i64(sbx_sn(p, n), &v))
+        return;
+    if (k->field == SBXI_K_EXIT_CODE)
+        k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+    else if (k->field == SBXI_K_PID)
+        k->pid = (uint32_t)v;
+}
+
+/* ---- whole messages ---- */
+
+static void sbxi_message_begin(sbxi_command *k, bool whole)
+{
+    sbx_json_init(&k->json, 16);
+    k->type = SBXI_T_NONE;
+    k->field = SBXI_K_OTHER;
+    k->part_n = 0;
+    k->has_offset = k->same = k->placed = k->replaced = false;
+    k->whole = whole;
+    k->data = NULL;
+    k->data_n = 0;
+}
+
+/* A final `error` message. */
+static void sbxi_message_error(sbx_client *c, sbxi_op *op)
+{
+    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired" };
+    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED };
+    sbxi_failure *f = sbxi_message_failure(c, op);
+    uint8_t which = 0;
+
+    if (f) {
+        if (!f->type[0])
+            memcpy(f->type, "CommandError", 13);
+        which = sbxi_word(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
+        op->fail.has_text = true;
+    }
+    op->fail.status = 0;
+    op->fail.resource = SBX_RESOURCE_COMMAND;
+    sbxi_op_fail(c, op, (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
+}
+
+static void sbxi_message_started(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (!k->same && k->id[0])
+        return;
+    k->drops = 0;
+    if (k->phase != SBXI_PHASE_STARTING)
+        return;
+    sbxi_stream_started(c, op);
+}
+
+/* The message is complete. */
+static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = k->type == SBXI_T_STDERR;
+
+    k->in_message = false;
+    switch (k->type) {
+    case SBXI_T_STDOUT:
+    case SBXI_T_STDERR:
+        if (k->phase == SBXI_PHASE_STARTING)
+            sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
+        if (!k->whole) {
+            /* It was delivered as it came; a gap shows only now. */
+            if (k->has_offset && !k->placed && k->offset > k->assumed) {
+                k->gap_at = k->assumed;
+                k->gap_lost = k->offset - k->assumed;
+                k->stream[stream].base += k->gap_lost;
+                return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+            }
+            return SBXI_RUN_IDLE;
+        }
+        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset) && sbxi_deliver_gap(op, stream))
+            return SBXI_RUN_HELD;
+        return SBXI_RUN_IDLE;
+    case SBXI_T_STARTED: sbxi_message_started(c, op); break;
+    case SBXI_T_EXIT:
+        op->fail.status = 0;
+        op->fail.code = SBX_OK;
+        op->fail.has_text = false;
+        k->phase = SBXI_PHASE_EXITED;
+        sbxi_op_finish(c, op);
+        break;
+    case SBXI_T_ERROR: sbxi_message_error(c, op); break;
+    default: break;
+    }
+    k->data = NULL;
+    k->data_n = 0;
+    return SBXI_RUN_IDLE;
+}
+
+/* A piece of `data`. Of a whole message it is kept until the rest is known. */
+static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = k->type == SBXI_T_STDERR;
+    sbxi_out *o = &k->stream[stream];
+
+    k->replaced |= t->replaced;
+    if (k->whole) {
+        k->data = t->p;
+        k->data_n = (uint32_t)t->n;
+        return SBXI_RUN_IDLE;
+    }
+    if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
+        if (k->type == SBXI_T_NONE && t->n)
+            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, "a message larger than rx_bytes does not begin with its type: raise rx_bytes");
+        return SBXI_RUN_IDLE;
+    }
+    if (k->phase == SBXI_PHASE_STARTING)
+        sbxi_stream_started(c, op);
+    if (!k->placed && !k->assuming) {
+        k->assuming = true;
+        if (k->has_offset) {
+            k->placed = true;
+            if (!sbxi_out_place(k, o, k->offset) && sbxi_deliver_gap(op, stream)) {
+                k->data = t->p;
+                k->data_n = (uint32_t)t->n;
+                return SBXI_RUN_HELD;
+            }
+        } else {
+            k->assumed = o->base + o->since;
+        }
+    }
+    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
+}
+
+/* Reads on in the piece, to its end unless something has to be pulled first. */
+static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    char *p = op->piece, *end = p + op->piece_n;
+    sbxi_run r = SBXI_RUN_IDLE;
+    size_t n;
+
+    while (r == SBXI_RUN_IDLE && op->state == SBXI_OP_STREAM) {
+        sbx_json_tok t;
+        sbx_json_kind kind = sbx_json_next(&k->json, &p, end, &t);
+        const char *key;
+
+        if (kind == SBX_JSON_MORE || kind == SBX_JSON_DONE)
+            break;
+        switch (kind) {
+        case SBX_JSON_ERROR:
+            sbxi_stream_protocol_error(c, op);
+            op->piece_n = 0;
+            return SBXI_RUN_IDLE;
+        case SBX_JSON_KEY:
+            if (t.depth != 1)
+                break;
+            key = sbxi_message_part(k, &t, &n);
+            if (key)
+                k->field = sbxi_word(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+            break;
+        case SBX_JSON_STRING:
+        case SBX_JSON_NUMBER:
+            if (t.depth != 1)
+                break;
+            if (k->field == SBXI_K_DATA && kind == SBX_JSON_STRING)
+                r = sbxi_message_data(c, op, ev, &t);
+            else
+                sbxi_message_value(c, op, &t);
+            break;
+        default: break;
+        }
+    }
+    op->piece = p;
+    op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
+    return r;
+}
+
+SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+
+    for (;;) {
+        unsigned stream = k->type == SBXI_T_STDERR;
+        sbxi_run r;
+
+        /* Output of a message that was read before. */
+        if (k->data && !k->in_message) {
+            char *p = k->data;
+            uint32_t n = k->data_n;
+
+            if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
+                return SBXI_RUN_HELD;
+            k->data = NULL;
+            k->data_n = 0;
+            r = sbxi_deliver(c, op, ev, stream, p, n);
+            if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
+                return r;
+            continue;
+        }
+        if (k->data && !k->whole) { /* behind a gap, in the midst of a message */
+            char *p = k->data;
+            uint32_t n = k->data_n;
+
+            k->data = NULL;
+            r = sbxi_deliver(c, op, ev, stream, p, n);
+            if (r == SBXI_RUN_EVENT)
+                return r;
+        }
+        if (!op->piece_n && !k->message_done)
+            return SBXI_RUN_IDLE;
+        if (op->piece_n) {
+            if (op->flags & SBXI_OP_STREAMING && !ev && !k->whole)
+                return SBXI_RUN_HELD;
+            r = sbxi_message_read(c, op, ev);
+            if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+                return r;
+        }
+        if (k->message_done) {
+            sbx_json_tok t;
+
+            k->message_done = false;
+            if (sbx_json_end(&k->json, &t) != SBX_JSON_DONE) {
+                sbxi_stream_protocol_error(c, op);
+                return SBXI_RUN_IDLE;
+            }
+            r = sbxi_message_end(c, op);
+            if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+                return r;
+        }
+    }
+}
+
+SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (e->first) {
+        sbxi_message_begin(k, e->last);
+        k->in_message = true;
+        k->assuming = false;
+    }
+    op->piece = e->p;
+    op->piece_n = (uint32_t)e->n;
+    k->message_done = e->last;
+}
+
+/* ======== src/langsmith_command.c ======== */
+
+/* After so many drops in a row without any progress the stream is given up. */
+#define SBXI_DROPS_MAX 5
+#define SBXI_STREAM_BACKOFF_MS 500u
+#define SBXI_STREAM_BACKOFF_MAX_MS 8000u
+/* How long `exit` is waited for after a kill. */
+#define SBXI_KILL_WAIT_MS 10000
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
+
+const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
+const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+
+/* ---- phases ---- */
+
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->phase = SBXI_PHASE_RUNNING;
+    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
+    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
+    op->attempts = 1;
+    sbxi_op_arm(c, op);
+    if (!k->started)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
+    else if (k->reattached)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
+    k->started = true;
+    k->reattached = false;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    /* Only headers of the call are needed again. */
+    if (op->block && !op->block->header_n)
+        sbxi_op_drop_block(c, op);
+    else if (op->block)
+        op->block->body_n = 0;
+}
+
+/* A stream that broke: its drop is treated as any failed attempt. */
+static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
+
+    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
+                     got == SBXI_GOT_EOF ? "the stream ended before the command did" : c->net.fault.text);
+    op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
+    op->fail.status = got == SBXI_GOT_EOF ? l->close_code : 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
+{
+    unsigned char payload[125];
+    sbxi_link *l = sbxi_op_link(c, op);
+    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
+
+    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
+    sbxi_link_flush(&c->net, l);
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "a message of the server is not well-formed JSON");
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+static bool sbxi_retry_status(unsigned status)
+{
+    return status == 429 || status == 500 || (status >= 502 && status <= 504);
+}
+
+static bool sbxi_stream_transient(const sbxi_fail *f)
+{
+    if (f->layer == SBX_LAYER_SERVICE)
+        return sbxi_retry_status(f->status);
+    switch (f->code) {
+    case SBX_ERR_RESOLVE:
+    case SBX_ERR_CONNECT:
+    case SBX_ERR_CONNECTION:
+    case SBX_ERR_TLS:
+    case SBX_ERR_DEADLINE: return true;
+    default: return false;
+    }
+}
+
+/* Opening, dropping and reattaching (the service's own rules). True always. */
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_fail *f = &op->fail;
+    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
+    uint32_t delay;
+
+    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
+    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
+        k->in_message = false;
+    k->phase = SBXI_PHASE_HELLO;
+    k->data = NULL;
+    k->data_n = 0;
+    k->message_done = k->in_message = false;
+    op->wake_at = SBXI_NEVER;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    /* Output behind a certain offset is asked for again and dropped. */
+    for (unsigned i = 0; i < 2; i++) {
+        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
+        k->stream[i].since = 0;
+    }
+    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
+        again = false;
+    if (k->drops >= SBXI_DROPS_MAX)
+        again = false;
+    if (!k->started && k->until <= c->net.now)
+        again = false;
+    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
+    if (!k->started && k->until != SBXI_NEVER && sbxi_after(c->net.now, delay) > k->until)
+        again = false;
+    k->drops++;
+    if (k->started) {
+        k->reattached = true;
+        c->net.usage.reconnects++;
+    }
+    if (!again || !sbxi_op_again(c, op, delay)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    f->retry_after_s = -1;
+    f->has_text = false;
+    return true;
+}
+
+/* What was collected is told also of a command that failed half-way. */
+static void sbxi_result_write(sbx_client *c, sbxi_op *op, sbx_result *r, sbxi_sink *sinks, bool write)
+{
+    (void)op;
+    if (!write || !r) {
+        for (unsigned i = 0; i < 2; i++)
+            if (sinks[i].limit)
+                sbx_free(c, sinks[i].p);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        if (sinks[i].limit && sinks[i].p)
+            sinks[i].p[sinks[i].n] = 0;
+    r->out_n = sinks[0].n;
+    r->err_n = sinks[1].n;
+    r->out_total = sinks[0].total;
+    r->err_total = sinks[1].total;
+    r->out_cut = sinks[0].n < sinks[0].total;
+    r->err_cut = sinks[1].n < sinks[1].total;
+    r->out_p = sinks[0].limit ? sinks[0].p : NULL;
+    r->err_p = sinks[1].limit ? sinks[1].p : NULL;
+}
+
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbx_result *r = k->result;
+    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+
+    if (op->flags & SBXI_OP_STREAMING)
+        return;
+    if (write && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = k->exit_code;
+        r->pid = k->pid;
+        r->gap = k->lost;
+        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
+    }
+    sbxi_result_write(c, op, r, k->sink, write);
+}
+
+/* ---- talking ---- */
+
+static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_block *b = op->block;
+
+    if (k->started || k->attach) {
+        size_t room;
+        sbxi_got got;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+        sbx_jsonw w;
+
+        if (!p)
+            return got;
+        sbx_jsonw_init(&w, p, room);
+        sbx_jsonw_begin(&w, '{');
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("reconnect"));
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(k->id));
+        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
+        sbx_jsonw_u64(&w, k->stream[0].base);
+        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
+        sbx_jsonw_u64(&w, k->stream[1].base);
+        sbx_jsonw_end(&w, '}');
+        if (w.error)
+            return SBXI_GOT_BLOCKED;
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    } else {
+        const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
+
+        if (!k->hello_begun) {
+            if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
+                return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
+            k->hello_begun = true;
+        }
+        while (l->frame_left) {
+            sbxi_got got;
+
+            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->frame_left, l->frame_left) && !l->tx)
+                return SBXI_GOT_STARVED;
+            if (!l->frame_left)
+                break;
+            got = sbxi_link_flush(&c->net, l);
+            if (got != SBXI_GOT_EVENT)
+                return got;
+        }
+    }
+    k->hello_begun = false;
+    k->phase = SBXI_PHASE_STARTING;
+    if (k->want & SBXI_STDIN_CLOSED)
+        k->want |= SBXI_WANT_CLOSE_STDIN;
+    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
+    sbxi_op_arm(c, op);
+    return SBXI_GOT_EVENT;
+}
+
+static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
+{
+    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
+}
+
+static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+    sbx_jsonw w;
+
+    if (!p || room < 64)
+        return false;
+    sbx_jsonw_init(&w, p, room);
+    sbx_jsonw_begin(&w, '{');
+    sbx_jsonw_key(&w, sbx_s("type"));
+    sbx_jsonw_str(&w, sbx_s("resize"));
+    sbx_jsonw_key(&w, sbx_s("cols"));
+    sbx_jsonw_u64(&w, op->u.command.cols);
+    sbx_jsonw_key(&w, sbx_s("rows"));
+    sbx_jsonw_u64(&w, op->u.command.rows);
+    sbx_jsonw_end(&w, '}');
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    return true;
+}
+
+/* What was asked for, also while the stream was down. */
+static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
+        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
+    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
+        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
+    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
+        k->want &= (uint8_t)~SBXI_WANT_KILL;
+        k->killing = true;
+        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
+        sbxi_op_arm(c, op);
+    }
+}
+
+/* The caller holds the next bytes back: they wait in the socket. */
+static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
+{
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+}
+
+/* A silent stream is asked for a sign of life; one that the caller holds back
+   gives one of its own. */
+static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    int64_t every = c->desc.ws_ping_interval_ms;
+
+    op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
+    op->wake_at = sbxi_after(c->net.now, every);
+    if (sbxi_stream_paused(op, l)) {
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
+    } else if (sbxi_after(l->last_rx, every) > c->net.now) {
+        op->wake_at = sbxi_after(l->last_rx, every);
+    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+    }
+    sbxi_op_arm(c, op);
+}
+
+/* What has to go out, as far as the connection takes it. */
+static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
+
+    do {
+        if (k->phase == SBXI_PHASE_HELLO)
+            got = sbxi_hello(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
+            sbxi_stream_ping(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
+            sbxi_stream_controls(c, op);
+        if (got == SBXI_GOT_FAIL)
+            return got;
+        if (c->net.entropy_failed) {
+            c->net.fault.code = SBX_ERR_ENTROPY;
+            return SBXI_GOT_FAIL;
+        }
+        if (sbxi_link_unsent(l))
+            sent = sbxi_link_flush(&c->net, l);
+    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
+    if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
+        return got != SBXI_GOT_EVENT ? got : sent;
+    if (k->killing)
+        k->killed = true; /* delivered: the stream is not opened again for it */
+    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
+        op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
+    }
+    return got;
+}
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = sbxi_stream_talk(c, op);
+    sbxi_run r;
+
+    if (got == SBXI_GOT_FAIL) {
+        sbxi_stream_dropped(c, op, got);
+        return SBXI_RUN_IDLE;
+    }
+    if (k->phase == SBXI_PHASE_HELLO)
+        return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    while (op->state == SBXI_OP_STREAM) {
+        sbx_ws_event e;
+
+        if (op->notes && ev)
+            return SBXI_RUN_HELD;
+        r = sbxi_stream_read(c, op, ev);
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
+        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        got = sbxi_ws_next(&c->net, l, &e);
+        switch (got) {
+        case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
+        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
+        case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
+        default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
+        }
+        /* What waited for `started` goes out now. */
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
+            return SBXI_RUN_IDLE;
+        }
+    }
+    return SBXI_RUN_IDLE;
+}
+
+/* ---- calls ---- */
+
+static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
+{
+    *why = "must not be empty (only a pty starts the shell itself)";
+    if (!command.n && !o->pty)
+        return "command";
+    *why = "excludes cwd and env (the service refuses both at once)";
+    if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
+        return "run_config";
+    *why = "needs pty";
+    if ((o->cols || o->rows) && !o->pty)
+        return o->cols ? "cols" : "rows";
+    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
+    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
+    return NULL;
+}
+
+static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    if (!b->op)
+        return;
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("execute"));
+    }
+    if (command.n) {
+        sbx_jsonw_key(&w, sbx_s("command"));
+        sbx_jsonw_str(&w, command);
+    }
+    sbx_jsonw_key(&w, sbx_s("shell"));
+    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
+        if (!o->stdin_open && !o->pty) {
+            sbx_jsonw_key(&w, sbx_s("close_stdin"));
+            sbx_jsonw_bool(&w, true);
+        }
+    }
+    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
+    sbxi_build_json_end(b, &w);
+}
+
+/* Made by the client, so that a repeated execute is the same command. */
+static void sbxi_command_id(sbxi_build *b, sbx_str given)
+{
+    char *id = b->op->u.command.id;
+    unsigned char uuid[16], random[10];
+    sbx_client *c = b->c;
+
+    if (given.p) {
+        if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", "must be a UUID of 36 characters");
+            return;
+        }
+        memcpy(id, given.p, 36);
+        return;
+    }
+    if (!sbxi_net_random(&c->net, random, sizeof random)) {
+        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+        return;
+    }
+    sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
+    sbxi_uuid_text(id, uuid);
+}
+
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
+{
+    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
+        return false;
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, call);
+    if (!b->op)
+        return false;
+    if (!call->timeout_ms)
+        b->op->timeout_ms = c->desc.ws_open_ms;
+    b->op->u.command.exit_code = -1;
+    return true;
+}
+
+static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
+{
+    if (b->op) {
+        sbxi_command *k = &b->op->u.command;
+
+        k->no_reconnect = o->no_reconnect;
+        if (o->cols || o->rows) {
+            k->cols = o->cols ? o->cols : 80;
+            k->rows = o->rows ? o->rows : 24;
+            k->want |= SBXI_WANT_RESIZE;
+        }
+        if (!o->stdin_open && !o->pty)
+            k->want |= SBXI_STDIN_CLOSED;
+    }
+    return sbxi_build_end(b);
+}
+
+SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
+        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
+        why = "belongs to sbx_run: this call's output comes as events over a WebSocket";
+    }
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op) {
+        b.op->flags |= SBXI_OP_STREAMING;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
+{
+    if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", "must be given, or err, alloc or discard");
+        return false;
+    }
+    return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
+           sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
+}
+
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
+{
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_run_json(&b, command, o, false);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
+        b.op->u.http.out = out;
+        if (!o->call.timeout_ms)
+            b.op->timeout_ms = o->timeout_s < 0 ? SBX_FOREVER : SBXI_MIN(o->timeout_s ? o->timeout_s : 60, 1000000) * 1000 + 10000;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (o->via == SBX_VIA_HTTP)
+        return sbxi_run_http(c, box, command, o, out);
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
+        b.op->u.command.result = out;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts)
+{
+    const sbx_attach_opts *o = opts ? opts : &sbxi_no_opts.attach;
+    sbxi_command *k;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    k = &b.op->u.command;
+    if (!command_id.n || command_id.n >= sizeof k->id) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", "must have 1 to 39 characters");
+        return b.refused;
+    }
+    memcpy(k->id, command_id.p, command_id.n);
+    k->attach = true;
+    k->no_reconnect = o->no_reconnect;
+    k->stream[0].base = o->stdout_offset;
+    k->stream[1].base = o->stderr_offset;
+    b.op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(&b);
+}
+
+/* ---- calls on a running command ---- */
+
+static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    return op && op->row == &sbxi_command_row ? op : NULL;
+}
+
+SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
+{
+    const sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (command_id)
+        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
+    if (stdout_offset)
+        *stdout_offset = op->u.command.stream[0].base;
+    if (stderr_offset)
+        *stderr_offset = op->u.command.stream[1].base;
+    return SBX_OK;
+}
+
+static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || c->inside)
+        return SBX_ERR_STATE;
+    op->u.command.want |= want;
+    sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_KILL);
+}
+
+SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_CLOSE_STDIN | SBXI_STDIN_CLOSED);
+}
+
+SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (!cols || !rows)
+        return SBX_ERR_ARGUMENT;
+    op->u.command.cols = cols;
+    op->u.command.rows = rows;
+    return sbxi_command_want(c, h, SBXI_WANT_RESIZE);
+}
+
+static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
+
+SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+    const size_t head = sizeof sbxi_input_head - 1;
+    bool bad = false;
+    sbxi_link *l;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
+        return SBX_ERR_STATE;
+    l = sbxi_op_link(c, op);
+    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
+        sbxi_got got;
+        size_t room, used = 0, n;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+        if (!p || room < head + 64)
+            break;
+        memcpy(p, sbxi_input_head, head);
+        n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
+        if (!used)
+            break;
+        memcpy(p + head + n, "\"}", 2);
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
+        *taken += used;
+        if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
+            break;
+    }
+    if (*taken < data.n && !bad)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    sbxi_op_wake(c, op);
+    return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
+}
+
+/* ---- POST /execute ---- */
+
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->block->answer.exec.out = op->u.http.sink;
+    op->block->answer.exec.err = op->u.http.err;
+}
+
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->u.http.executed = true;
+    return false;
+}
+
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_result *r = (sbx_result *)h->out;
+    sbxi_sink none[2];
+    bool ok = h->executed && op->fail.code == SBX_OK;
+
+    if (op->block && op->block->dec.model == &sbxi_exec_model) {
+        none[0] = op->block->answer.exec.out;
+        none[1] = op->block->answer.exec.err;
+    } else {
+        none[0] = h->sink;
+        none[1] = h->err;
+    }
+    if (ok && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = op->block->answer.exec.exit_code;
+    }
+    sbxi_result_write(c, op, r, none, ok);
+}
+
+/* ======== src/ports.c ======== */
+
+/* The transport of a client without one: what the caller brings in is offered
+   to recv for the length of a call, what send is given goes straight into the
+   caller's buffer. */
+
+typedef struct sbxi_port_ctx {
+    unsigned char state[20]; /* of the generator; all zero = not seeded */
+    uint64_t counter;
+    int64_t wall_ms;
+    bool seeded;
+} sbxi_port_ctx;
+
+typedef enum sbxi_port_state { SBXI_PORT_NONE, SBXI_PORT_ASKED, SBXI_PORT_TOLD, SBXI_PORT_OPEN, SBXI_PORT_FAILED, SBXI_PORT_EOF } sbxi_port_state;
+
+typedef struct sbxi_port_conn {
+    const char *in;
+    size_t in_n;
+    char *out;
+    size_t out_n, out_room;
+    uint16_t port;
+    uint8_t state, code;
+    bool tls;
+} sbxi_port_conn;
+
+static sbx_io sbxi_port_connect(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault)
+{
+    sbxi_port_conn *p = (sbxi_port_conn *)conn;
+
+    (void)ctx;
+    switch (p->state) {
+    case SBXI_PORT_NONE:
+        p->state = SBXI_PORT_ASKED;
+        p->port = to->port;
+        p->tls = to->tls;
+        return SBX_IO_WANT_WRITE;
+    case SBXI_PORT_OPEN: return SBX_IO_OK;
+    case SBXI_PORT_FAILED: fault->code = (sbx_code)p->code; return SBX_IO_FAIL;
+    default: return SBX_IO_WANT_WRITE;
+    }
+}
+
+static sbx_io sbxi_port_recv_io(void *ctx, void *conn, void *to, size_t room, size_t *got, sbx_fault *fault)
+{
+    sbxi_port_conn *p = (sbxi_port_conn *)conn;
+
+    (void)ctx;
+    if (p->in_n) {
+        *got = SBXI_MIN(room, p->in_n);
+        memcpy(to, p->in, *got);
+        p->in += *got;
+        p->in_n -= *got;
+        return SBX_IO_OK;
+    }
+    if (p->state == SBXI_PORT_EOF)
+        return SBX_IO_EOF;
+    if (p->state == SBXI_PORT_FAILED) {
+        fault->code = (sbx_code)p->code;
+        return SBX_IO_FAIL;
+    }
+    return SBX_IO_WANT_READ;
+}
+
+static sbx_io sbxi_port_send_io(void *ctx, void *conn, const void *from, size_t n, size_t *sent, sbx_fault *fault)
+{
+    sbxi_port_conn *p = (sbxi_port_conn *)conn;
+
+    (void)ctx;
+    if (p->state == SBXI_PORT_FAILED) {
+        fault->code = (sbx_code)p->code;
+        return SBX_IO_FAIL;
+    }
+    *sent = SBXI_MIN(n, p->out_room - p->out_n);
+    if (!*sent)
+        return SBX_IO_WANT_WRITE;
+    memcpy(p->out + p->out_n, from, *sent);
+    p->out_n += *sent;
+    return SBX_IO_OK;
+}
+
+static void sbxi_port_close(void *ctx, void *conn)
+{
+    (void)ctx;
+    (void)conn;
+}
+
+/* SHA-1 in counter mode over the caller's seed: good for masks, ids and
+   nonces, none of which is a long-lived secret. */
+static bool sbxi_port_entropy(void *ctx, void *to, size_t n)
+{
+    sbxi_port_ctx *x = (sbxi_port_ctx *)ctx;
+    unsigned char block[29], digest[20], *out = (unsigned char *)to;
+
+    if (!x->seeded)
+        return false;
+    while (n) {
+        size_t take = SBXI_MIN(n, sizeof digest);
+
+        memcpy(block, x->state, 20);
+        memcpy(block + 20, &x->counter, 8);
+        block[28] = 0;
+        x->counter++;
+        sbxi_sha1(digest, block, sizeof block);
+        memcpy(out, digest, take);
+        out += take;
+        n -= take;
+    }
+    block[28] = 1; /* what was given out cannot be computed from what is kept */
+    sbxi_sha1(x->state, block, sizeof block);
+    return true;
+}
+
+static int64_t sbxi_port_mono(void *ctx)
+{
+    (void)ctx;
+    return 0; /* time comes with sbx_step */
+}
+
+static int64_t sbxi_port_wall(void *ctx)
+{
+    return ((sbxi_port_ctx *)ctx)->wall_ms;
+}
+
+const sbx_transport sbxi_ports = {
+    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 0, (uint32_t)sizeof(sbxi_port_conn), NULL,
+    NULL, NULL, sbxi_port_connect, sbxi_port_recv_io, sbxi_port_send_io, sbxi_port_close,
+    NULL, NULL, NULL, NULL, NULL, sbxi_port_entropy, sbxi_port_mono, sbxi_port_wall
+};
+
+/* ---- the caller's side ---- */
+
+static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
+{
+    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->inside)
+        return NULL;
+    return (sbxi_port_conn *)sbxi_link_conn(&c->net, &c->net.links[id - 1]);
+}
+
+SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
+{
+    memset(out, 0, sizeof *out);
+    if (c->net.t != &sbxi_ports)
+        return false;
+    for (uint32_t i = 0; i < c->net.link_count; i++) {
+        const sbxi_link *l = &c->net.links[i];
+        sbxi_port_conn *p = (sbxi_port_conn *)sbxi_link_conn(&c->net, l);
+        sbxi_url url = c->base;
+
+        out->id = i + 1;
+        if (l->state == SBXI_LINK_FREE && p->state != SBXI_PORT_NONE) {
+            bool told = p->state != SBXI_PORT_ASKED;
+
+            p->state = SBXI_PORT_NONE;
+            out->action = SBX_PORT_CLOSE;
+            if (told)
+                return true;
+        } else if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
+            const sbxi_op *op = &c->ops[l->owner];
+
+            if (op->row->base == SBXI_BASE_BOX)
+                sbxi_url_parse(sbx_s(op->box->url), &url);
+            p->state = SBXI_PORT_TOLD;
+            out->action = SBX_PORT_CONNECT;
+            out->host = url.host;
+            out->port = url.port;
+            out->tls = url.tls;
+            return true;
+        }
+    }
+    return false;
+}
+
+static sbx_code sbxi_port_change(sbx_client *c, uint32_t id, sbxi_port_state state, sbx_code code)
+{
+    sbxi_port_conn *p = sbxi_port_at(c, id);
+    sbxi_link *l = p ? &c->net.links[id - 1] : NULL;
+
+    if (!l || l->state == SBXI_LINK_FREE)
+        return SBX_ERR_HANDLE;
+    p->state = (uint8_t)state;
+    p->code = (uint8_t)code;
+    l->ready = SBX_READABLE | SBX_WRITABLE;
+    if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
+        sbxi_link_idle_ready(&c->net, l);
+    else
+        sbxi_op_wake(c, &c->ops[l->owner]);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_port_opened(sbx_client *c, uint32_t id)
+{
+    return sbxi_port_change(c, id, SBXI_PORT_OPEN, SBX_OK);
+}
+
+SBX_API sbx_code sbx_port_failed(sbx_client *c, uint32_t id, sbx_code code)
+{
+    return sbxi_port_change(c, id, SBXI_PORT_FAILED, code ? code : SBX_ERR_CONNECTION);
+}
+
+SBX_API sbx_code sbx_port_eof(sbx_client *c, uint32_t id)
+{
+    return sbxi_port_change(c, id, SBXI_PORT_EOF, SBX_OK);
+}
+
+/* Lets the connection's owner run with what the caller gave. */
+static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
+{
+    sbxi_link *l = &c->net.links[id - 1];
+    sbxi_op *op;
+
+    l->ready |= (uint8_t)bits;
+    if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING) {
+        sbxi_link_idle_ready(&c->net, l);
+        return;
+    }
+    op = &c->ops[l->owner];
+    if (op->state == SBXI_OP_DONE)
+        return;
+    c->inside = true;
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    switch (sbxi_op_run(c, op, NULL)) {
+    case SBXI_RUN_STARVED: sbxi_op_list(c, op, SBXI_LIST_STARVED); break;
+    case SBXI_RUN_IDLE: break;
+    default:
+        if (op->state != SBXI_OP_FREE)
+            sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    }
+    c->inside = false;
+}
+
+/* Output that has to be pulled is read only then: a part of the bytes is taken
+   into the link's buffer now, as far as it has room. */
+SBX_API size_t sbx_port_recv(sbx_client *c, uint32_t id, const void *data, size_t n)
+{
+    sbxi_port_conn *p = sbxi_port_at(c, id);
+    size_t taken;
+
+    if (!p || p->state != SBXI_PORT_OPEN || c->net.links[id - 1].state == SBXI_LINK_FREE || !n)
+        return 0;
+    p->in = (const char *)data;
+    p->in_n = n;
+    sbxi_port_run(c, id, SBX_READABLE);
+    if (p->in_n && c->net.links[id - 1].state == SBXI_LINK_BUSY && !c->ops[c->net.links[id - 1].owner].piece_n && c->borrowed != c->net.links[id - 1].owner)
+        sbxi_link_take_ahead(&c->net, &c->net.links[id - 1]);
+    taken = n - p->in_n;
+    p->in = NULL;
+    p->in_n = 0;
+    return taken;
+}
+
+SBX_API size_t sbx_port_send(sbx_client *c, uint32_t id, void *to, size_t room)
+{
+    sbxi_port_conn *p = sbxi_port_at(c, id);
+    size_t n;
+
+    if (!p || p->state != SBXI_PORT_OPEN || c->net.links[id - 1].state == SBXI_LINK_FREE || !room)
+        return 0;
+    p->out = (char *)to;
+    p->out_room = room;
+    p->out_n = 0;
+    sbxi_port_run(c, id, SBX_WRITABLE);
+    n = p->out_n;
+    p->out = NULL;
+    p->out_room = p->out_n = 0;
+    return n;
+}
+
+SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_t wall_ms)
+{
+    sbxi_port_ctx *x = (sbxi_port_ctx *)c->net.ctx;
+    unsigned char block[20 + 64];
+    size_t take = SBXI_MIN(n, 64);
+
+    if (c->net.t != &sbxi_ports)
+        return SBX_ERR_STATE;
+    if (n < 32)
+        return SBX_ERR_ARGUMENT;
+    memcpy(block, x->state, 20);
+    memcpy(block + 20, seed, take);
+    sbxi_sha1(x->state, block, 20 + take);
+    memset(block, 0, sizeof block);
+    x->seeded = true;
+    x->wall_ms = wall_ms;
+    sbxi_port_entropy(x, c->net.seed, sizeof c->net.seed);
+    return SBX_OK;
+}
+
+/* ======== src/await.c ======== */
+
+/* How many events of one operation are handed out before the others, and the
+   clock, are looked after. */
+#define SBXI_TURN_EVENTS 32
+
+static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
+{
+    if (h->slot || h->gen == SBX_OK)
+        return false;
+    memset(ev, 0, sizeof *ev);
+    ev->kind = SBX_EV_END;
+    ev->op = *h;
+    ev->code = (sbx_code)h->gen;
+    h->gen = SBX_OK; /* the next call ends the loop */
+    return true;
+}
+
+/* How long to sleep while only one operation's events are of interest. */
+static int64_t sbxi_sleep_ms(const sbx_client *c)
+{
+    int64_t at = SBXI_MIN(sbxi_net_sweep_at(&c->net), sbxi_timer_first(&c->timers));
+
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL)
+        return 0;
+    if (at == SBXI_NEVER)
+        return -1;
+    return at <= c->net.now ? 0 : at - c->net.now;
+}
+
+SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
+{
+    if (c->inside)
+        return false;
+    if (!h->slot)
+        return sbxi_refused_event(h, ev);
+    for (bool first = true;; first = false) {
+        sbxi_op *op = sbxi_op_get(c, *h);
+
+        if (!op || op->flags & SBXI_OP_INTERNAL)
+            return false;
+        c->net.awaited = h->slot - 1;
+        if (c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev)) {
+            c->turn_events++;
+            c->net.awaited = SBXI_NIL;
+            return true;
+        }
+        c->turn_events = 0;
+        if (!c->net.t->wait) {
+            c->net.awaited = SBXI_NIL;
+            return false;
+        }
+        sbxi_client_clock(c);
+        /* Everything that moves without waiting moves first. */
+        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c));
+        c->net.awaited = SBXI_NIL;
+    }
+}
+
+SBX_API sbx_code sbx_await(sbx_client *c, sbx_op h)
+{
+    sbx_event ev;
+    sbx_code code = h.slot ? SBX_ERR_HANDLE : (sbx_code)h.gen;
+
+    if (h.slot && (c->inside || !c->net.t->wait))
+        return c->inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
+    while (h.slot && sbx_next_of(c, &h, &ev))
+        if (ev.kind == SBX_EV_END)
+            return ev.code;
+    return code;
+}
+
+SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms)
+{
+    int64_t at = sbx_next_deadline(c), left;
+
+    if (c->inside || !c->net.t->wait)
+        return false;
+    sbxi_client_clock(c);
+    if (at != SBXI_NEVER) {
+        left = at <= c->net.now ? 0 : at - c->net.now;
+        timeout_ms = timeout_ms < 0 ? left : SBXI_MIN(timeout_ms, left);
+    }
+    sbxi_client_turn(c, timeout_ms);
+    return true;
+}
+
+/* ======== src/open.c ======== */
+
+#if !SBX_NO_MALLOC
+#include <stdlib.h>
+
+SBXI_FN void sbxi_heap_free(void *p)
+{
+    free(p);
+}
+
+static const char sbxi_default_endpoint[] = "https://api.smith.langchain.com";
+static const char sbxi_endpoint_path[] = "/v2/sandboxes";
+
+/* A blank value counts as unset. */
+static const char *sbxi_env(const char *name)
+{
+    const char *v = getenv(name);
+
+    if (v && v[strspn(v, " \t\r\n")])
+        return v;
+    return NULL;
+}
+
+static const char *sbxi_env2(const char *a, const char *b)
+{
+    const char *v = sbxi_env(a);
+
+    return v ? v : sbxi_env(b);
+}
+
+/* Seconds as a decimal; <= 0 switches the limit off, what cannot be read is
+   ignored. */
+static void sbxi_env_seconds(int32_t *ms, const char *name)
+{
+    static const char *const prefixes[] = { "LANGSMITH", "LANGCHAIN" };
+    char full[64];
+
+    for (unsigned i = 0; i < SBXI_COUNT(prefixes) && !*ms; i++) {
+        const char *v;
+        double s;
+        size_t n = strlen(prefixes[i]), m = strlen(name);
+        sbx_str text;
+
+        memcpy(full, prefixes[i], n);
+        memcpy(full + n, name, m + 1);
+        v = sbxi_env(full);
+        if (!v)
+            continue;
+        text = sbx_s(v);
+        while (text.n && (*text.p == ' ' || *text.p == '\t')) {
+            text.p++;
+            text.n--;
+        }
+        while (text.n && strchr(" \t\r\n", text.p[text.n - 1]))
+            text.n--;
+        if (!sbx_json_f64(text, &s))
+            continue;
+        *ms = s <= 0 ? SBX_FOREVER : s * 1000 >= INT32_MAX ? INT32_MAX : s < 0.001 ? 1 : (int32_t)(s * 1000);
+    }
+}
+
+static char *sbxi_env_endpoint(void)
+{
+    const char *v = sbxi_env2("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT");
+    size_t n;
+    char *p;
+
+    if (!v)
+        v = sbxi_default_endpoint;
+    n = strlen(v);
+    while (n && (v[n - 1] == '/' || v[n - 1] == ' '))
+        n--;
+    p = (char *)malloc(n + sizeof sbxi_endpoint_path);
+    if (!p)
+        return NULL;
+    memcpy(p, v, n);
+    memcpy(p + n, sbxi_endpoint_path, sizeof sbxi_endpoint_path);
+    return p;
+}
+
+static void *sbxi_heap_resize(void *user, void *p, size_t n)
+{
+    (void)user;
+    if (n)
+        return realloc(p, n);
+    free(p);
+    return NULL;
+}
+
+static sbx_code sbxi_open_desc(const sbx_client_desc *d, sbx_client **out, sbx_error *err)
+{
+    size_t n = sbx_client_size(d);
+    void *mem = n == SIZE_MAX ? NULL : malloc(n);
+    sbx_code code;
+
+    /* Without memory init says what is wrong, or how much would be needed. */
+    code = sbx_client_init(mem, mem ? n : 0, d, out, err);
+    if (code == SBX_OK) {
+        (*out)->from_malloc = true;
+        (*out)->mem = mem;
+    } else {
+        free(mem);
+    }
+    return code;
+}
+
+SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+{
+    sbx_client_desc d = *desc;
+    char *endpoint = NULL;
+    sbx_code code;
+
+    *out = NULL;
+    if (!d.endpoint)
+        d.endpoint = endpoint = sbxi_env_endpoint();
+    if (!d.api_key)
+        d.api_key = sbxi_env2("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY");
+    if (!d.resize)
+        d.resize = sbxi_heap_resize;
+    sbxi_env_seconds(&d.ws_open_ms, "_SANDBOX_WS_TIMEOUT_OPEN");
+    sbxi_env_seconds(&d.ws_ping_interval_ms, "_SANDBOX_WS_TIMEOUT_PING_INTERVAL");
+    sbxi_env_seconds(&d.ws_ping_ms, "_SANDBOX_WS_TIMEOUT_PING");
+    sbxi_env_seconds(&d.ws_close_ms, "_SANDBOX_WS_TIMEOUT_CLOSE");
+    sbxi_env_seconds(&d.ws_connect_budget_ms, "_SANDBOX_WS_TIMEOUT_CONNECT_BUDGET");
+    code = sbxi_open_desc(&d, out, err);
+    free(endpoint);
+    return code;
+}
+#else
+SBXI_FN void sbxi_heap_free(void *p)
+{
+    (void)p;
+}
+#endif
+
+#endif /* SANDBOX_IMPLEMENTATION && !SBX_SANDBOX_H_IMPLEMENTED */

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Runs a command beside a sandboxd of its own: `with_sandboxd.py COMMAND...`.
+
+sandboxd ($SANDBOXD, else build/sandboxd) gets a free port, an API key and a
+state directory that goes away afterwards; the command finds LANGSMITH_ENDPOINT
+and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. Whatever happens,
+sandboxd is stopped and no process is left, which is checked. The exit status
+is the command's.
+"""
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+LISTENING = "listening on "
+
+
+def children():
+    """Processes below this one. Orphans count: this process inherits them."""
+    own = str(os.getpid())
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                name, _, rest = f.read().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        state, parent = rest.split()[:2]
+        if parent == own and state != "Z":
+            found.append((int(pid), name))
+    return found
+
+
+def reap():
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def tail(path, lines=40):
+    with open(path, errors="replace") as f:
+        return "".join(f.readlines()[-lines:])
+
+
+def started(server, said, seconds=20):
+    """The URL that sandboxd prints when it is ready, None if it never does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with open(said) as f:
+            for line in f:
+                if LISTENING in line and line.endswith("\n"):
+                    return line.split(LISTENING)[1].strip()
+        if server.poll() is not None:
+            return None
+        time.sleep(0.02)
+    return None
+
+
+def stop(server, seconds=15):
+    """True when it ended cleanly."""
+    if server.poll() is None:
+        server.terminate()
+    try:
+        return server.wait(seconds) in (0, -signal.SIGTERM)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+        return False
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda number, frame: sys.exit(128 + number))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    work = tempfile.mkdtemp(prefix="sandboxd-")
+    said, log = os.path.join(work, "stdout"), os.path.join(work, "log")
+    key = "lsv2_" + secrets.token_hex(16)
+    program = os.environ.get("SANDBOXD") or os.path.join(os.environ.get("BUILD", "build"), "sandboxd")
+    wrong = []
+    status = 1
+    try:
+        with open(said, "w") as out, open(log, "w") as err:
+            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state")],
+                                      stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        try:
+            url = started(server, said)
+            if url is None:
+                wrong.append("sandboxd did not start")
+            else:
+                environment = {k: v for k, v in os.environ.items() if not k.startswith(("LANGSMITH_", "LANGCHAIN_"))}
+                environment.update(LANGSMITH_ENDPOINT=url, LANGSMITH_API_KEY=key, SANDBOXD_PID=str(server.pid), NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+                status = subprocess.call(sys.argv[1:], env=environment)
+                if server.poll() is not None:
+                    wrong.append(f"sandboxd ended on its own, status {server.returncode}")
+        finally:
+            if not stop(server):
+                wrong.append(f"sandboxd did not end cleanly on SIGTERM (status {server.returncode})")
+            end = time.monotonic() + 3
+            while children() and time.monotonic() < end:
+                reap()
+                time.sleep(0.02)
+            while children():  # what a killed one leaves comes here next
+                for pid, name in children():
+                    wrong.append(f"left behind: process {pid} ({name})")
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+            reap()
+            if wrong:
+                print(tail(log), end="", file=sys.stderr)
+    except OSError as problem:
+        wrong.append(f"{program}: {problem.strerror}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    for line in wrong:
+        print(f"with_sandboxd: {line}", file=sys.stderr)
+    # A signal's number as a shell reports it.
+    return 128 - status if status < 0 else status or bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

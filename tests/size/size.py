@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Code size and deepest stack of sandbox.h, for x86-64 and Cortex-M4.
+
+Size: sandbox.h's implementation is compiled into one object with a section a
+function, each program in tests/size/ into another, and both are linked with
+--gc-sections. The linker's map says which sections of sandbox.h's object were
+kept: code and constants of those are summed. The program itself, libc and
+libgcc are left out (the last two are shown beside it). "all" is the whole
+object, linked without --gc-sections.
+
+Stack: gcc's call graph with frame sizes (-fcallgraph-info=su); the deepest
+chain below a public function. Calls into libc and libgcc count 0. A call
+through a pointer is taken to reach the transport or a hook of the user's (0:
+add your own), or any private function that nobody calls directly, whichever is
+deepest; a chain goes through one such call at most. Functions that were
+inlined are part of their caller's frame.
+
+Fails when a program does not link or pulls in printf, strtod or malloc on the
+Cortex-M4, when there is writable data, recursion or a frame of unknown size,
+or when a frame on the Cortex-M4 is above 256 bytes.
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+
+BUILD = os.environ.get("BUILD", "build")
+ARM = os.environ.get("ARM", "arm-none-eabi-")
+FRAME_LIMIT = 256
+FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
+COMMON = ["-std=c99", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-pic", "-I."]
+BARE = ["-mcpu=cortex-m4", "-mthumb", "-Os", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", "-DSBX_NO_MALLOC=1"]
+# name, compiler prefix, flags, linker flags
+VARIANTS = [
+    ("Cortex-M4 -Os, no error text", ARM, BARE + ["-DSBX_NO_ERROR_TEXT=1"], ["--specs=nano.specs", "--specs=nosys.specs"]),
+    ("Cortex-M4 -Os", ARM, BARE + ["-DSBX_NO_ERROR_TEXT=0"], ["--specs=nano.specs", "--specs=nosys.specs"]),
+    ("x86-64 -Os, SBX_SMALL=1", "", ["-Os", "-DSBX_SMALL=1"], ["-no-pie"]),
+    ("x86-64 -O2, SBX_SMALL=0", "", ["-O2", "-DSBX_SMALL=0"], ["-no-pie"]),
+]
+PROGRAMS = [("json", "json.c"), ("http1", "http1.c"), ("ws", "ws.c"), ("client", "client.c"), ("all", "none.c")]
+
+
+class Failed(Exception):
+    pass
+
+
+def call(arguments):
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    missing = sorted(set(re.findall(r"undefined reference to [`'](\w+)'", done.stdout)))
+    if missing:
+        raise Failed("does not link without " + ", ".join(missing))
+    if done.returncode:
+        raise Failed(" ".join(arguments) + "\n" + done.stdout)
+    return done.stdout
+
+
+def mapped(path):
+    """(section, size, object) of each input section that was kept."""
+    with open(path) as f:
+        text = f.read().split("Linker script and memory map", 1)[1]
+    return [(name, int(size, 16), where) for name, size, where in
+            re.findall(r"^ (\.[\w.$]+)\s+0x[0-9a-f]+\s+(0x[0-9a-f]+) (\S.*)$", text, re.M)]
+
+
+def link(prefix, flags, linker, folder, name, source):
+    """(code and constants, libc and libgcc, what is wrong)"""
+    program = os.path.join(folder, name)
+    target = program + ".o"
+    call([prefix + "gcc", *COMMON, *flags, "-c", "-o", target, os.path.join("tests/size", source)])
+    call([prefix + "gcc", *flags, *linker, "-nostartfiles", "-Wl,-e,main", *([] if name == "all" else ["-Wl,--gc-sections"]),
+          f"-Wl,-Map={program}.map", "-o", program, target, os.path.join(folder, "sandbox.o")])
+    own = others = 0
+    wrong = []
+    for section, size, where in mapped(program + ".map"):
+        if not size or not section.startswith((".text", ".rodata", ".data", ".bss")):
+            continue
+        if where.endswith("sandbox.o"):
+            own += size
+            if section.startswith((".data", ".bss")):
+                wrong.append(f"{name}: writable data, {section} of {size} bytes")
+        elif not where.endswith(target):
+            others += size
+    if prefix:
+        for line in call([prefix + "nm", program]).splitlines():
+            symbol = line.split()[-1]
+            if FORBIDDEN.fullmatch(symbol):
+                wrong.append(f"{name}: pulls in {symbol}")
+    return own, others, wrong
+
+
+class Graph:
+    """Frames and calls as gcc wrote them into a .ci file."""
+
+    def __init__(self, path):
+        self.frames, self.calls, self.wrong, called = {}, {}, [], set()
+        with open(path) as f:
+            text = f.read()
+        for title, label in re.findall(r'^node: { title: "([^"]*)" label: "([^"]*)"', text, re.M):
+            size = re.search(r"\\n(\d+) bytes \(([\w,]+)\)", label)
+            if size:
+                self.frames[title] = int(size.group(1))
+                if size.group(2) != "static":
+                    self.wrong.append(f"{self.shown(title)}: the size of its frame is not known")
+        for source, target in re.findall(r'^edge: { sourcename: "([^"]*)" targetname: "([^"]*)"', text, re.M):
+            self.calls.setdefault(source, set()).add(target)
+            if source != target:
+                called.add(target)
+        # Private, and not called directly: somebody has its address.
+        self.pointed_at = [f for f in self.frames if ":" in f and f not in called]
+        self.known = {}
+
+    @staticmethod
+    def shown(title):
+        return title.split(":")[-1]
+
+    def deepest(self, title, indirect=True, above=()):
+        """(bytes, chain) of the deepest chain from this function on."""
+        if title == "__indirect_call":
+            if not indirect:
+                return 0, ()
+            size, chain = max((self.deepest(f, False, above) for f in self.pointed_at), default=(0, ()))
+            return size, ("(pointer)", *chain)
+        if title not in self.frames:
+            return 0, ()
+        if title in above:
+            self.wrong.append("recursion: " + " > ".join(map(self.shown, above[above.index(title):] + (title,))))
+            return 0, ()
+        if (title, indirect) not in self.known:
+            below = max((self.deepest(t, indirect, above + (title,)) for t in sorted(self.calls.get(title, ()))), default=(0, ()))
+            self.known[title, indirect] = (self.frames[title] + below[0], (f"{self.shown(title)} {self.frames[title]}", *below[1]))
+        return self.known[title, indirect]
+
+
+def main():
+    wrong = []
+    print(f"{'code + constants, bytes':34}" + "".join(f"{name:>9}" for name, _ in PROGRAMS) + "   libc, libgcc of client")
+    stacks = []
+    for variant, prefix, flags, linker in VARIANTS:
+        folder = os.path.join(BUILD, "size", re.sub(r"\W+", "_", variant))
+        os.makedirs(folder, exist_ok=True)
+        source = os.path.join(folder, "sandbox.c")
+        with open(source, "w") as f:
+            f.write('#define SANDBOX_IMPLEMENTATION\n#include "sandbox.h"\n')
+        cells, beside = [], ""
+        try:
+            call([prefix + "gcc", *COMMON, *flags, "-fcallgraph-info=su", "-c", "-o", os.path.join(folder, "sandbox.o"), source])
+        except Failed as failed:
+            wrong.append(f"{variant}: {failed}")
+            continue
+        for name, program in PROGRAMS:
+            try:
+                own, others, problems = link(prefix, flags, linker, folder, name, program)
+                wrong += [f"{variant}: {p}" for p in problems]
+                cells.append(f"{own:9,}")
+                if name == "client":
+                    beside = f"   {others:,}" if prefix else "   (shared)"
+            except Failed as failed:
+                cells.append(f"{'-':>9}")
+                wrong.append(f"{variant}: {name}: {failed}")
+        print(f"{variant:34}" + "".join(cells) + beside)
+        graph = Graph(glob.glob(os.path.join(folder, "*.ci"))[0])
+        public = [f for f in graph.frames if ":" not in f]
+        stacks.append((variant, max((graph.deepest(f) for f in public), default=(0, ()))))
+        wrong += [f"{variant}: {w}" for w in dict.fromkeys(graph.wrong)]
+        if prefix:
+            wrong += [f"{variant}: {graph.shown(f)}: a frame of {size} bytes" for f, size in graph.frames.items() if size > FRAME_LIMIT]
+    print("\ndeepest stack, bytes (function and its frame, outermost first)")
+    for variant, (size, chain) in stacks:
+        print(f"{variant:34}{size:9,}   {' > '.join(chain)}")
+    for line in wrong:
+        print(f"FAIL {line}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
