@@ -19,13 +19,13 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL = all
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all help deps demo clean check-amalgam bench valgrind fuzz count count-check size \
+.PHONY: all help deps deps-demo demo clean check-amalgam bench valgrind fuzz count count-check size \
     test test-unit test-vectors test-transport test-sim test-fault test-e2e test-official test-matrix \
     test-build check-symbols fuzz-smoke build-tests
 
-# Debian packages; the included files add theirs.
-DEPS = gcc g++ make python3 clang libclang-rt-dev libcmocka-dev valgrind gcc-arm-none-eabi libnewlib-arm-none-eabi \
-    libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap
+# Debian packages: what the demo needs, and what the rest needs besides.
+DEMO_DEPS = gcc libc6-dev make python3 libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap
+DEPS = g++ clang libclang-rt-dev libcmocka-dev valgrind gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 WARN = -Wall -Wextra -pedantic -Werror
 SAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
@@ -92,7 +92,7 @@ small_of = $(lastword $(subst -, ,$(1)))
 # Unit tests name the parts they need in their first line: /* parts: text json */
 UNITS := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
 FUZZERS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_*.c)))
-COUNTERS := $(basename $(notdir $(wildcard tests/count/count_*.c)))
+COUNTERS := $(basename $(notdir $(wildcard tests/count/count_*.c tests/count/peer_*.c)))
 part_sources = $(sort $(foreach part,$(1),$(wildcard src/$(part).c src/$(part)_*.c)))
 parts_named = $(call part_sources,$(shell sed -n '1,5s@.*/\* *parts: *\([^*]*\)\*/.*@\1@p' $(1)))
 
@@ -137,13 +137,13 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 # Inputs found are kept in build/fuzz/X.corpus; tests/fuzz/corpus/X, if there, is where it starts.
 fuzz_suites = $(foreach f,$(FUZZERS),'fuzz/$(f)@$(shell expr $(1) + 120)|mkdir -p $(BUILD)/fuzz/$(f).corpus && $(BUILD)/fuzz/$(f) -max_total_time=$(1) -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/$(f)- $(BUILD)/fuzz/$(f).corpus $(wildcard tests/fuzz/corpus/$(f:fuzz_%=%))')
 
-MATRIX = 'matrix gcc@600|python3 tests/build/matrix.py gcc' 'matrix clang@600|python3 tests/build/matrix.py clang' 'matrix arm|python3 tests/build/matrix.py arm'
+MATRIX = 'matrix gcc|python3 tests/build/matrix.py gcc' 'matrix clang|python3 tests/build/matrix.py clang' 'matrix arm|python3 tests/build/matrix.py arm'
 SYMBOLS = 'symbols gcc|python3 tests/build/symbols.py gcc' 'symbols clang|python3 tests/build/symbols.py clang'
 BUILD_SUITES = $(foreach t,$(wildcard tests/build/test_*.py),'build/$(basename $(notdir $(t)))|python3 $(t)')
 E2E_SUITES = $(call suites,e2e,$(WITH_SANDBOXD))
 REPORTS = 'count|python3 tests/count/run.py' 'size|python3 tests/size/size.py'
 # tests/official/official.mk makes test-official; it needs a Node newer than Debian's.
-OFFICIAL_SUITES = 'official@600|command -v npm || { echo Node is missing; exit 77; }; $(SUBMAKE) --no-print-directory test-official'
+OFFICIAL_SUITES = 'official|command -v npm || { echo Node is missing; exit 77; }; $(SUBMAKE) --no-print-directory test-official'
 SUBMAKE = $(MAKE)
 BUILT = $(foreach s,unit $(SUITES),$(TESTS_$(s)))
 
@@ -191,8 +191,8 @@ test:
 # Counted as it is shipped: no sanitizer, gcc -O2, the fast variant.
 COUNT_BINARIES = $(COUNTERS:%=$(BUILD)/count/%)
 define count_rule
-$(BUILD)/count/$(1): tests/count/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/count/*.h) | sandbox.h
-	$$(call say,CC,$$@)mkdir -p $$(@D) && $$(GCC) -std=gnu11 -O2 -g -Wall -Wextra -DSBX_SMALL=0 $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1)) -pthread
+$(BUILD)/count/$(1): tests/count/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/count/*.[ch]) | sandbox.h
+	$$(call say,CC,$$@)mkdir -p $$(@D) && $$(GCC) -std=gnu11 -O2 -g -Wall -Wextra -DSBX_SMALL=0 $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1)) $(if $(filter peer_%,$(1)),-ljansson -lwslay) -pthread
 endef
 $(foreach c,$(COUNTERS),$(eval parts_$(c) := $(call parts_named,tests/count/$(c).c)))
 $(foreach c,$(COUNTERS),$(eval $(call count_rule,$(c))))
@@ -215,9 +215,10 @@ valgrind: $(EXAMPLES) sandboxd
 
 # ------------------------------------------------------------------------ rest
 
-PACKAGES = $(sort $(DEPS))
 INSTALL = apt-get install -y --no-install-recommends
-deps:
+deps: PACKAGES = $(sort $(DEMO_DEPS) $(DEPS))
+deps-demo: PACKAGES = $(sort $(DEMO_DEPS))
+deps deps-demo:
 	@command -v dpkg-query >/dev/null || { echo 'Not a Debian system. Needed are the equivalents of: $(PACKAGES)'; exit 0; }; \
 	there=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(PACKAGES) 2>/dev/null | sed -n 's/^installed //p'); \
 	missing=$$(printf '%s\n' $(PACKAGES) | grep -vxF "$$there" | tr '\n' ' '); \
@@ -228,7 +229,7 @@ deps:
 	$$as $(INSTALL) $$missing >/dev/null 2>&1 || { $$as apt-get update -q && $$as $(INSTALL) $$missing; }
 
 # The packages first: a sub-make sees what they brought.
-demo: deps
+demo: deps-demo
 	@$(SUBMAKE) --no-print-directory $(BUILD)/sandboxd $(BUILD)/quickstart
 	@$(WITH_SANDBOXD) $(BUILD)/quickstart
 

@@ -33,7 +33,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_model.c", "langsmith_boxes.c", "langsmith_files.c", "langsmith_stream.h", "langsmith_stream.c", "langsmith_command.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_files.c", "langsmith_model.c", "langsmith_stream.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),

@@ -35,6 +35,13 @@
 #define SBX_API extern
 #endif
 
+/* For functions in a header that a program may leave unused. */
+#if defined(__GNUC__)
+#define SBX_UNUSED __attribute__((unused))
+#else
+#define SBX_UNUSED
+#endif
+
 SBX_EXTERN_C_BEGIN
 
 /* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
@@ -51,7 +58,7 @@ typedef struct sbx_buf {
 } sbx_buf;
 
 /* A C string as sbx_str; NULL gives `{NULL, 0}`. */
-static inline sbx_str sbx_s(const char *z)
+static inline SBX_UNUSED sbx_str sbx_s(const char *z)
 {
     sbx_str s;
     s.p = z;
@@ -59,7 +66,7 @@ static inline sbx_str sbx_s(const char *z)
     return s;
 }
 
-static inline sbx_str sbx_sn(const char *p, size_t n)
+static inline SBX_UNUSED sbx_str sbx_sn(const char *p, size_t n)
 {
     sbx_str s;
     s.p = p;
@@ -284,7 +291,7 @@ struct sbx_transport {
 
 /* A decorator's own state comes first, its lower transport's behind it. */
 #define SBX_TRANSPORT_ALIGN(n) (((size_t)(n) + 15u) & ~(size_t)15u)
-static inline void *sbx_lower(void *own, uint32_t own_size)
+static inline SBX_UNUSED void *sbx_lower(void *own, uint32_t own_size)
 {
     return (char *)own + SBX_TRANSPORT_ALIGN(own_size);
 }
@@ -1333,6 +1340,13 @@ SBX_EXTERN_C_END
 #endif
 #define SBXI_INLINE static inline SBXI_UNUSED
 
+/* A text for people. */
+#if SBX_NO_ERROR_TEXT
+#define SBXI_T(text) ""
+#else
+#define SBXI_T(text) text
+#endif
+
 #define SBXI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SBXI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define SBXI_COUNT(a) (sizeof(a) / sizeof(0 [a]))
@@ -1347,6 +1361,12 @@ SBXI_INLINE size_t sbxi_add(size_t a, size_t b)
 SBXI_INLINE size_t sbxi_mul(size_t a, size_t b)
 {
     return b && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+/* n rounded up to 16 bytes, SIZE_MAX when it does not fit. */
+SBXI_INLINE size_t sbxi_align(size_t n)
+{
+    return n > SIZE_MAX - 15 ? SIZE_MAX : (n + 15) & ~(size_t)15;
 }
 
 SBXI_INLINE bool sbxi_eq(sbx_str a, sbx_str b)
@@ -1430,11 +1450,8 @@ SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i);
 SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n)
 {
     void *p = a->p && a->used != SIZE_MAX ? a->p + a->used : NULL;
-    size_t padded = sbxi_add(n, 15);
 
-    if (padded != SIZE_MAX)
-        padded &= ~(size_t)15;
-    a->used = sbxi_add(a->used, padded);
+    a->used = sbxi_add(a->used, sbxi_align(n));
     return p;
 }
 
@@ -1512,25 +1529,22 @@ SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i)
 
 #define SBXI_NEVER INT64_MAX
 
-typedef struct sbxi_timer_entry {
-    int64_t at;
-    uint32_t id;
-} sbxi_timer_entry;
-
 typedef struct sbxi_timers {
-    sbxi_timer_entry *heap;
+    int64_t *at;   /* the heap's keys */
+    uint32_t *id;  /* and whose they are */
     uint32_t *pos; /* place of an id in the heap, SBXI_NIL = not set */
     uint32_t count, high;
 } sbxi_timers;
 
-/* heap and pos: memory for `ids` entries each. */
-SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids);
+#define SBXI_TIMER_BYTES (sizeof(int64_t) + 2 * sizeof(uint32_t))
+/* mem: SBXI_TIMER_BYTES for each id, aligned to 8. */
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids);
 /* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
 
 SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
 {
-    return t->count ? t->heap[0].at : SBXI_NEVER;
+    return t->count ? t->at[0] : SBXI_NEVER;
 }
 
 /* now + ms without overflow; a negative ms is never. */
@@ -1543,75 +1557,73 @@ SBXI_INLINE int64_t sbxi_after(int64_t now, int64_t ms)
 
 /* ======== src/timer.c ======== */
 
-SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids)
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids)
 {
-    t->heap = (sbxi_timer_entry *)heap;
-    t->pos = (uint32_t *)pos;
+    t->at = (int64_t *)mem;
+    t->id = (uint32_t *)(void *)(t->at + ids);
+    t->pos = t->id + ids;
     t->count = t->high = 0;
     for (uint32_t i = 0; i < ids; i++)
         t->pos[i] = SBXI_NIL;
 }
 
-static void sbxi_timer_put(sbxi_timers *t, uint32_t at, sbxi_timer_entry e)
+static void sbxi_timer_put(sbxi_timers *t, uint32_t place, int64_t at, uint32_t id)
 {
-    t->heap[at] = e;
-    t->pos[e.id] = at;
+    t->at[place] = at;
+    t->id[place] = id;
+    t->pos[id] = place;
 }
 
-static void sbxi_timer_up(sbxi_timers *t, uint32_t i, sbxi_timer_entry e)
+static void sbxi_timer_up(sbxi_timers *t, uint32_t i, int64_t at, uint32_t id)
 {
-    while (i > 0 && t->heap[(i - 1) / 2].at > e.at) {
-        sbxi_timer_put(t, i, t->heap[(i - 1) / 2]);
+    while (i > 0 && t->at[(i - 1) / 2] > at) {
+        sbxi_timer_put(t, i, t->at[(i - 1) / 2], t->id[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    sbxi_timer_put(t, i, e);
+    sbxi_timer_put(t, i, at, id);
 }
 
-static void sbxi_timer_down(sbxi_timers *t, uint32_t i, sbxi_timer_entry e)
+static void sbxi_timer_down(sbxi_timers *t, uint32_t i, int64_t at, uint32_t id)
 {
     for (;;) {
         uint32_t child = 2 * i + 1;
 
         if (child >= t->count)
             break;
-        if (child + 1 < t->count && t->heap[child + 1].at < t->heap[child].at)
+        if (child + 1 < t->count && t->at[child + 1] < t->at[child])
             child++;
-        if (t->heap[child].at >= e.at)
+        if (t->at[child] >= at)
             break;
-        sbxi_timer_put(t, i, t->heap[child]);
+        sbxi_timer_put(t, i, t->at[child], t->id[child]);
         i = child;
     }
-    sbxi_timer_put(t, i, e);
+    sbxi_timer_put(t, i, at, id);
 }
 
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at)
 {
     uint32_t i = t->pos[id];
-    sbxi_timer_entry e;
 
-    e.at = at;
-    e.id = id;
     if (i == SBXI_NIL) {
         if (at == SBXI_NEVER)
             return;
         i = t->count++;
         if (t->count > t->high)
             t->high = t->count;
-        sbxi_timer_up(t, i, e);
-        return;
-    }
-    if (at == SBXI_NEVER) {
-        sbxi_timer_entry last = t->heap[--t->count];
+    } else if (at == SBXI_NEVER) {
+        /* The last one takes its place. */
+        uint32_t last = t->id[--t->count];
 
         t->pos[id] = SBXI_NIL;
-        if (last.id == id)
+        if (last == id)
             return;
-        e = last;
+        at = t->at[t->count];
+        id = last;
     }
-    if (i > 0 && t->heap[(i - 1) / 2].at > e.at)
-        sbxi_timer_up(t, i, e);
+    if (i > 0 && t->at[(i - 1) / 2] > at)
+        sbxi_timer_up(t, i, at, id);
     else
-        sbxi_timer_down(t, i, e);
+        sbxi_timer_down(t, i, at, id);
 }
 
 /* ======== src/text.h ======== */
@@ -1644,12 +1656,12 @@ SBXI_INLINE uint64_t sbxi_load64(const char *s)
 }
 
 /* Index of the lowest byte that is not 0; v is not 0. */
-SBXI_INLINE unsigned sbxi_first_byte(uint64_t v)
+SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
 {
 #if defined(__GNUC__)
     return (unsigned)__builtin_ctzll(v) >> 3;
 #else
-    unsigned n = 0;
+    size_t n = 0;
     for (; !(v & 0xFF); v >>= 8)
         n++;
     return n;
@@ -2310,6 +2322,14 @@ static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
 
 #endif
 
+/* Likewise of 8. A borrow goes upwards only, so the lowest mark is right. */
+static inline size_t sbxi_json_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
 static inline size_t sbxi_json_plain(const char *p)
 {
 #if SBXI_TEXT_BLOCKS
@@ -2317,14 +2337,8 @@ static inline size_t sbxi_json_plain(const char *p)
     sbxi_json_plain_mask(plain, p);
     return sbxi_json_plain_count(plain);
 #else
-    /* a borrow goes upwards only, so the lowest mark is right */
-    const uint64_t ones = UINT64_MAX / 255;
-    for (size_t at = 0; at < 16; at += 8) {
-        uint64_t x = sbxi_load64(p + at), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-        if (stop)
-            return at + sbxi_first_byte(stop);
-    }
-    return 16;
+    size_t n = sbxi_json_plain8(p);
+    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
 #endif
 }
 
@@ -2418,40 +2432,17 @@ static char *sbxi_json_unicode(char **to, char *r, sbx_json_tok *tok)
     return r;
 }
 
-/* Characters above ASCII, with 4 bytes there: whole ones, as many as follow
-   each other. Moves them and returns what is behind them. */
-static inline char *sbxi_json_wide(char **to, char *r, const char *end, sbx_json_tok *tok)
+/* The length of a character above ASCII (given its first four bytes), 0 if it
+   is none. */
+static inline size_t sbxi_json_wide(uint32_t x)
 {
-    char *w = *to;
-    do {
-        uint32_t x = sbxi_load32(r);
-        char a = r[0], b = r[1], c = r[2], d = r[3];
-        if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E)) {
-            w[0] = a;
-            w[1] = b;
-            w += 2;
-            r += 2;
-        } else if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D) {
-            if ((x & 0xFFFFFF) == 0xBDBFEF)
-                tok->replaced = true;
-            w[0] = a;
-            w[1] = b;
-            w[2] = c;
-            w += 3;
-            r += 3;
-        } else if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0)) {
-            w[0] = a;
-            w[1] = b;
-            w[2] = c;
-            w[3] = d;
-            w += 4;
-            r += 4;
-        } else {
-            break;
-        }
-    } while (end - r >= 4 && (unsigned char)*r >= 0x80);
-    *to = w;
-    return r;
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
 }
 
 /* A string from its first byte that is not plain (at r), in blocks: all but
@@ -2459,8 +2450,8 @@ static inline char *sbxi_json_wide(char **to, char *r, const char *end, sbx_json
 static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
     char *w = r;
-    if (end - r >= 17) {
-        const char *last = end - 17;
+    if (end - r >= 19) {
+        const char *last = end - 19; /* of a block with 3 bytes behind it */
         do {
             size_t n = sbxi_json_plain(r);
             unsigned c;
@@ -2470,24 +2461,49 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
                 r += 16;
                 continue;
             }
-            if (w != r)
+            if ((size_t)(r - w) + n >= 16)
+                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
+            else if (w != r)
                 sbxi_json_move(w, r, n);
             w += n;
             r += n;
             c = (unsigned char)*r;
             if (c == '\\') {
-                c = (unsigned char)r[1];
-                if (sbxi_json_short[c]) {
-                    *w++ = sbxi_json_short[c];
+                char plain = sbxi_json_short[(unsigned char)r[1]];
+                if (plain) {
+                    *w++ = plain;
                     r += 2;
                 } else {
                     char *was = r;
-                    if (c != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
+                    if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
                         break;
                 }
             } else if (c >= 0x80) {
-                char *was = r;
-                if (end - r < 4 || (r = sbxi_json_wide(&w, r, end, tok)) == was)
+                do {
+                    uint32_t x = sbxi_load32(r);
+                    n = sbxi_json_wide(x);
+                    if (n == 2) {
+                        char a = r[0], b = r[1];
+                        w[0] = a;
+                        w[1] = b;
+                    } else if (n == 3) {
+                        char a = r[0], b = r[1], d = r[2];
+                        w[0] = a;
+                        w[1] = b;
+                        w[2] = d;
+                        if ((x & 0xFFFFFF) == 0xBDBFEF)
+                            tok->replaced = true;
+                    } else if (n == 4) {
+                        char a = r[0], b = r[1], d = r[2], e = r[3];
+                        w[0] = a;
+                        w[1] = b;
+                        w[2] = d;
+                        w[3] = e;
+                    }
+                    r += n;
+                    w += n;
+                } while (n && end - r >= 4 && (unsigned char)*r >= 0x80);
+                if (!n)
                     break;
             } else {
                 break; /* the quote, or an error */
@@ -2501,6 +2517,23 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
     }
     *p = r;
     return sbxi_json_text(j, p, end, tok);
+}
+
+/* A string that is plain up to r, for as far as it stays so. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_run(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    while (end - r >= 17) {
+        size_t n = sbxi_json_plain(r);
+        r += n;
+        if (n < 16) {
+            if (*r != '"')
+                break;
+            tok->n = (size_t)(r - tok->p);
+            *p = sbxi_json_text_end(j, r, end);
+            return (sbx_json_kind)tok->kind;
+        }
+    }
+    return sbxi_json_blocks(j, p, end, tok, r);
 }
 
 #endif
@@ -2716,91 +2749,94 @@ static inline size_t sbxi_json_digits(const char *p)
 #endif
 }
 
-/* Likewise, from p on for as far as 20 bytes are there: returns how many. */
-static inline size_t sbxi_json_plain_run(const char *p, const char *end)
+/* Whether n bytes are there: one comparison, where a difference takes two steps. */
+static inline bool sbxi_json_room(const char *r, const char *end, size_t n)
+{
+    return (uintptr_t)r + n <= (uintptr_t)end;
+}
+
+/* Like sbxi_json_plain, of 32. */
+static inline size_t sbxi_json_plain2(const char *p, const char *end)
 {
     size_t n = sbxi_json_plain(p);
-    if (n == 16) {
-        size_t more;
-        do {
-            if ((size_t)(end - p) - n < 20)
-                break;
-            more = sbxi_json_plain(p + n);
-            n += more;
-        } while (more == 16);
-    }
+    if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
+        n += sbxi_json_plain(p + 16);
     return n;
 }
 
-/* Brackets, the ends of inputs, and short members near them. */
+/* Brackets, words, and what is short and near the end of the input. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    char *r = *p;
-    sbx_json_kind kind;
+    char *r = *p, *behind = r;
+    size_t n = 0;
     unsigned state = j->state;
+    sbx_json_kind kind = SBX_JSON_MORE;
     if (state & SBXI_JSON_FRESH) {
         state &= SBXI_JSON_FRESH - 1;
-        if (r == end) {
-            if (state != SBXI_JSON_OVER)
-                return sbxi_json_any(j, p, end, tok);
-            sbxi_json_set(j, tok, r, 0);
-            tok->kind = SBX_JSON_DONE;
-            return SBX_JSON_DONE;
-        }
         j->offset += (uint64_t)(end - r);
         j->state = (uint8_t)state;
     }
-    if (r == end)
-        return sbxi_json_any(j, p, end, tok);
-    if ((*r | 0x20) == '{' && state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER && sbxi_json_depth(j) < j->max_depth) {
-        sbxi_json_set(j, tok, r, 0);
-        kind = sbxi_json_open(j, *r == '{');
-        tok->kind = (uint8_t)kind;
-        *p = ++r;
-        if (r == end)
-            j->state |= SBXI_JSON_FRESH;
-        else if (*r == '"')
-            j->state = kind == SBX_JSON_OBJECT ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-        return kind;
-    }
-    if ((*r == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && (j->stack & 1))))
-        || (*r == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !(j->stack & 1))))) {
-        kind = sbxi_json_close(j, p, end);
-        sbxi_json_set(j, tok, r, 0);
-        tok->kind = (uint8_t)kind;
-        if (*p == end)
-            j->state |= SBXI_JSON_FRESH;
-        return kind;
-    }
-    if (state == SBXI_JSON_NAME && *r == '"' && end - r >= 10) {
-        const uint64_t ones = UINT64_MAX / 255;
-        uint64_t x = sbxi_load64(r + 1), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-        if (stop) {
-            size_t n = sbxi_first_byte(stop);
-            if (n < 8 && memcmp(r + 1 + n, "\":", 2) == 0) {
-                sbxi_json_set(j, tok, r + 1, n);
+    sbxi_json_set(j, tok, r, 0);
+    if (r == end) {
+        kind = state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
+        if (state == SBXI_JSON_FAILED)
+            return sbxi_json_any(j, p, end, tok);
+    } else if (state == SBXI_JSON_NAME) {
+        if (*r == '"' && end - r >= 11) {
+            n = sbxi_json_plain8(r + 1);
+            tok->p = r + 1;
+            behind = r + n + 3;
+            if (memcmp(behind - 2, "\":", 2) == 0) {
                 j->state = SBXI_JSON_MEMBER;
-                *p = r + n + 3;
-                if (*p == end)
-                    j->state |= SBXI_JSON_FRESH;
-                return SBX_JSON_KEY;
+                kind = SBX_JSON_KEY;
             }
         }
-    } else if (state == SBXI_JSON_MEMBER && (unsigned char)(*r - '1') < 9) {
-        char *q = r + 1;
-        while (q != end && (unsigned char)(*q - '0') < 10)
-            q++;
-        if (q != end && (*q == ',' || *q == '}')) {
-            sbxi_json_set(j, tok, r, (size_t)(q - r));
-            tok->kind = SBX_JSON_NUMBER;
-            j->state = *q == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-            *p = q + (*q == ',');
-            if (*p == end)
-                j->state |= SBXI_JSON_FRESH;
-            return SBX_JSON_NUMBER;
+    } else if (*r == '}' || *r == ']') {
+        if (state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST) || (state == SBXI_JSON_AFTER && (*r == '}') == (j->stack & 1))) {
+            kind = sbxi_json_close(j, &behind, end);
+            tok->depth--;
+        }
+    } else if (state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER) {
+        if (*r == '{' || *r == '[') {
+            if (sbxi_json_depth(j) < j->max_depth) {
+                kind = sbxi_json_open(j, *r == '{');
+                if (++behind != end && *behind == '"')
+                    j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+            }
+        } else if (state == SBXI_JSON_MEMBER) {
+            if (*r >= '1' && *r <= '9') {
+                do
+                    behind++;
+                while (behind != end && *behind >= '0' && *behind <= '9');
+                n = (size_t)(behind - r);
+                kind = SBX_JSON_NUMBER;
+            } else if (*r == 't' && end - r >= 5 && memcmp(r, "true", 4) == 0) {
+                behind += 4;
+                kind = SBX_JSON_TRUE;
+            } else if (*r == 'f' && end - r >= 6 && memcmp(r + 1, "alse", 4) == 0) {
+                behind += 5;
+                kind = SBX_JSON_FALSE;
+            }
+            if (behind != r && behind != end) {
+                if (*behind == ',') {
+                    j->state = SBXI_JSON_NAME;
+                    behind++;
+                } else if (*behind == '}') {
+                    j->state = SBXI_JSON_AFTER;
+                } else {
+                    kind = SBX_JSON_MORE;
+                }
+            }
         }
     }
-    return sbxi_json_any(j, p, end, tok);
+    if (kind == SBX_JSON_MORE && r != end)
+        return sbxi_json_any(j, p, end, tok);
+    tok->n = n;
+    tok->kind = (uint8_t)kind;
+    *p = behind;
+    if (behind == end)
+        j->state |= SBXI_JSON_FRESH;
+    return kind;
 }
 
 #endif
@@ -2810,67 +2846,56 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
 #if SBX_SMALL
     return sbxi_json_any(j, p, end, tok);
 #else
-    /* the members of objects, as long as they are well inside the input and
-       without escapes; all the rest elsewhere */
+    /* the members of objects, as long as they are short, well inside the
+       input and without escapes; all the rest elsewhere */
     char *r = *p;
     size_t n;
-    if (SBXI_UNLIKELY(end - r < 20))
+    if (SBXI_UNLIKELY(!sbxi_json_room(r, end, 20)))
         return sbxi_json_near(j, p, end, tok);
-    if (*r == '"') {
-        if (j->state == SBXI_JSON_NAME) {
-            n = sbxi_json_plain_run(++r, end);
-            sbxi_json_set(j, tok, r, n);
-            if (SBXI_LIKELY(memcmp(r + n, "\":", 2) == 0)) {
+    if (j->state == SBXI_JSON_NAME) {
+        if (*r == '"') {
+            n = sbxi_json_plain2(r + 1, end);
+            sbxi_json_set(j, tok, r + 1, n);
+            if (SBXI_LIKELY(memcmp(r + n + 1, "\":", 2) == 0)) {
                 j->state = SBXI_JSON_MEMBER;
-                *p = r + n + 2;
+                *p = r + n + 3;
                 return SBX_JSON_KEY;
             }
             j->state = SBXI_JSON_IN_NAME;
             j->sub = 0;
-            return sbxi_json_blocks(j, p, end, tok, r + n);
+            return sbxi_json_run(j, p, end, tok, r + n + 1);
         }
-        if (j->state == SBXI_JSON_MEMBER) {
-            n = sbxi_json_plain_run(++r, end);
-            sbxi_json_set(j, tok, r, n);
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        if (*r == '"') {
+            n = sbxi_json_plain2(r + 1, end);
+            sbxi_json_set(j, tok, r + 1, n);
             tok->kind = SBX_JSON_STRING;
-            if (memcmp(r + n, "\",", 2) == 0) {
+            if (memcmp(r + n + 1, "\",", 2) == 0) {
                 j->state = SBXI_JSON_NAME;
-                *p = r + n + 2;
+                *p = r + n + 3;
                 return SBX_JSON_STRING;
             }
             j->state = SBXI_JSON_IN_STRING;
             j->sub = 0;
-            return sbxi_json_blocks(j, p, end, tok, r + n);
+            return sbxi_json_run(j, p, end, tok, r + n + 1);
         }
-    } else if (j->state == SBXI_JSON_MEMBER) {
-        sbx_json_kind kind;
-        if ((unsigned char)(*r - '1') < 9) {
+        if (memcmp(r, "null", 4) == 0 && r[4] == ',') {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_NULL;
+            j->state = SBXI_JSON_NAME;
+            *p = r + 5;
+            return SBX_JSON_NULL;
+        }
+        if ((unsigned char)(*r - '0') < 10) {
             n = sbxi_json_digits(r);
-            if (r[n] == ',' || r[n] == '}') {
+            if (r[n] == ',' && (*r != '0' || n == 1)) {
                 sbxi_json_set(j, tok, r, n);
                 tok->kind = SBX_JSON_NUMBER;
-                j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-                *p = r + n + (r[n] == ',');
+                j->state = SBXI_JSON_NAME;
+                *p = r + n + 1;
                 return SBX_JSON_NUMBER;
             }
-            return sbxi_json_any(j, p, end, tok);
         }
-        kind = SBX_JSON_NULL;
-        n = 4;
-        if (memcmp(r, "null", 4) != 0) {
-            kind = SBX_JSON_TRUE;
-            if (memcmp(r, "true", 4) != 0) {
-                kind = SBX_JSON_FALSE;
-                n = 5;
-                if (*r != 'f' || memcmp(r + 1, "alse", 4) != 0)
-                    return sbxi_json_near(j, p, end, tok);
-            }
-        }
-        sbxi_json_set(j, tok, r, 0);
-        tok->kind = (uint8_t)kind;
-        j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-        *p = r + n + (r[n] == ',');
-        return kind;
     }
     return sbxi_json_near(j, p, end, tok);
 #endif
@@ -3287,7 +3312,8 @@ enum {
     SBXI_HTTP1_F_CLOSE = 2, /* Connection: close */
     SBXI_HTTP1_F_CODED = 4,
     SBXI_HTTP1_F_BAD_CODING = 8,
-    SBXI_HTTP1_F_TRAILER = 16
+    SBXI_HTTP1_F_TRAILER = 16,
+    SBXI_HTTP1_F_LENGTH = 32
 };
 
 #define SBXI_HTTP1_CHUNK_LINE 256
@@ -3298,8 +3324,10 @@ enum {
 
 #if SBX_SMALL
 #define SBXI_HTTP1_WITHIN static
+#define SBXI_HTTP1_ONCE SBXI_NOINLINE static
 #else
 #define SBXI_HTTP1_WITHIN SBXI_INLINE
+#define SBXI_HTTP1_ONCE static
 #endif
 
 #if SBX_SMALL
@@ -3379,7 +3407,7 @@ static const unsigned char *sbxi_http1_skip_token(const unsigned char *s, const 
 }
 
 /* First byte of s..end that may not stand in a value (which includes CR and LF). */
-static const unsigned char *sbxi_http1_skip_text(const unsigned char *s, const unsigned char *end)
+SBXI_HTTP1_ONCE const unsigned char *sbxi_http1_skip_text(const unsigned char *s, const unsigned char *end)
 {
 #if !SBX_SMALL
     while (end - s >= 16 && !sbxi_http1_text16(&s)) {
@@ -3423,6 +3451,14 @@ static bool sbxi_http1_skipped(const sbx_http1 *h)
     return h->status < 200 && h->status != 101;
 }
 
+/* The quick path takes LINE. */
+static uint8_t sbxi_http1_before_line(const sbx_http1 *h)
+{
+    if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
+        return SBXI_HTTP1_REST;
+    return SBXI_HTTP1_LINE;
+}
+
 /* At the beginning of a status line: whether it can be one. Each byte lies
    between these two; of what lies between the last ones only CR and SP pass
    as text. With n < 13 it cannot be whole. */
@@ -3431,8 +3467,14 @@ static bool sbxi_http1_status_ok(const unsigned char *p, size_t n)
     static const char low[] = "HTTP/1.0 100\r", high[] = "HTTP/1.1 999 ";
     size_t i = 0;
 #if !SBX_SMALL
-    if (n >= 8 && memcmp(p, high, 8) == 0)
-        i = 8;
+    /* Both comparisons for eight bytes below 0x80 at once. */
+    const uint64_t top = 0x8080808080808080u;
+    if (n >= 13) {
+        uint64_t x = sbxi_http1_word(p + 5);
+        return memcmp(p, "HTTP/", 5) == 0 &&
+               (((x | top) - sbxi_http1_word((const unsigned char *)low + 5)) &
+                ((sbxi_http1_word((const unsigned char *)high + 5) | top) - x) & ~x & top) == top;
+    }
 #endif
     for (; i < n && i < 13; i++)
         if (p[i] < (unsigned char)low[i] || p[i] > (unsigned char)high[i])
@@ -3477,41 +3519,33 @@ static bool sbxi_http1_length(sbx_http1 *h, sbx_str v)
             return false;
         x = x * 10 + d;
     }
-    if (v.n == 0 || (h->length != SBX_HTTP1_UNKNOWN && h->length != x))
+    if (v.n == 0 || ((h->flags & SBXI_HTTP1_F_LENGTH) && h->length != x))
         return false;
+    h->flags |= SBXI_HTTP1_F_LENGTH;
     h->length = x;
     return true;
 }
 
-/* 1, 2, 3: a field that decides framing. */
-SBXI_HTTP1_WITHIN int sbxi_http1_framing(const char *name, size_t n)
-{
-    return sbxi_http1_is(name, n, "connection")          ? 1
-           : sbxi_http1_is(name, n, "content-length")    ? 2
-           : sbxi_http1_is(name, n, "transfer-encoding") ? 3
-                                                         : 0;
-}
-
-/* Remembers what a final head's field says about framing. */
+/* Remembers what a final head's field says about framing, which must be whole. */
 static int sbxi_http1_frame(sbx_http1 *h, const sbx_http1_event *ev)
 {
-    if (h->status < 200)
-        return SBX_HTTP1_HEADER;
-    switch (sbxi_http1_framing(ev->name.p, ev->name.n)) {
-    case 1:
+    const char *name = ev->name.p;
+    size_t n = ev->name.n;
+    int which = h->status < 200                               ? 0
+                : sbxi_http1_is(name, n, "connection")        ? 1
+                : sbxi_http1_is(name, n, "content-length")    ? 2
+                : sbxi_http1_is(name, n, "transfer-encoding") ? 3
+                                                              : 0;
+    if (which && ev->more)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    if (which == 1)
         sbxi_http1_connection(h, ev->value);
-        break;
-    case 2:
-        if (!sbxi_http1_length(h, ev->value))
-            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
-        break;
-    case 3:
+    if (which == 2 && !sbxi_http1_length(h, ev->value))
+        return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
+    if (which == 3) {
         if ((h->flags & SBXI_HTTP1_F_CODED) || !sbxi_http1_is(ev->value.p, ev->value.n, "chunked"))
             h->flags |= SBXI_HTTP1_F_BAD_CODING;
         h->flags |= SBXI_HTTP1_F_CODED;
-        break;
-    default:
-        break;
     }
     return SBX_HTTP1_HEADER;
 }
@@ -3520,6 +3554,7 @@ static int sbxi_http1_frame(sbx_http1 *h, const sbx_http1_event *ev)
 static int sbxi_http1_head_end(sbx_http1 *h)
 {
     unsigned flags = h->flags;
+    h->head_left -= 2;
     if (flags & SBXI_HTTP1_F_TRAILER) {
         h->state = SBXI_HTTP1_ENDED;
         return SBX_HTTP1_DONE;
@@ -3538,15 +3573,15 @@ static int sbxi_http1_head_end(sbx_http1 *h)
     if ((flags & SBXI_HTTP1_F_NO_BODY) || h->status == 204 || h->status == 304) {
         h->state = SBXI_HTTP1_ENDED;
     } else if (flags & SBXI_HTTP1_F_CODED) {
-        if (h->length != SBX_HTTP1_UNKNOWN)
+        if (flags & SBXI_HTTP1_F_LENGTH)
             return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
         if (flags & SBXI_HTTP1_F_BAD_CODING)
             return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CODING);
         h->left = 0;
         h->chunked = true;
         h->state = SBXI_HTTP1_SIZE;
-    } else if (h->length != SBX_HTTP1_UNKNOWN) {
-        h->state = SBXI_HTTP1_LENGTH;
+    } else if (flags & SBXI_HTTP1_F_LENGTH) {
+        h->state = h->left ? SBXI_HTTP1_LENGTH : SBXI_HTTP1_ENDED;
     } else {
         h->keep_alive = false;
         h->state = SBXI_HTTP1_CLOSE;
@@ -3614,13 +3649,14 @@ static void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, siz
     ev->trailer = false;
 }
 
-/* A field, p..s, whole or (more) as far as it fits. Of the legal text only
+/* A field, p..*to, from its beginning (first), to its end or (more) as far as it
+   fits; then *to is moved to the end of the value. Of the legal text only
    blanks are <= ' '. */
-static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned char *s, bool more,
+static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned char **to, bool first, bool more,
                             sbx_http1_event *ev)
 {
-    const unsigned char *v = p, *c = p;
-    if (h->state != SBXI_HTTP1_VALUE) {
+    const unsigned char *v = p, *c = p, *s = *to;
+    if (first) {
         c = sbxi_http1_skip_token(p, s);
         if (c == s && more)
             return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
@@ -3634,17 +3670,44 @@ static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned
     }
     while (s > v && s[-1] <= ' ')
         s--;
+    if (more && s == v)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    *to = s;
     sbxi_http1_event(ev, p, (size_t)(c - p), v, (size_t)(s - v));
     ev->more = more;
-    if (more && (s == v || sbxi_http1_framing(ev->name.p, ev->name.n)))
-        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
     if (sbxi_http1_skipped(h))
         return SBXI_HTTP1_NEXT;
-    if (h->flags & SBXI_HTTP1_F_TRAILER) {
-        ev->trailer = true;
-        return SBX_HTTP1_HEADER;
+    ev->trailer = (h->flags & SBXI_HTTP1_F_TRAILER) != 0;
+    return ev->trailer ? (int)SBX_HTTP1_HEADER : sbxi_http1_frame(h, ev);
+}
+
+/* Takes the line *pp..s, whole or (more) as far as it fits. */
+SBXI_HTTP1_ONCE int sbxi_http1_take(sbx_http1 *h, const unsigned char **pp, const unsigned char *s, bool more,
+                                     sbx_http1_event *ev)
+{
+    const unsigned char *p = *pp;
+    const unsigned state = h->state;
+    int kind = SBXI_HTTP1_NEXT;
+    h->scanned = 0;
+    *pp = more ? s : s + 2;
+    if (state >= SBXI_HTTP1_SIZE)
+        return sbxi_http1_chunk(h, p, s);
+    h->state = SBXI_HTTP1_REASON;
+    if (state == SBXI_HTTP1_STATUS) {
+        kind = sbxi_http1_status(h, p);
+    } else if (state != SBXI_HTTP1_REASON) {
+        if (s == p && state != SBXI_HTTP1_VALUE)
+            return sbxi_http1_head_end(h);
+        kind = sbxi_http1_field(h, p, &s, state != SBXI_HTTP1_VALUE, more, ev);
+        /* Blanks may be the value's end, so they wait. */
+        if (more)
+            *pp = s;
+        h->state = SBXI_HTTP1_VALUE;
     }
-    return sbxi_http1_frame(h, ev);
+    h->head_left -= (uint32_t)(*pp - p);
+    if (!more)
+        h->state = sbxi_http1_before_line(h);
+    return kind;
 }
 
 /* One line, whole; or the part of it that fits, where the caller has no room
@@ -3658,61 +3721,35 @@ static int sbxi_http1_line(sbx_http1 *h, const unsigned char **pp, const unsigne
     const unsigned char *p = *pp, *s;
     const unsigned state = h->state;
     const size_t cap = state < SBXI_HTTP1_SIZE ? h->head_left : SBXI_HTTP1_CHUNK_LINE;
-    size_t n = (size_t)(end - p), rest;
-    int kind = SBXI_HTTP1_NEXT;
-    if (n > cap)
-        n = cap;
-    s = sbxi_http1_skip_text(p + h->scanned, p + n);
-    rest = (size_t)(p + n - s);
-    if ((rest && *s != '\r') || (rest > 1 && s[1] != '\n') ||
+    size_t n = SBXI_MIN((size_t)(end - p), cap);
+    end = p + n;
+    s = sbxi_http1_skip_text(p + h->scanned, end);
+    if ((s < end && *s != '\r') || (end - s > 1 && s[1] != '\n') ||
         (state == SBXI_HTTP1_STATUS && !sbxi_http1_status_ok(p, n)))
         return SBXI_HTTP1_BAD(bad[state]);
-    if (rest < 2) {
+    if (end - s < 2) {
         if (n < cap && (!full || n == 0)) {
             h->scanned = (uint32_t)(s - p);
             if (state == SBXI_HTTP1_LINE)
                 h->state = SBXI_HTTP1_REST;
             return SBX_HTTP1_MORE;
         }
-        /* Blanks may be the value's end, so they wait. */
-        while (s > p && s[-1] <= ' ')
-            s--;
-        if (n == cap || state >= SBXI_HTTP1_SIZE || s - p < (state == SBXI_HTTP1_STATUS ? 13 : 1))
+        if (n == cap || s == p || state >= SBXI_HTTP1_SIZE || (state == SBXI_HTTP1_STATUS && n < 13))
             return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
     }
-    h->scanned = 0;
-    *pp = rest < 2 ? s : s + 2;
-    if (state >= SBXI_HTTP1_SIZE)
-        return sbxi_http1_chunk(h, p, s);
-    h->head_left -= (uint32_t)(*pp - p);
-    if (state > SBXI_HTTP1_REASON) {
-        if (s == p && state != SBXI_HTTP1_VALUE)
-            return sbxi_http1_head_end(h);
-        kind = sbxi_http1_field(h, p, s, rest < 2, ev);
-    } else if (state == SBXI_HTTP1_STATUS) {
-        kind = sbxi_http1_status(h, p);
-    }
-    if (rest < 2)
-        h->state = state > SBXI_HTTP1_REASON ? SBXI_HTTP1_VALUE : SBXI_HTTP1_REASON;
-    else if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
-        h->state = SBXI_HTTP1_REST;
-    else
-        h->state = SBXI_HTTP1_LINE;
-    return kind;
+    return sbxi_http1_take(h, pp, s, end - s < 2, ev);
 }
 
 static int sbxi_http1_body(sbx_http1 *h, const unsigned char **pp, const unsigned char *end, sbx_http1_event *ev)
 {
     const unsigned char *p = *pp;
     size_t n = (size_t)(end - p);
-    if (h->left == 0) {
-        h->state = h->state == SBXI_HTTP1_DATA ? SBXI_HTTP1_DATA_END : SBXI_HTTP1_ENDED;
-        return SBXI_HTTP1_NEXT;
-    }
     if (n == 0)
         return SBX_HTTP1_MORE;
-    if (n > h->left)
+    if (n >= h->left) {
         n = (size_t)h->left;
+        h->state = h->state == SBXI_HTTP1_DATA ? SBXI_HTTP1_DATA_END : SBXI_HTTP1_ENDED;
+    }
     h->left -= n;
     *pp = p + n;
     sbxi_http1_event(ev, NULL, 0, p, n);
@@ -3769,16 +3806,16 @@ SBXI_INLINE bool sbxi_http1_quick(sbx_http1 *h, const char **pp, const char *las
     const unsigned char *s = (const unsigned char *)*pp, *v, *stop = (const unsigned char *)last;
     if (!sbxi_http1_name16(&s) && (s > stop || !sbxi_http1_name16(&s)))
         return false;
-    while (*s != ':') {
-        if (s > stop || !SBXI_HTTP1_IS_TOKEN(*s))
-            return false;
-        s++;
+    if ((s[0] | s[1] << 8) != (':' | ' ' << 8)) {
+        while (*s != ':') {
+            if (s > stop || !SBXI_HTTP1_IS_TOKEN(*s))
+                return false;
+            s++;
+        }
     }
     ev->name.p = *pp;
     ev->name.n = (size_t)((const char *)s - *pp);
-    s++;
-    if (*s == ' ')
-        s++;
+    s += s[1] == ' ' ? 2 : 1;
     ev->value.p = (const char *)s;
     do {
         if (s > stop)
@@ -3818,7 +3855,6 @@ SBXI_NOINLINE static sbx_http1_kind sbxi_http1_quick_end(sbx_http1 *h, const cha
 {
     if (h->head_left < 2)
         return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE));
-    h->head_left -= 2;
     *p += 2;
     return sbxi_http1_answer(h, sbxi_http1_head_end(h));
 }
@@ -3846,7 +3882,7 @@ SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *
 
 SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h)
 {
-    if (h->state == SBXI_HTTP1_CLOSE || (h->state == SBXI_HTTP1_LENGTH && h->left == 0))
+    if (h->state == SBXI_HTTP1_CLOSE)
         h->state = SBXI_HTTP1_ENDED;
     if (h->state < SBXI_HTTP1_ENDED)
         return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TRUNCATED));
@@ -3860,7 +3896,7 @@ SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps)
     h->head_left = caps && caps->head_bytes ? caps->head_bytes : 65536;
     h->headers_left = caps && caps->headers ? caps->headers : 128;
     h->interim_left = caps && caps->interim ? caps->interim : 8;
-    h->flags = head ? SBXI_HTTP1_F_NO_BODY : 0;
+    h->flags = (uint8_t)(head * SBXI_HTTP1_F_NO_BODY);
 }
 
 SBX_API bool sbx_http1_name_ok(sbx_str name)
@@ -3906,22 +3942,11 @@ static void sbxi_http1_write_put(sbx_http1w *w, const char *p, size_t n)
 {
     if (w->error > SBX_HTTP1W_FULL)
         return;
-    if (w->n > w->cap || n > w->cap - w->n)
+    if (w->error || n > w->cap - w->n)
         w->error = SBX_HTTP1W_FULL;
     else if (n)
         memcpy(w->p + w->n, p, n);
     w->n = sbxi_add(w->n, n);
-}
-
-/* What decimal (base 10) and hexadecimal (16) have in common; the digits end
-   at end. Returns where they begin. */
-static char *sbxi_http1_write_digits(char *end, uint64_t x, unsigned base)
-{
-    do {
-        *--end = "0123456789abcdef"[x % base];
-        x /= base;
-    } while (x);
-    return end;
 }
 
 SBX_API void sbx_http1w_request(sbx_http1w *w, char *buf, size_t cap, sbx_str method, sbx_str target, sbx_str host)
@@ -3953,8 +3978,13 @@ SBX_API void sbx_http1w_header(sbx_http1w *w, sbx_str name, sbx_str value)
 
 SBX_API void sbx_http1w_header_u64(sbx_http1w *w, sbx_str name, uint64_t value)
 {
-    char text[20], *end = text + sizeof text, *p = sbxi_http1_write_digits(end, value, 10);
-    sbx_http1w_header(w, name, sbx_sn(p, (size_t)(end - p)));
+    char text[20];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + (int)(value % 10));
+        value /= 10;
+    } while (value);
+    sbx_http1w_header(w, name, sbx_sn(text + at, sizeof text - at));
 }
 
 SBX_API void sbx_http1w_end(sbx_http1w *w)
@@ -3964,10 +3994,16 @@ SBX_API void sbx_http1w_end(sbx_http1w *w)
 
 SBX_API size_t sbx_http1_chunk(char buf[18], uint64_t size)
 {
-    char text[18], *end = text + 16, *p = sbxi_http1_write_digits(end, size, 16);
-    memcpy(end, "\r\n", 2);
-    memcpy(buf, p, (size_t)(end + 2 - p));
-    return (size_t)(end + 2 - p);
+    char text[18];
+    size_t at = 16;
+    text[16] = '\r';
+    text[17] = '\n';
+    do {
+        text[--at] = "0123456789abcdef"[size & 15];
+        size >>= 4;
+    } while (size);
+    memcpy(buf, text + at, sizeof text - at);
+    return sizeof text - at;
 }
 
 /* ======== src/ws.c ======== */
@@ -4124,7 +4160,7 @@ static sbx_ws_kind sbxi_ws_payload(sbx_ws *w, char **pp, size_t n, sbx_ws_event 
         w->mask_at = (uint8_t)(w->mask_at + n);
     }
     w->left -= n;
-    last = w->head >= 0x80 && !w->left;
+    last = !w->left && w->head >= 0x80;
     ev->p = p;
     ev->code = w->code;
     ev->total = w->total;
@@ -4387,16 +4423,22 @@ typedef struct sbxi_model {
 } sbxi_model;
 
 /* Where bytes without bound are collected: the caller's buffer, or memory of
-   the client's allocator up to a limit. What has no room is only counted. */
+   the client's allocator that doubles up to a cap. What has no room is only
+   counted, so the bytes stored follow from the total. */
 typedef struct sbxi_sink {
     char *p;
-    size_t cap, n;
-    uint64_t limit; /* 0 = a fixed buffer */
+    size_t cap;
     uint64_t total;
 } sbxi_sink;
 
-/* False: the allocator refused. A grown buffer keeps room for a NUL. */
-SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n);
+SBXI_INLINE size_t sbxi_sink_n(const sbxi_sink *s)
+{
+    return (size_t)SBXI_MIN(s->total, s->cap);
+}
+
+/* grow: the client's allocator, NULL = a fixed buffer. A buffer that grew has
+   room for a NUL behind its bytes. False: the allocator refused. */
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char *p, size_t n);
 
 typedef enum sbxi_dec_result {
     SBXI_DEC_MORE,
@@ -4417,7 +4459,7 @@ typedef struct sbxi_dec {
     uint8_t words_depth;
     uint8_t key_n;
     bool in_list, listed, too_large, no_memory;
-    const sbx_client_desc *desc; /* for sinks that grow */
+    const sbx_client_desc *grow; /* for sinks that grow */
     char key[32];            /* a key or short value cut by the end of input */
 } sbxi_dec;
 
@@ -4495,27 +4537,30 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
         m->preset(out);
 }
 
-SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n)
+/* Memory that holds n bytes and a NUL: a power of two. */
+static size_t sbxi_sink_room(size_t n)
 {
-    uint64_t room = s->limit ? s->limit : s->cap;
-    size_t take = (size_t)SBXI_MIN(n, room - s->n);
+    size_t room = 1024;
 
-    s->total += n;
-    if (s->limit && sbxi_add(s->n + take, 1) > s->cap) {
-        size_t cap = s->cap ? s->cap : 1024;
-        void *grown;
+    while (room <= n)
+        room = sbxi_add(room, room);
+    return room;
+}
 
-        while (cap < s->n + take + 1)
-            cap = sbxi_add(cap, cap);
-        grown = d->resize(d->resize_user, s->p, cap);
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char *p, size_t n)
+{
+    size_t at = sbxi_sink_n(s), take = SBXI_MIN(n, s->cap - at);
+
+    if (grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
+        void *grown = grow->resize(grow->resize_user, s->p, sbxi_sink_room(at + take));
+
         if (!grown)
             return false;
         s->p = (char *)grown;
-        s->cap = cap;
     }
+    s->total += n;
     if (take)
-        memcpy(s->p + s->n, p, take);
-    s->n += take;
+        memcpy(s->p + at, p, take);
     return true;
 }
 
@@ -4667,7 +4712,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->desc, t->p, t->n))
+        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:
@@ -4818,7 +4863,7 @@ SBXI_FN bool sbxi_json_ok(sbx_str text)
 
 /* ======== src/model_encode.c ======== */
 
-static const char sbxi_why_utf8[] = "must be UTF-8";
+static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8");
 
 static const void *sbxi_at(const void *base, size_t off)
 {
@@ -4867,19 +4912,19 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
         else if (*v == SBX_NONE)
             *v = p->kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
-            return "must be positive seconds, 0 (default) or SBX_NONE";
+            return SBXI_T("must be positive seconds, 0 (default) or SBX_NONE");
         return NULL;
     }
     if (p->kind == SBXI_P_TTL) {
         if (*v == SBX_NONE)
             *v = 0;
         else if (*v < 0 || *v % 60 != 0)
-            return "must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE";
+            return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     } else if (*v < 0) {
-        return "must not be negative";
+        return SBXI_T("must not be negative");
     }
     if (p->arg && *v > p->arg)
-        return "is larger than the service allows";
+        return SBXI_T("is larger than the service allows");
     return NULL;
 }
 
@@ -4891,7 +4936,7 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     sbx_jsonw_begin(w, '{');
     for (size_t i = 0; i < n; i++) {
         if (!pairs[i].name.n)
-            return "has an empty name";
+            return SBXI_T("has an empty name");
         sbx_jsonw_key(w, pairs[i].name);
         sbx_jsonw_str(w, pairs[i].value);
     }
@@ -4918,12 +4963,12 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_STR:
     case SBXI_P_TEXT:
         if (p->kind == SBXI_P_STR && !sbxi_str_at(opts, p->off).n)
-            return "must not be empty";
+            return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
     case SBXI_P_RAW:
         if (!sbxi_json_ok(sbxi_str_at(opts, p->off)))
-            return "must be one well-formed JSON value";
+            return SBXI_T("must be one well-formed JSON value");
         sbx_jsonw_raw(w, sbxi_str_at(opts, p->off));
         break;
     case SBXI_P_BOOL:
@@ -5046,7 +5091,7 @@ typedef enum sbxi_got {
     SBXI_GOT_EVENT,   /* done, or something to look at */
     SBXI_GOT_BLOCKED, /* waits for the connection */
     SBXI_GOT_STARVED, /* waits for a shared buffer */
-    SBXI_GOT_EOF,     /* the peer closed; a WebSocket: link->close_code */
+    SBXI_GOT_EOF,     /* the peer closed; a WebSocket: sbxi_ws_close_code */
     SBXI_GOT_FAIL     /* net->fault says why */
 } sbxi_got;
 
@@ -5064,9 +5109,19 @@ typedef struct sbxi_link {
     char *rx, *tx;
     uint32_t rx_at, rx_end;
     uint32_t tx_at, tx_end;
-    const char *body; /* the caller's bytes, sent behind tx without a copy */
-    size_t body_n;
-    uint64_t origin;
+    union {
+        struct {          /* HTTP */
+            const char *p; /* the caller's bytes, sent behind tx without a copy */
+            size_t n;
+            uint64_t origin; /* which other exchanges it may serve */
+        } body;
+        struct {               /* WebSocket */
+            uint32_t left;     /* bytes of the outgoing frame, not yet in tx */
+            unsigned char mask[4];
+            uint8_t at;        /* its payload bytes so far, modulo 4 */
+            uint16_t close_code; /* the peer's, 0 = none came */
+        } frame;
+    } out;
     int64_t last_rx;  /* when bytes came last, or when it became idle */
     union {
         sbx_http1 http;
@@ -5074,12 +5129,8 @@ typedef struct sbxi_link {
     } codec;
     sbxi_node node;
     uint32_t owner;      /* operation index */
-    uint32_t frame_left; /* of the outgoing frame, not yet in tx */
-    unsigned char mask[4];
-    uint8_t frame_at;    /* its payload bytes so far, modulo 4 */
     uint8_t state, ready;
-    bool is_ws, reused, sent_any, got_any, close_sent, open, pong_open;
-    uint16_t close_code; /* 0 = none came */
+    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
 } sbxi_link;
 
 /* What links share: the transport, buffers, idle connections, randomness. */
@@ -5149,6 +5200,8 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head);
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev);
 
 /* ---- messages of a WebSocket, after the upgrade ---- */
+/* The peer's close code, 0 = it sent none. */
+SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
 /* EVENT: a piece of a data message. Pings are answered inside. */
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev);
@@ -5250,7 +5303,7 @@ SBXI_FN size_t sbxi_conn_size(const sbx_transport *t)
     size_t n = 0;
 
     for (; t; t = t->lower)
-        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(t->conn_size));
+        n = sbxi_add(n, sbxi_align(t->conn_size));
     return n;
 }
 
@@ -5259,7 +5312,7 @@ SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links)
     size_t n = 0;
 
     for (; t; t = t->lower)
-        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(sbxi_add(t->ctx_size, sbxi_mul(t->ctx_per_conn, max_links))));
+        n = sbxi_add(n, sbxi_align(sbxi_add(t->ctx_size, sbxi_mul(t->ctx_per_conn, max_links))));
     return n;
 }
 
@@ -5276,8 +5329,8 @@ SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, ch
 {
     net->t = d->transport;
     net->conn_size = sbxi_conn_size(d->transport);
-    sbxi_pool_init(&net->rx, rx, SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
-    sbxi_pool_init(&net->tx, tx, SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    sbxi_pool_init(&net->rx, rx, sbxi_align(d->rx_bytes), d->buffers);
+    sbxi_pool_init(&net->tx, tx, sbxi_align(d->tx_bytes), d->buffers);
     sbxi_list_init(&net->free_links);
     sbxi_list_init(&net->idle_links);
     net->link_count = d->max_links;
@@ -5381,8 +5434,8 @@ static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
         sbxi_pool_give(&net->tx, l->tx);
     l->rx = l->tx = NULL;
     l->rx_at = l->rx_end = l->tx_at = l->tx_end = 0;
-    l->body = NULL;
-    l->body_n = 0;
+    if (!l->is_ws)
+        l->out.body.n = 0;
 }
 
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
@@ -5413,7 +5466,7 @@ SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owne
         sbxi_got got;
 
         prev = l->node.prev;
-        if (l->state != SBXI_LINK_IDLE || l->origin != origin)
+        if (l->state != SBXI_LINK_IDLE || l->out.body.origin != origin)
             continue;
         /* A server that closed it, or spoke out of turn, shows here. */
         l->ready |= SBX_READABLE;
@@ -5453,7 +5506,7 @@ SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner)
     l->node.prev = l->node.next = SBXI_NIL;
     l->state = SBXI_LINK_CONNECTING;
     l->owner = owner;
-    l->origin = origin;
+    l->out.body.origin = origin;
     l->ready = SBX_READABLE | SBX_WRITABLE;
     net->connecting++;
     net->links_used++;
@@ -5532,7 +5585,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         sbxi_link_close(net, l, SBX_OK);
         return;
     }
-    if (l->is_ws && !l->close_code) {
+    if (l->is_ws && !l->out.frame.close_code) {
         unsigned char payload[125];
 
         if (!l->close_sent)
@@ -5596,7 +5649,7 @@ SBXI_FN void sbxi_net_sweep(sbxi_net *net)
 
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l)
 {
-    return l->tx_at < l->tx_end || l->body_n || l->frame_left;
+    return l->tx_at < l->tx_end || (l->is_ws ? l->out.frame.left : l->out.body.n) != 0;
 }
 
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
@@ -5617,10 +5670,10 @@ SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got
 
 SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
 {
-    while (l->tx_at < l->tx_end || l->body_n) {
+    while (l->tx_at < l->tx_end || (!l->is_ws && l->out.body.n)) {
         bool head = l->tx_at < l->tx_end;
-        const char *p = head ? l->tx + l->tx_at : l->body;
-        size_t n = head ? l->tx_end - l->tx_at : l->body_n, sent = 0;
+        const char *p = head ? l->tx + l->tx_at : l->out.body.p;
+        size_t n = head ? l->tx_end - l->tx_at : l->out.body.n, sent = 0;
         sbxi_got got;
 
         if (!(l->ready & SBX_WRITABLE))
@@ -5642,8 +5695,8 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
         if (head) {
             l->tx_at += (uint32_t)sent;
         } else {
-            l->body += sent;
-            l->body_n -= sent;
+            l->out.body.p += sent;
+            l->out.body.n -= sent;
         }
     }
     if (l->tx) {
@@ -5752,9 +5805,15 @@ SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind 
 
 /* ---- WebSocket messages ---- */
 
+SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l)
+{
+    return l->is_ws ? l->out.frame.close_code : 0;
+}
+
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l)
 {
     l->is_ws = true;
+    memset(&l->out, 0, sizeof l->out);
     l->last_rx = net->now;
     /* The JSON reader checks the UTF-8 of what it takes. */
     sbx_ws_init(&l->codec.ws, SBX_WS_RAW_TEXT, 0);
@@ -5766,13 +5825,13 @@ SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_
     size_t room;
     char *p = sbxi_link_room(net, l, &room, &got);
 
-    if (!p || room < SBX_WS_HEAD_MAX || l->frame_left)
+    if (!p || room < SBX_WS_HEAD_MAX || l->out.frame.left)
         return false;
-    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+    if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return false;
-    l->tx_end += (uint32_t)sbx_ws_head((unsigned char *)p, opcode, true, n, l->mask);
-    l->frame_left = n;
-    l->frame_at = 0;
+    l->tx_end += (uint32_t)sbx_ws_head((unsigned char *)p, opcode, true, n, l->out.frame.mask);
+    l->out.frame.left = n;
+    l->out.frame.at = 0;
     return true;
 }
 
@@ -5782,13 +5841,13 @@ SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *src, size
     size_t room;
     char *p = sbxi_link_room(net, l, &room, &got);
 
-    n = SBXI_MIN(n, SBXI_MIN(room, l->frame_left));
+    n = SBXI_MIN(n, SBXI_MIN(room, l->out.frame.left));
     if (!p || !n)
         return 0;
     memcpy(p, src, n);
-    sbx_ws_mask(p, n, l->mask, l->frame_at);
-    l->frame_at = (uint8_t)((l->frame_at + n) & 3);
-    l->frame_left -= (uint32_t)n;
+    sbx_ws_mask(p, n, l->out.frame.mask, l->out.frame.at);
+    l->out.frame.at = (uint8_t)((l->out.frame.at + n) & 3);
+    l->out.frame.left -= (uint32_t)n;
     l->tx_end += (uint32_t)n;
     return n;
 }
@@ -5800,7 +5859,7 @@ SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_go
     if (!p)
         return NULL;
     *got = SBXI_GOT_BLOCKED;
-    if (l->frame_left || *room <= SBX_WS_HEAD_MAX)
+    if (l->out.frame.left || *room <= SBX_WS_HEAD_MAX)
         return NULL;
     *room -= SBX_WS_HEAD_MAX;
     return p + SBX_WS_HEAD_MAX;
@@ -5812,12 +5871,12 @@ SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size
     unsigned char head[SBX_WS_HEAD_MAX];
     size_t head_n;
 
-    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+    if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return; /* nothing goes out unmasked; the caller sees entropy_failed */
-    head_n = sbx_ws_head(head, opcode, true, n, l->mask);
+    head_n = sbx_ws_head(head, opcode, true, n, l->out.frame.mask);
     memcpy(at, head, head_n);
     memmove(at + head_n, at + SBX_WS_HEAD_MAX, n);
-    sbx_ws_mask(at + head_n, n, l->mask, 0);
+    sbx_ws_mask(at + head_n, n, l->out.frame.mask, 0);
     l->tx_end += (uint32_t)(head_n + n);
 }
 
@@ -5836,9 +5895,9 @@ SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const vo
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 {
-    size_t need = l->pong_open ? l->frame_left : SBX_WS_HEAD_MAX + 125;
+    size_t need = l->pong_open ? l->out.frame.left : SBX_WS_HEAD_MAX + 125;
 
-    if (l->frame_left && !l->pong_open)
+    if (l->out.frame.left && !l->pong_open)
         return SBXI_GOT_BLOCKED;
     if (l->tx && net->tx.size - l->tx_end < need) {
         sbxi_got got = sbxi_link_flush(net, l);
@@ -5868,7 +5927,7 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
     case SBX_WS_CLOSE:
         if (!ev->last)
             break;
-        l->close_code = ev->code;
+        l->out.frame.close_code = ev->code;
         if (!l->close_sent) {
             l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code == 1005 ? 0 : ev->code, sbx_sn("", 0)));
             sbxi_link_flush(net, l);
@@ -6057,6 +6116,7 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
+    SBXI_OP_ALLOC = 2048,   /* results lie in the allocator's memory */
     SBXI_OP_REPEATED = 1024 /* the request was sent before */
 };
 
@@ -6067,7 +6127,7 @@ typedef struct sbxi_fail {
     bool has_text; /* block->failure counts */
     int32_t sys;
     int32_t retry_after_s; /* -1 = none */
-    const char *field, *text;
+    const char *text;
 } sbxi_fail;
 
 typedef struct sbxi_http {
@@ -6104,23 +6164,31 @@ typedef struct sbxi_command {
     sbxi_out stream[2];
     sbxi_sink sink[2];   /* sbx_run */
     sbx_result *result;
-    int64_t until;       /* the connect budget's end */
-    uint64_t gap_at, gap_lost;
     uint64_t offset;     /* of the message being read, where it named one */
-    uint64_t assumed;    /* and where it did not when its data came */
+    uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two */
     sbx_json json;
-    char *data;          /* output that is decoded and not delivered */
-    uint32_t data_n;
     int32_t exit_code;
     uint32_t pid;
     uint16_t cols, rows;
     uint8_t part_n, field, type, phase, want, gap_stream, drops;
-    bool whole, has_offset, placed, assuming, replaced, same, in_message, message_done;
-    bool killing, killed, no_reconnect, attach, lost, started, reattached, hello_begun;
-    char part[40];       /* a key or short value cut by the end of input; the handshake's nonce before */
+    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
+    bool killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    union {
+        char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
+        struct {
+            char *data;  /* output that is decoded and not delivered */
+            uint32_t data_n;
+        } out;
+    } held;
 } sbxi_command;
 
+/* What is used most stands first: offsets below 32 and 128 take shorter
+   instructions on small machines. */
 struct sbxi_op {
+    uint8_t list, state, notes;
+    uint8_t attempts, max_retries;
+    uint8_t retry_code;
+    uint16_t flags;
     sbxi_node node;
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
@@ -6129,14 +6197,10 @@ struct sbxi_op {
     void *user;
     sbxi_block *block;
     char *piece;      /* bytes of the answer in the receive buffer, not read yet */
-    uint32_t piece_n;
     int64_t total_at, attempt_at, wake_at;
-    int32_t total_ms, timeout_ms;
+    uint32_t piece_n;
+    int32_t timeout_ms;
     uint32_t delay_ms;
-    uint16_t flags;
-    uint8_t list, state, notes;
-    uint8_t attempts, max_retries;
-    uint8_t retry_code;
     sbxi_fail fail;
     union {
         sbxi_http http;
@@ -6374,8 +6438,8 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;
-        op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
-        op->total_ms = call->total_ms ? call->total_ms : c->desc.total_ms;
+        op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
+        op->attempt_at = op->wake_at = SBXI_NEVER;
         op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
         op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
         op->fail.retry_after_s = -1;
@@ -6442,11 +6506,11 @@ SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_
         size_t need = h[i].name.n + h[i].value.n + 4;
 
         if (!sbx_http1_name_ok(h[i].name))
-            return "has a name that is not a token (RFC 9110 5.6.2)";
+            return SBXI_T("has a name that is not a token (RFC 9110 5.6.2)");
         if (!sbx_http1_value_ok(h[i].value))
-            return "has a value with CR, LF, NUL or another control character";
+            return SBXI_T("has a value with CR, LF, NUL or another control character");
         if (sbxi_header_reserved(h[i].name))
-            return "has a name that the library sets itself";
+            return SBXI_T("has a name that the library sets itself");
         if (p && *n + need <= cap) {
             char *at = p + *n;
 
@@ -6586,7 +6650,7 @@ static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
 
 static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 {
-    unsigned char *nonce = (unsigned char *)op->u.command.part; /* unused until a message is cut */
+    unsigned char *nonce = (unsigned char *)op->u.command.held.part; /* unused until a message is cut */
     char key[24];
 
     if (!sbxi_net_random(&c->net, nonce, 16))
@@ -6678,7 +6742,7 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     tail = room / 2;
     target = sbx_sn(p + tail, sbxi_join(p + tail, room - tail, parts, 5));
     if (target.n > room - tail || room - tail - target.n < 320) {
-        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the URL does not fit: raise tx_bytes");
+        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("the URL does not fit: raise tx_bytes"));
         return false;
     }
     host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
@@ -6705,7 +6769,7 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     }
     if (w.error) {
         sbxi_op_fail(c, op, w.error == SBX_HTTP1W_FULL ? SBX_ERR_TOO_LARGE : SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL,
-                     w.error == SBX_HTTP1W_FULL ? "the request's head does not fit: raise tx_bytes" : "the URL or a header has a character that is not allowed");
+                     w.error == SBX_HTTP1W_FULL ? SBXI_T("the request's head does not fit: raise tx_bytes") : SBXI_T("the URL or a header has a character that is not allowed"));
         return false;
     }
     l->tx_end += (uint32_t)w.n;
@@ -6716,8 +6780,8 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
             memcpy(p + w.n, body, b->body_n);
             l->tx_end += b->body_n;
         } else {
-            l->body = body;
-            l->body_n = b->body_n;
+            l->out.body.p = body;
+            l->out.body.n = b->body_n;
         }
     }
     sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');
@@ -6782,8 +6846,8 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
             }
             return false;
         }
-        l->body = h->data;
-        l->body_n = (size_t)h->size;
+        l->out.body.p = h->data;
+        l->out.body.n = (size_t)h->size;
         h->step = 2;
         return true;
     case 2:
@@ -6807,7 +6871,7 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_link *l = sbxi_op_link(c, op);
 
-    if (!l->tx && !l->sent_any && !l->body_n) {
+    if (!l->tx && !l->sent_any && !l->out.body.n) {
         size_t room;
         sbxi_got got;
 
@@ -6938,7 +7002,7 @@ static void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
     else if (op->row->answer == SBXI_ANSWER_STREAM && sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept"))) {
         char key[24], accept[28];
 
-        sbx_ws_key(key, (const unsigned char *)op->u.command.part);
+        sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
         sbx_ws_accept(accept, sbx_sn(key, sizeof key));
         if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
             op->flags |= SBXI_OP_ACCEPTED;
@@ -6971,14 +7035,14 @@ static bool sbxi_file_head(sbx_client *c, sbxi_op *op, uint16_t status, uint64_t
     if (status == 206 && !h->bad_range)
         return true;
     if (h->total || h->if_range || status == 206) {
-        sbxi_op_fail(c, op, SBX_ERR_CHANGED, SBX_LAYER_SERVICE, "the file changed while it was read: begin again");
+        sbxi_op_fail(c, op, SBX_ERR_CHANGED, SBX_LAYER_SERVICE, SBXI_T("the file changed while it was read: begin again"));
         return false;
     }
     /* The whole file, though a part was wanted: the rest is dropped here. */
     h->size = length == SBX_HTTP1_UNKNOWN ? UINT64_MAX : length;
     if (h->from_end) {
         if (h->size == UINT64_MAX) {
-            sbxi_op_fail(c, op, SBX_ERR_UNSUPPORTED, SBX_LAYER_SERVICE, "the server knows no ranges and no length: ask from a positive offset");
+            sbxi_op_fail(c, op, SBX_ERR_UNSUPPORTED, SBX_LAYER_SERVICE, SBXI_T("the server knows no ranges and no length: ask from a positive offset"));
             return false;
         }
         h->pos = h->size > h->want ? h->size - h->want : 0;
@@ -7007,7 +7071,7 @@ static bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:
         sbxi_dec_init(&b->dec, op->row->model, &b->answer, NULL);
-        b->dec.desc = &c->desc;
+        b->dec.grow = op->flags & SBXI_OP_ALLOC ? &c->desc : NULL;
         if (op->row->prepare)
             op->row->prepare(c, op);
         break;
@@ -7046,8 +7110,8 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->data = sbx_sn(p, (size_t)n);
         return SBXI_RUN_EVENT;
     }
-    if (!sbxi_sink_put(&h->sink, &c->desc, p, (size_t)n))
-        sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+    if (!sbxi_sink_put(&h->sink, op->flags & SBXI_OP_ALLOC ? &c->desc : NULL, p, (size_t)n))
+        sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
     return SBXI_RUN_IDLE;
 }
 
@@ -7097,8 +7161,8 @@ static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->item = &op->block->answer;
         return SBXI_RUN_EVENT;
     }
-    if (h->sink.cap - h->sink.n >= size)
-        sbxi_sink_put(&h->sink, &c->desc, (const char *)&op->block->answer, size);
+    if (h->sink.cap - h->sink.total >= size)
+        sbxi_sink_put(&h->sink, NULL, (const char *)&op->block->answer, size);
     return SBXI_RUN_IDLE;
 }
 
@@ -7120,7 +7184,7 @@ static sbxi_run sbxi_json_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         op->piece_n = 0;
         if (r == SBXI_DEC_ERROR)
-            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("the answer is not well-formed JSON"));
         return SBXI_RUN_IDLE;
     }
 }
@@ -7173,19 +7237,19 @@ static void sbxi_op_complete(sbx_client *c, sbxi_op *op)
     }
     if (op->row->answer == SBXI_ANSWER_MODEL || op->row->answer == SBXI_ANSWER_LIST) {
         if (b->dec.json.offset && sbxi_dec_end(&b->dec) == SBXI_DEC_ERROR) {
-            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("the answer is not well-formed JSON"));
             return;
         }
         if (b->dec.no_memory)
-            sbxi_op_set_fail(op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+            sbxi_op_set_fail(op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
         if (b->dec.too_large)
-            sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "an id or URL in the answer is longer than its field");
+            sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("an id or URL in the answer is longer than its field"));
         if (op->row->answer == SBXI_ANSWER_MODEL && op->row->decoded)
             op->row->decoded(c, op, &b->answer);
     }
     sbxi_op_release_link(c, op, keep);
     if (op->row->answer == SBXI_ANSWER_FILE && op->u.http.want && op->fail.status == 206 && op->u.http.total < op->u.http.want && op->u.http.pos + op->u.http.total < op->u.http.size && op->u.http.size != UINT64_MAX) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, "the server sent less than the range it announced");
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, SBXI_T("the server sent less than the range it announced"));
         sbxi_op_finish(c, op);
         return;
     }
@@ -7207,7 +7271,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
     if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, "the server's WebSocket handshake is wrong (RFC 6455 4.2.2)");
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, SBXI_T("the server's WebSocket handshake is wrong (RFC 6455 4.2.2)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;
@@ -7402,7 +7466,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
     sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->row->operation));
-    sbxi_copy_text(out->field, sizeof out->field, sbx_s(f->field ? f->field : said ? said->field : ""));
+    sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
     if (said)
         sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
 #if !SBX_NO_ERROR_TEXT
@@ -7545,7 +7609,7 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbx_code code = got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : fault->code;
 
     sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
-                     got == SBXI_GOT_EOF ? "the server closed the connection before its answer was complete" : fault->text);
+                     got == SBXI_GOT_EOF ? SBXI_T("the server closed the connection before its answer was complete") : fault->text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
@@ -7584,8 +7648,8 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         break;
     case SBXI_NOTE_GAP:
         ev->stream = op->u.command.gap_stream;
-        ev->offset = op->u.command.gap_at;
-        ev->lost = op->u.command.gap_lost;
+        ev->offset = op->u.command.assumed;
+        ev->lost = op->u.command.offset - op->u.command.assumed;
         break;
     default:
         break;
@@ -7620,7 +7684,7 @@ static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     sbxi_link *l;
 
     if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
-        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, "the sandbox's data plane URL is not an http or https URL");
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);
@@ -7672,11 +7736,11 @@ static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 
 static void sbxi_op_first(sbx_client *c, sbxi_op *op)
 {
-    op->total_at = sbxi_after(c->net.now, op->total_ms ? op->total_ms : SBX_FOREVER);
+    op->total_at = sbxi_after(c->net.now, op->total_at);
     if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
         op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
     if (op->row->answer == SBXI_ANSWER_STREAM)
-        op->u.command.until = sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
+        op->u.command.assumed = (uint64_t)sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
     op->state = SBXI_OP_START;
     sbxi_op_arm(c, op);
 }
@@ -7747,7 +7811,7 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
 
         if (l && l->sent_any)
             op->flags |= SBXI_OP_SENT;
-        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, "the operation's total deadline passed");
+        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, SBXI_T("the operation's total deadline passed"));
         return;
     }
     if (op->wake_at <= now) {
@@ -7761,8 +7825,8 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
     if (op->attempt_at <= now && !sbxi_op_progressed(c, op)) {
         op->attempt_at = SBXI_NEVER;
         sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
-                         op->state == SBXI_OP_START ? "no connection became free in time: end streams, or raise max_links" :
-                         op->state == SBXI_OP_CONNECT ? "the connection was not made in time" : "the server did not answer in time");
+                         op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
+                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
         sbxi_op_attempt_failed(c, op);
     }
@@ -7894,7 +7958,7 @@ static void sbxi_client_timers(sbx_client *c)
     uint32_t budget = c->desc.max_ops;
 
     while (sbxi_timer_first(&c->timers) <= c->net.now && budget--)
-        sbxi_op_timer(c, &c->ops[c->timers.heap[0].id]);
+        sbxi_op_timer(c, &c->ops[c->timers.id[0]]);
     if (sbxi_net_sweep_at(&c->net) <= c->net.now)
         sbxi_net_sweep(&c->net);
 }
@@ -8128,14 +8192,14 @@ SBX_API void sbx_close(sbx_client *c)
 
 typedef enum sbxi_memory {
     SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
-    SBXI_M_HEAP, SBXI_M_POS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+    SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
 static const char sbxi_product[] = "sandbox.h/0.1.0";
 
 static size_t sbxi_block_size(const sbx_client_desc *d)
 {
-    return SBX_TRANSPORT_ALIGN(sbxi_add(sizeof(sbxi_block), SBXI_MIN(d->request_bytes, SIZE_MAX / 2)));
+    return sbxi_align(sbxi_add(sizeof(sbxi_block), d->request_bytes));
 }
 
 static size_t sbxi_agent_size(const sbx_client_desc *d)
@@ -8158,12 +8222,11 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
     n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
     n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
-    n[SBXI_M_RX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
-    n[SBXI_M_TX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    n[SBXI_M_RX] = sbxi_mul(sbxi_align(d->rx_bytes), d->buffers);
+    n[SBXI_M_TX] = sbxi_mul(sbxi_align(d->tx_bytes), d->buffers);
     n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
     n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
-    n[SBXI_M_HEAP] = sbxi_mul(sizeof(sbxi_timer_entry), d->max_ops);
-    n[SBXI_M_POS] = sbxi_mul(sizeof(uint32_t), d->max_ops);
+    n[SBXI_M_TIMERS] = sbxi_mul(SBXI_TIMER_BYTES, d->max_ops);
     n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
     n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
     n[SBXI_M_HEADERS] = sbxi_headers_size(d);
@@ -8293,7 +8356,7 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
     sbxi_desc_defaults(&d);
     sbxi_sizes(&d, n);
     for (unsigned i = 0; i < SBXI_M_COUNT; i++)
-        sum = sbxi_add(sum, n[i] == SIZE_MAX ? SIZE_MAX : sbxi_add(n[i], 15) & ~(size_t)15);
+        sum = sbxi_add(sum, sbxi_align(n[i]));
     return sum;
 }
 
@@ -8378,7 +8441,7 @@ static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *cons
     for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
         sbxi_list_init(&c->lists[i]);
     sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, at[SBXI_M_HEAP], at[SBXI_M_POS], d->max_ops);
+    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
     c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
     memset(c->owned, 0, sizeof *c->owned * d->max_owned);
     c->endpoint = at[SBXI_M_ENDPOINT];
@@ -8588,7 +8651,7 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
 
 static void sbxi_build_too_large(sbxi_build *b)
 {
-    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
 }
 
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
@@ -8598,11 +8661,11 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
     if (!b->op)
         return;
     if (!name.n)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be empty");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be empty"));
     else if (!sbxi_utf8(&state, name.p, name.n) || state || memchr(name.p, 0, name.n))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must be UTF-8 without NUL");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8 without NUL"));
     else if ((name.n == 1 && name.p[0] == '.') || (name.n == 2 && name.p[0] == '.' && name.p[1] == '.'))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be . or ..");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be . or .."));
     else if (!sbxi_op_segment(b->c, b->op, name))
         sbxi_build_too_large(b);
 }
@@ -8614,16 +8677,16 @@ SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
     if (!b->op)
         return;
     if (!box) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", "must be given");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", SBXI_T("must be given"));
         return;
     }
     b->op->box = box;
     if (b->op->row->base == SBXI_BASE_CONTROL)
         sbxi_build_name(b, box->name[0] ? sbx_s(box->name) : sbx_s(box->id), "box.name");
     else if (!box->url[0])
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "is not known: get the sandbox, or start it, first");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is not known: get the sandbox, or start it, first"));
     else if (!sbxi_url_parse(sbx_s(box->url), &url))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "must be an http or https URL without user, query or fragment");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("must be an http or https URL without user, query or fragment"));
 }
 
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)
@@ -8673,9 +8736,9 @@ SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path)
     if (!b->op)
         return;
     if (!path.n)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must not be empty");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must not be empty"));
     else if (!sbxi_utf8(&state, path.p, path.n) || state || memchr(path.p, 0, path.n))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must be UTF-8 without NUL");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must be UTF-8 without NUL"));
     else
         sbxi_build_param(b, "path", path);
 }
@@ -8744,7 +8807,7 @@ SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
         return;
     sbx_jsonw_end(w, '}');
     if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", "must be UTF-8");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", SBXI_T("must be UTF-8"));
     else if (w->error)
         sbxi_build_too_large(b);
     else
@@ -8756,26 +8819,1726 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
     if (!b->op)
         return false;
     if (alloc && buf.p) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "and a buffer exclude each other");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("and a buffer exclude each other"));
         return false;
     }
     if (alloc && !b->c->desc.resize) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "needs an allocator: set `resize` in the client's description");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("needs an allocator: set `resize` in the client's description"));
         return false;
     }
     if (buf.n && !buf.p) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", "has a size but no address");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", SBXI_T("has a size but no address"));
         return false;
     }
     s->p = (char *)buf.p;
-    s->cap = buf.n;
-    s->limit = alloc ? (limit ? limit : limit_default) : 0;
+    s->cap = alloc ? (limit ? limit : limit_default) : buf.n;
+    if (alloc)
+        b->op->flags |= SBXI_OP_ALLOC;
     return true;
 }
 
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b)
 {
     return b->op ? sbxi_op_start(b->c, b->op) : b->refused;
+}
+
+/* ======== src/langsmith_stream.h ======== */
+/* ---- stream: a command's WebSocket, phase by phase (private) ---- */
+#ifndef SBXI_STREAM_H
+#define SBXI_STREAM_H
+
+enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXITED };
+/* What the caller asked for and the server was not told yet; STDIN stays, for
+   it is told again after every reattach. */
+enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
+
+/* A piece of a message came; it is read by sbxi_stream_read. */
+SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
+SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
+/* The server acknowledged the command (again). */
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
+
+#endif
+
+/* ======== src/langsmith_boxes.c ======== */
+
+SBXI_FN sbx_status sbxi_status_of(char text[16])
+{
+    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting" };
+
+    if (!text[0])
+        memcpy(text, "ready", 6); /* the service's default */
+    for (unsigned i = 1; i < SBXI_COUNT(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return (sbx_status)i;
+    return SBX_STATUS_UNKNOWN;
+}
+
+SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url)
+{
+    memset(box, 0, sizeof *box);
+    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && sbxi_copy_text(box->name, sizeof box->name, name) &&
+           sbxi_copy_text(box->url, sizeof box->url, url);
+}
+
+/* ---- hooks ---- */
+
+static void sbxi_box_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    sbx_box_info *info = (sbx_box_info *)model;
+
+    (void)c;
+    (void)op;
+    info->status = sbxi_status_of(info->status_text);
+}
+
+static void sbxi_write_raw(const sbxi_http *h)
+{
+    if (h->raw_n)
+        *h->raw_n = h->raw_total;
+}
+
+/* A missing answer (a body that is empty or null) leaves what is known. */
+static bool sbxi_box_after(sbx_client *c, sbxi_op *op)
+{
+    const sbx_box_info *info = &op->block->answer.box;
+    sbxi_http *h = &op->u.http;
+
+    (void)c;
+    if (h->out)
+        *(sbx_box *)h->out = info->box;
+    if (h->info && op->fail.code == SBX_OK)
+        *(sbx_box_info *)h->info = *info;
+    sbxi_write_raw(h);
+    return false;
+}
+
+static bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    sbxi_write_raw(&op->u.http);
+    return false;
+}
+
+static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    sbx_status_info *s = (sbx_status_info *)model;
+
+    (void)c;
+    (void)op;
+    if (!s->status_text[0])
+        memcpy(s->status_text, "provisioning", 13);
+    s->status = sbxi_status_of(s->status_text);
+}
+
+static bool sbxi_status_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (op->u.http.out)
+        *(sbx_status_info *)op->u.http.out = op->block->answer.status;
+    sbxi_write_raw(&op->u.http);
+    return false;
+}
+
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_delete_finished(sbx_client *c, sbxi_op *op);
+static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
+
+/* ---- rows ---- */
+
+#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
+#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
+#define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
+
+static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
+static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
+static const sbxi_row sbxi_status_row = { "status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_poll_row = { "wait", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
+
+/* ---- polling ---- */
+
+static bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
+{
+    op->row = row;
+    op->attempts = 0;
+    op->block->body_n = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+static bool sbxi_start_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    return sbxi_next_row(op, &sbxi_poll_row);
+}
+
+static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
+{
+    const sbx_status_info *s = &op->block->answer.status;
+    sbxi_failure *f = &op->block->failure;
+
+    memset(f, 0, sizeof *f);
+    sbxi_copy_text(f->type, sizeof f->type, sbx_s(s->status_text));
+    sbxi_copy_text(f->text, sizeof f->text, sbx_s(s->status_message));
+    op->fail.has_text = true;
+    op->fail.resource = SBX_RESOURCE_SANDBOX;
+    sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
+}
+
+/* Each second, within 10 %, the last sleep cut to the time that is left. */
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    uint32_t every = (uint32_t)h->poll_ms;
+    int64_t at;
+
+    if (op->block->answer.status.status == SBX_STATUS_READY)
+        return sbxi_next_row(op, &sbxi_get_row);
+    if (op->block->answer.status.status == SBX_STATUS_FAILED) {
+        sbxi_poll_failed(op, SBX_ERR_CREATION);
+        return false;
+    }
+    if (c->net.now >= h->until) {
+        sbxi_poll_failed(op, SBX_ERR_TIMEOUT);
+        return false;
+    }
+    at = sbxi_after(c->net.now, every - every / 10 + sbxi_net_jitter(&c->net, every / 5 + 1));
+    sbxi_next_row(op, &sbxi_poll_row);
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = SBXI_MIN(at, h->until);
+    return true;
+}
+
+/* ---- lists ---- */
+
+static uint64_t sbxi_hash(const char *p)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (; *p; p++)
+        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* Puts the next page's place behind the filters; the headers move for it. */
+static bool sbxi_list_place(sbx_client *c, sbxi_op *op, const char *name, sbx_str value)
+{
+    sbxi_block *b = op->block;
+    char *text = sbxi_block_text(b), *headers = text + b->seg_n + b->query_n, *to;
+    size_t name_n = strlen(name), value_n = sbxi_percent(NULL, 0, value, ""), filters = (size_t)op->u.http.pos;
+    size_t query_n = filters + 2 + name_n + value_n;
+
+    if (b->seg_n + query_n + b->header_n > c->desc.request_bytes) {
+        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("the next page's cursor does not fit: raise request_bytes"));
+        return false;
+    }
+    memmove(text + b->seg_n + query_n, headers, b->header_n);
+    to = text + b->seg_n + filters;
+    *to = filters ? '&' : '?';
+    memcpy(to + 1, name, name_n);
+    to[1 + name_n] = '=';
+    sbxi_percent(to + 2 + name_n, value_n, value, "");
+    b->query_n = (uint32_t)query_n;
+    return true;
+}
+
+static void sbxi_list_result(sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_list_result *r = (sbx_list_result *)h->out;
+    const sbxi_page *page = &op->block->page;
+
+    sbxi_write_raw(h);
+    if (!r)
+        return;
+    memset(r, 0, sizeof *r);
+    r->count = h->total;
+    r->stored = h->sink.total / op->row->model->item->size;
+    r->cut = h->sink.cap && r->stored < r->count;
+    r->truncated = page->truncated;
+    memcpy(r->next_cursor, page->next_cursor, sizeof r->next_cursor);
+    r->next_offset = page->next_offset;
+}
+
+static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    const sbxi_page *page = &op->block->page;
+    bool more = page->next_cursor[0] || page->next_offset > 0;
+    char digits[20];
+    uint64_t place;
+
+    if (op->fail.code != SBX_OK || h->one_page || !more) {
+        sbxi_list_result(op);
+        return false;
+    }
+    place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
+    /* A place that does not move would never end. */
+    if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server names the same next page again"));
+        return false;
+    }
+    h->cursor = place;
+    if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
+                             : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
+        return false;
+    h->raw_total = 0;
+    return sbxi_next_row(op, op->row);
+}
+
+/* ---- sandboxes that the client owns ---- */
+
+enum { SBXI_OWNED_FREE, SBXI_OWNED_HELD, SBXI_OWNED_DELETING };
+
+/* A create that was never sent left nothing behind. */
+static void sbxi_create_finished(sbx_client *c, sbxi_op *op)
+{
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+
+        if (o->state == SBXI_OWNED_HELD && o->op == sbxi_op_id(c, op)) {
+            o->op = SBXI_NIL;
+            if (op->fail.code != SBX_OK && (!(op->flags & SBXI_OP_EVER_SENT) || op->fail.code == SBX_ERR_CONFLICT || op->fail.code == SBX_ERR_VALIDATION))
+                o->state = SBXI_OWNED_FREE;
+        }
+    }
+}
+
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+{
+    /* The first attempt was carried out and its answer lost. */
+    if (op->fail.status != 404 || op->attempts < 2)
+        return false;
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    sbxi_op_finish(c, op);
+    return true;
+}
+
+static void sbxi_delete_finished(sbx_client *c, sbxi_op *op)
+{
+    bool gone = op->fail.code == SBX_OK || op->fail.code == SBX_ERR_NOT_FOUND;
+
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+
+        if (o->state == SBXI_OWNED_DELETING && o->op == sbxi_op_id(c, op)) {
+            o->op = SBXI_NIL;
+            o->state = gone ? SBXI_OWNED_FREE : SBXI_OWNED_HELD;
+            if (!gone)
+                o->failed = true;
+        } else if (o->state == SBXI_OWNED_HELD && gone && op->box && strcmp(o->name, op->box->name) == 0) {
+            o->state = SBXI_OWNED_FREE;
+        }
+    }
+}
+
+/* Starts the deletions of a shutdown, and ends it when none remains. */
+SBXI_FN void sbxi_owned_run(sbx_client *c)
+{
+    sbxi_op *shut = c->shutdown == SBXI_NIL ? NULL : &c->ops[c->shutdown];
+    uint32_t left = 0, tried = 0;
+    sbx_call call;
+
+    if (!shut)
+        return;
+    memset(&call, 0, sizeof call);
+    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
+        sbxi_owned *o = &c->owned[i];
+        sbxi_build b;
+        bool started;
+
+        if (o->op != SBXI_NIL && o->state == SBXI_OWNED_DELETING && c->ops[o->op].state == SBXI_OP_DONE)
+            sbxi_op_free(c, &c->ops[o->op]);
+        if (o->state == SBXI_OWNED_HELD && !o->failed && shut->state != SBXI_OP_DONE) {
+            c->closing = false;
+            started = sbxi_build_begin(&b, c, &sbxi_delete_row, &call);
+            c->closing = true;
+            if (started) {
+                sbxi_build_name(&b, sbx_s(o->name), "name");
+                if (b.op) {
+                    o->op = sbxi_op_id(c, b.op);
+                    o->state = SBXI_OWNED_DELETING;
+                    b.op->flags |= SBXI_OP_INTERNAL;
+                    sbxi_build_end(&b);
+                }
+            }
+        }
+        left += o->state != SBXI_OWNED_FREE;
+        tried += o->state != SBXI_OWNED_FREE && o->failed;
+    }
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
+            sbxi_op_free(c, &c->ops[i]);
+    if (shut->state == SBXI_OP_DONE)
+        return;
+    shut->delay_ms = left;
+    if (left == tried) {
+        if (left)
+            sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, SBXI_T("some sandboxes could not be deleted"));
+        else
+            sbxi_op_finish(c, shut);
+    }
+}
+
+/* ---- calls ---- */
+
+static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
+
+static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
+{
+    *why = sbxi_why_one_snapshot;
+    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
+        return "snapshot";
+    if (o->snapshot_name.p && o->snapshot_id.p)
+        return "snapshot_name";
+    *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
+    if (o->labels_n > 128)
+        return "labels";
+    for (size_t i = 0; i < o->labels_n; i++)
+        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
+            return "labels";
+    *why = "must be 127 bytes at most";
+    if (o->name.n > 127)
+        return "name";
+    return NULL;
+}
+
+/* Notes the sandbox before it exists: its create's answer may be lost. */
+static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *w)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char random[10];
+    sbxi_owned *slot = NULL;
+
+    if (!b->op)
+        return;
+    for (uint32_t i = 0; i < b->c->desc.max_owned; i++)
+        if (b->c->owned[i].state == SBXI_OWNED_FREE)
+            slot = &b->c->owned[i];
+    if (!slot) {
+        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: raise it"));
+        return;
+    }
+    if (o->name.n) {
+        sbxi_copy_text(slot->name, sizeof slot->name, o->name);
+    } else {
+        if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
+            sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+            return;
+        }
+        memcpy(slot->name, "sbx-", 4);
+        for (unsigned i = 0; i < sizeof random; i++) {
+            slot->name[4 + 2 * i] = digits[random[i] >> 4];
+            slot->name[5 + 2 * i] = digits[random[i] & 15];
+        }
+        slot->name[4 + 2 * sizeof random] = 0;
+        sbx_jsonw_key(w, sbx_s("name"));
+        sbx_jsonw_str(w, sbx_s(slot->name));
+    }
+    slot->state = SBXI_OWNED_HELD;
+    slot->failed = false;
+    slot->op = sbxi_op_id(b->c, b->op);
+}
+
+SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
+{
+    const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
+    const char *why, *bad;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_create_row, &o->call))
+        return b.refused;
+    bad = sbxi_create_bad(o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+    if (o->delete_on_close)
+        sbxi_create_own(&b, o, &w);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->info = o->info;
+        h->raw = o->raw;
+        h->raw_n = o->raw_n;
+        if (!o->call.timeout_ms)
+            b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
+    } else if (o->delete_on_close) {
+        for (uint32_t i = 0; i < c->desc.max_owned; i++)
+            if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
+                c->owned[i].state = SBXI_OWNED_FREE;
+    }
+    return sbxi_build_end(&b);
+}
+
+/* What get, update, status, wait, start, stop and delete have in common. */
+static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
+{
+    if (!sbxi_build_begin(b, c, row, &o->call))
+        return false;
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, &o->call);
+    if (!b->op)
+        return false;
+    b->op->u.http.out = out;
+    b->op->u.http.info = info;
+    b->op->u.http.raw = o->raw;
+    b->op->u.http.raw_n = o->raw_n;
+    return true;
+}
+
+SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_get_row, &o->call))
+        return b.refused;
+    sbxi_build_name(&b, name, "name");
+    sbxi_build_headers(&b, &o->call);
+    if (b.op) {
+        b.op->u.http.out = out;
+        b.op->u.http.info = info;
+        b.op->u.http.raw = o->raw;
+        b.op->u.http.raw_n = o->raw_n;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    const sbx_list_opts *o = opts ? opts : &sbxi_no_opts.list;
+    uint32_t filters;
+    char digits[20];
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
+        return b.refused;
+    if (o->offset < 0)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
+    if (o->cursor.p && o->offset)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "cursor", SBXI_T("and offset exclude each other"));
+    sbxi_build_query(&b, &sbxi_list_schema, o);
+    filters = b.op ? b.op->block->query_n : 0;
+    if (o->cursor.n)
+        sbxi_build_param(&b, "cursor", o->cursor);
+    if (o->offset > 0)
+        sbxi_build_param(&b, "offset", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)o->offset)));
+    sbxi_build_headers(&b, &o->call);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->pos = filters;
+        h->one_page = o->one_page;
+        h->unique = true;
+        h->raw = o->raw;
+        h->raw_n = o->raw_n;
+        h->sink.p = (char *)o->items.p;
+        h->sink.cap = o->items.p ? o->items.n : 0;
+        if (!o->items.p)
+            b.op->flags |= SBXI_OP_STREAMING;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    const sbx_update_opts *o = opts ? opts : &sbxi_no_opts.update;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        if (b.op->block->body_n == 2) { /* {}: nothing to change */
+            b.op->row = &sbxi_get_row;
+            b.op->block->body_n = 0;
+        }
+        b.op->u.http.out = out;
+        b.op->u.http.info = info;
+        b.op->u.http.raw = o->raw;
+        b.op->u.http.raw_n = o->raw_n;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, &sbxi_delete_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_status_info *out)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, &sbxi_status_row, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
+    return sbxi_build_end(&b);
+}
+
+static void sbxi_box_body(sbxi_build *b)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    sbxi_build_json_end(b, &w);
+}
+
+static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, sbx_box *out, sbx_box_info *info)
+{
+    sbxi_build b;
+
+    sbxi_box_call(&b, c, row, box, o, out, info);
+    if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", SBXI_T("must not be negative"));
+    if (b.op && row == &sbxi_start_row)
+        sbxi_box_body(&b);
+    if (b.op) {
+        b.op->u.http.until = o->wait_s < 0 ? -1 : (int64_t)(o->wait_s ? o->wait_s : 120) * 1000;
+        b.op->u.http.poll_ms = o->poll_ms ? o->poll_ms : 1000;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    return sbxi_wait_call(c, &sbxi_poll_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
+}
+
+SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
+{
+    return sbxi_wait_call(c, &sbxi_start_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
+}
+
+SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
+{
+    sbxi_build b;
+
+    if (sbxi_box_call(&b, c, &sbxi_stop_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
+        sbxi_box_body(&b);
+    return sbxi_build_end(&b);
+}
+
+/* ======== src/langsmith_command.c ======== */
+
+/* After so many drops in a row without any progress the stream is given up. */
+#define SBXI_DROPS_MAX 5
+#define SBXI_STREAM_BACKOFF_MS 500u
+#define SBXI_STREAM_BACKOFF_MAX_MS 8000u
+/* How long `exit` is waited for after a kill. */
+#define SBXI_KILL_WAIT_MS 10000
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
+
+const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
+const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+
+/* ---- phases ---- */
+
+SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->phase = SBXI_PHASE_RUNNING;
+    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
+    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
+    op->attempts = 1;
+    sbxi_op_arm(c, op);
+    if (!k->started)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
+    else if (k->reattached)
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
+    k->started = true;
+    k->reattached = false;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    /* Only headers of the call are needed again. */
+    if (op->block && !op->block->header_n)
+        sbxi_op_drop_block(c, op);
+    else if (op->block)
+        op->block->body_n = 0;
+}
+
+/* A stream that broke: its drop is treated as any failed attempt. */
+static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
+
+    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
+                     got == SBXI_GOT_EOF ? SBXI_T("the stream ended before the command did") : c->net.fault.text);
+    op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
+    op->fail.status = got == SBXI_GOT_EOF ? sbxi_ws_close_code(l) : 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
+{
+    unsigned char payload[125];
+    sbxi_link *l = sbxi_op_link(c, op);
+    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
+
+    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
+    sbxi_link_flush(&c->net, l);
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+static bool sbxi_retry_status(unsigned status)
+{
+    return status == 429 || status == 500 || (status >= 502 && status <= 504);
+}
+
+static bool sbxi_stream_transient(const sbxi_fail *f)
+{
+    if (f->layer == SBX_LAYER_SERVICE)
+        return sbxi_retry_status(f->status);
+    switch (f->code) {
+    case SBX_ERR_RESOLVE:
+    case SBX_ERR_CONNECT:
+    case SBX_ERR_CONNECTION:
+    case SBX_ERR_TLS:
+    case SBX_ERR_DEADLINE: return true;
+    default: return false;
+    }
+}
+
+/* Opening, dropping and reattaching (the service's own rules). True always. */
+static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_fail *f = &op->fail;
+    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
+    uint32_t delay;
+
+    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
+    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
+        k->in_message = false;
+    k->phase = SBXI_PHASE_HELLO;
+    k->has_data = false;
+    k->message_done = k->in_message = false;
+    op->wake_at = SBXI_NEVER;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    /* Output behind a certain offset is asked for again and dropped. */
+    for (unsigned i = 0; i < 2; i++) {
+        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
+        k->stream[i].since = 0;
+    }
+    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
+        again = false;
+    if (k->drops >= SBXI_DROPS_MAX)
+        again = false;
+    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
+    if (!k->started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
+        again = false;
+    k->drops++;
+    if (k->started) {
+        k->reattached = true;
+        c->net.usage.reconnects++;
+    }
+    if (!again || !sbxi_op_again(c, op, delay)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    f->retry_after_s = -1;
+    f->has_text = false;
+    return true;
+}
+
+/* What was collected is told also of a command that failed half-way. */
+static void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, const sbxi_sink *sinks, bool write)
+{
+    bool alloc = (op->flags & SBXI_OP_ALLOC) != 0;
+
+    for (unsigned i = 0; alloc && i < 2; i++) {
+        if (!write || !r)
+            sbx_free(c, sinks[i].p);
+        else if (sinks[i].p)
+            sinks[i].p[sbxi_sink_n(&sinks[i])] = 0;
+    }
+    if (!write || !r)
+        return;
+    r->out_n = sbxi_sink_n(&sinks[0]);
+    r->err_n = sbxi_sink_n(&sinks[1]);
+    r->out_total = sinks[0].total;
+    r->err_total = sinks[1].total;
+    r->out_cut = r->out_n < r->out_total;
+    r->err_cut = r->err_n < r->err_total;
+    r->out_p = alloc ? sinks[0].p : NULL;
+    r->err_p = alloc ? sinks[1].p : NULL;
+}
+
+static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbx_result *r = k->result;
+    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+
+    if (op->flags & SBXI_OP_STREAMING)
+        return;
+    if (write && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = k->exit_code;
+        r->pid = k->pid;
+        r->gap = k->lost;
+        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
+    }
+    sbxi_result_write(c, op, r, k->sink, write);
+}
+
+/* ---- talking ---- */
+
+static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_block *b = op->block;
+
+    if (k->started || k->attach) {
+        size_t room;
+        sbxi_got got;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+        sbx_jsonw w;
+
+        if (!p)
+            return got;
+        sbx_jsonw_init(&w, p, room);
+        sbx_jsonw_begin(&w, '{');
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("reconnect"));
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(k->id));
+        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
+        sbx_jsonw_u64(&w, k->stream[0].base);
+        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
+        sbx_jsonw_u64(&w, k->stream[1].base);
+        sbx_jsonw_end(&w, '}');
+        if (w.error)
+            return SBXI_GOT_BLOCKED;
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    } else {
+        const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
+
+        if (!k->hello_begun) {
+            if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
+                return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
+            k->hello_begun = true;
+        }
+        while (l->out.frame.left) {
+            sbxi_got got;
+
+            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->out.frame.left, l->out.frame.left) && !l->tx)
+                return SBXI_GOT_STARVED;
+            if (!l->out.frame.left)
+                break;
+            got = sbxi_link_flush(&c->net, l);
+            if (got != SBXI_GOT_EVENT)
+                return got;
+        }
+    }
+    k->hello_begun = false;
+    k->phase = SBXI_PHASE_STARTING;
+    if (k->want & SBXI_STDIN_CLOSED)
+        k->want |= SBXI_WANT_CLOSE_STDIN;
+    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
+    sbxi_op_arm(c, op);
+    return SBXI_GOT_EVENT;
+}
+
+static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
+{
+    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
+}
+
+static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+    sbx_jsonw w;
+
+    if (!p || room < 64)
+        return false;
+    sbx_jsonw_init(&w, p, room);
+    sbx_jsonw_begin(&w, '{');
+    sbx_jsonw_key(&w, sbx_s("type"));
+    sbx_jsonw_str(&w, sbx_s("resize"));
+    sbx_jsonw_key(&w, sbx_s("cols"));
+    sbx_jsonw_u64(&w, op->u.command.cols);
+    sbx_jsonw_key(&w, sbx_s("rows"));
+    sbx_jsonw_u64(&w, op->u.command.rows);
+    sbx_jsonw_end(&w, '}');
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
+    return true;
+}
+
+/* What was asked for, also while the stream was down. */
+static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
+        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
+    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
+        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
+    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
+        k->want &= (uint8_t)~SBXI_WANT_KILL;
+        k->killing = true;
+        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
+        sbxi_op_arm(c, op);
+    }
+}
+
+/* The caller holds the next bytes back: they wait in the socket. */
+static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
+{
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+}
+
+/* A silent stream is asked for a sign of life; one that the caller holds back
+   gives one of its own. */
+static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    int64_t every = c->desc.ws_ping_interval_ms;
+
+    op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
+    op->wake_at = sbxi_after(c->net.now, every);
+    if (sbxi_stream_paused(op, l)) {
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
+    } else if (sbxi_after(l->last_rx, every) > c->net.now) {
+        op->wake_at = sbxi_after(l->last_rx, every);
+    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+    }
+    sbxi_op_arm(c, op);
+}
+
+/* What has to go out, as far as the connection takes it. */
+static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
+
+    do {
+        if (k->phase == SBXI_PHASE_HELLO)
+            got = sbxi_hello(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
+            sbxi_stream_ping(c, op);
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
+            sbxi_stream_controls(c, op);
+        if (got == SBXI_GOT_FAIL)
+            return got;
+        if (c->net.entropy_failed) {
+            c->net.fault.code = SBX_ERR_ENTROPY;
+            return SBXI_GOT_FAIL;
+        }
+        if (sbxi_link_unsent(l))
+            sent = sbxi_link_flush(&c->net, l);
+    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
+    if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
+        return got != SBXI_GOT_EVENT ? got : sent;
+    if (k->killing)
+        k->killed = true; /* delivered: the stream is not opened again for it */
+    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
+        op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
+        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
+    }
+    return got;
+}
+
+static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got got = sbxi_stream_talk(c, op);
+    sbxi_run r;
+
+    if (got == SBXI_GOT_FAIL) {
+        sbxi_stream_dropped(c, op, got);
+        return SBXI_RUN_IDLE;
+    }
+    if (k->phase == SBXI_PHASE_HELLO)
+        return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    while (op->state == SBXI_OP_STREAM) {
+        sbx_ws_event e;
+
+        if (op->notes && ev)
+            return SBXI_RUN_HELD;
+        r = sbxi_stream_read(c, op, ev);
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
+        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        got = sbxi_ws_next(&c->net, l, &e);
+        switch (got) {
+        case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
+        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
+        case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
+        default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
+        }
+        /* What waited for `started` goes out now. */
+        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
+            return SBXI_RUN_IDLE;
+        }
+    }
+    return SBXI_RUN_IDLE;
+}
+
+/* ---- calls ---- */
+
+static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
+{
+    *why = "must not be empty (only a pty starts the shell itself)";
+    if (!command.n && !o->pty)
+        return "command";
+    *why = "excludes cwd and env (the service refuses both at once)";
+    if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
+        return "run_config";
+    *why = "needs pty";
+    if ((o->cols || o->rows) && !o->pty)
+        return o->cols ? "cols" : "rows";
+    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
+    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
+    return NULL;
+}
+
+static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    if (!b->op)
+        return;
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("type"));
+        sbx_jsonw_str(&w, sbx_s("execute"));
+    }
+    if (command.n) {
+        sbx_jsonw_key(&w, sbx_s("command"));
+        sbx_jsonw_str(&w, command);
+    }
+    sbx_jsonw_key(&w, sbx_s("shell"));
+    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
+    if (ws) {
+        sbx_jsonw_key(&w, sbx_s("command_id"));
+        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
+        if (!o->stdin_open && !o->pty) {
+            sbx_jsonw_key(&w, sbx_s("close_stdin"));
+            sbx_jsonw_bool(&w, true);
+        }
+    }
+    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
+    sbxi_build_json_end(b, &w);
+}
+
+/* Made by the client, so that a repeated execute is the same command. */
+static void sbxi_command_id(sbxi_build *b, sbx_str given)
+{
+    char *id = b->op->u.command.id;
+    unsigned char uuid[16], random[10];
+    sbx_client *c = b->c;
+
+    if (given.p) {
+        if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
+            return;
+        }
+        memcpy(id, given.p, 36);
+        return;
+    }
+    if (!sbxi_net_random(&c->net, random, sizeof random)) {
+        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+        return;
+    }
+    sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
+    sbxi_uuid_text(id, uuid);
+}
+
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
+{
+    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
+        return false;
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, call);
+    if (!b->op)
+        return false;
+    if (!call->timeout_ms)
+        b->op->timeout_ms = c->desc.ws_open_ms;
+    b->op->u.command.exit_code = -1;
+    return true;
+}
+
+static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
+{
+    if (b->op) {
+        sbxi_command *k = &b->op->u.command;
+
+        k->no_reconnect = o->no_reconnect;
+        if (o->cols || o->rows) {
+            k->cols = o->cols ? o->cols : 80;
+            k->rows = o->rows ? o->rows : 24;
+            k->want |= SBXI_WANT_RESIZE;
+        }
+        if (!o->stdin_open && !o->pty)
+            k->want |= SBXI_STDIN_CLOSED;
+    }
+    return sbxi_build_end(b);
+}
+
+SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
+        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
+        why = SBXI_T("belongs to sbx_run: this call's output comes as events over a WebSocket");
+    }
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op) {
+        b.op->flags |= SBXI_OP_STREAMING;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
+{
+    if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or err, alloc or discard"));
+        return false;
+    }
+    return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
+           sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
+}
+
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
+{
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_run_json(&b, command, o, false);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
+        b.op->u.http.out = out;
+        if (!o->call.timeout_ms)
+            b.op->timeout_ms = o->timeout_s < 0 ? SBX_FOREVER : SBXI_MIN(o->timeout_s ? o->timeout_s : 60, 1000000) * 1000 + 10000;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
+{
+    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (o->via == SBX_VIA_HTTP)
+        return sbxi_run_http(c, box, command, o, out);
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    bad = sbxi_run_bad(o, command, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (b.op)
+        sbxi_command_id(&b, o->command_id);
+    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
+        b.op->u.command.result = out;
+        sbxi_run_json(&b, command, o, true);
+    }
+    return sbxi_command_start(&b, o);
+}
+
+SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts)
+{
+    const sbx_attach_opts *o = opts ? opts : &sbxi_no_opts.attach;
+    sbxi_command *k;
+    sbxi_build b;
+
+    if (!sbxi_command_begin(&b, c, box, &o->call))
+        return b.refused;
+    k = &b.op->u.command;
+    if (!command_id.n || command_id.n >= sizeof k->id) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 characters"));
+        return b.refused;
+    }
+    memcpy(k->id, command_id.p, command_id.n);
+    k->attach = true;
+    k->no_reconnect = o->no_reconnect;
+    k->stream[0].base = o->stdout_offset;
+    k->stream[1].base = o->stderr_offset;
+    b.op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(&b);
+}
+
+/* ---- calls on a running command ---- */
+
+static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    return op && op->row == &sbxi_command_row ? op : NULL;
+}
+
+SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
+{
+    const sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (command_id)
+        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
+    if (stdout_offset)
+        *stdout_offset = op->u.command.stream[0].base;
+    if (stderr_offset)
+        *stderr_offset = op->u.command.stream[1].base;
+    return SBX_OK;
+}
+
+static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || c->inside)
+        return SBX_ERR_STATE;
+    op->u.command.want |= want;
+    sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_KILL);
+}
+
+SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
+{
+    return sbxi_command_want(c, op, SBXI_WANT_CLOSE_STDIN | SBXI_STDIN_CLOSED);
+}
+
+SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (!cols || !rows)
+        return SBX_ERR_ARGUMENT;
+    op->u.command.cols = cols;
+    op->u.command.rows = rows;
+    return sbxi_command_want(c, h, SBXI_WANT_RESIZE);
+}
+
+static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
+
+SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+    const size_t head = sizeof sbxi_input_head - 1;
+    bool bad = false;
+    sbxi_link *l;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
+        return SBX_ERR_STATE;
+    l = sbxi_op_link(c, op);
+    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
+        sbxi_got got;
+        size_t room, used = 0, n;
+        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+        if (!p || room < head + 64)
+            break;
+        memcpy(p, sbxi_input_head, head);
+        n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
+        if (!used)
+            break;
+        memcpy(p + head + n, "\"}", 2);
+        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
+        *taken += used;
+        if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
+            break;
+    }
+    if (*taken < data.n && !bad)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    sbxi_op_wake(c, op);
+    return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
+}
+
+/* ---- POST /execute ---- */
+
+static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->block->answer.exec.out = op->u.http.sink;
+    op->block->answer.exec.err = op->u.http.err;
+}
+
+static bool sbxi_exec_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    op->u.http.executed = true;
+    return false;
+}
+
+static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_result *r = (sbx_result *)h->out;
+    sbxi_sink none[2];
+    bool ok = h->executed && op->fail.code == SBX_OK;
+
+    if (op->block && op->block->dec.model == &sbxi_exec_model) {
+        none[0] = op->block->answer.exec.out;
+        none[1] = op->block->answer.exec.err;
+    } else {
+        none[0] = h->sink;
+        none[1] = h->err;
+    }
+    if (ok && r) {
+        memset(r, 0, sizeof *r);
+        r->exit_code = op->block->answer.exec.exit_code;
+    }
+    sbxi_result_write(c, op, r, none, ok);
+}
+
+/* ======== src/langsmith_files.c ======== */
+
+/* ---- hooks ---- */
+
+static void sbxi_read_finished(sbx_client *c, sbxi_op *op);
+static bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
+static bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
+static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
+
+#define SBXI_DATA SBXI_BASE_BOX, SBXI_RETRY_SAFE
+#define SBXI_FILE_ROW SBX_RESOURCE_FILE, 60000
+
+static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
+static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
+static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
+
+/* ---- read ---- */
+
+/* A transfer that broke goes on where it stopped, if the file can be told from
+   a changed one; nothing is lost of what came. */
+static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+
+    if (op->fail.status >= 300)
+        return false;
+    if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    if (h->total && h->want && h->total >= h->want) {
+        op->fail.code = SBX_OK; /* all that was asked for had come */
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    return false;
+}
+
+static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_read_result *r = (sbx_read_result *)h->out;
+
+    if (op->fail.code != SBX_OK || !r) {
+        if (op->flags & SBXI_OP_ALLOC)
+            sbx_free(c, h->sink.p);
+        return;
+    }
+    memset(r, 0, sizeof *r);
+    r->n = sbxi_sink_n(&h->sink);
+    r->total = h->total;
+    r->size = h->size;
+    r->offset = h->pos;
+    r->cut = !(op->flags & SBXI_OP_STREAMING) && r->n < h->total;
+    r->not_modified = h->not_modified;
+    r->stat = op->block->answer.stat;
+    if (h->size != UINT64_MAX)
+        r->stat.size = h->size;
+    if (op->flags & SBXI_OP_ALLOC) {
+        if (h->sink.p)
+            h->sink.p[r->n] = 0;
+        r->p = h->sink.p;
+    }
+}
+
+static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
+{
+    *why = "must not be negative";
+    if (o->length < 0)
+        return "length";
+    *why = "cannot be given with a negative offset (the last bytes are meant)";
+    if (o->offset < 0 && o->length)
+        return "length";
+    *why = "is out of range";
+    if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
+        return "offset";
+    *why = "excludes a buffer and alloc";
+    if (o->stream && (o->out.p || o->alloc))
+        return "stream";
+    return NULL;
+}
+
+SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+{
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    const char *why, *bad;
+    sbxi_build b;
+    sbxi_http *h;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+        return b.refused;
+    bad = sbxi_read_bad(o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    else if (!o->stream && !o->out.p && !o->alloc)
+        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
+    sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
+    /* A compressed body would not be the file's bytes. */
+    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (!b.op)
+        return b.refused;
+    h = &b.op->u.http;
+    if (!sbxi_build_sink(&b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b.refused;
+    h->out = out;
+    h->size = UINT64_MAX;
+    h->resume = !o->no_resume && !o->if_match_etag.n;
+    h->if_range = o->if_match_etag.n != 0;
+    h->from_end = o->offset < 0;
+    if (h->from_end)
+        h->want = (uint64_t)-o->offset;
+    else {
+        h->pos = (uint64_t)o->offset;
+        h->want = (uint64_t)o->length;
+    }
+    if (o->stream)
+        b.op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(&b);
+}
+
+/* ---- write ---- */
+
+static const char sbxi_part_head[] = "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\nContent-Type: application/octet-stream\r\n\r\n";
+
+/* The frame of the one part: "--B", its headers; behind the data "\r\n--B--\r\n". */
+static void sbxi_write_frame(sbxi_build *b)
+{
+    static const char digits[] = "0123456789abcdef";
+    sbxi_block *block;
+    unsigned char random[12];
+    size_t room, n = sizeof random * 2;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
+        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
+        return;
+    }
+    block = b->op->block;
+    for (unsigned i = 0; i < sizeof random; i++) {
+        block->boundary[2 * i] = digits[random[i] >> 4];
+        block->boundary[2 * i + 1] = digits[random[i] & 15];
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (room < 2 * n + sizeof sbxi_part_head + 10) {
+        sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
+        return;
+    }
+    memcpy(p, "--", 2);
+    memcpy(p + 2, block->boundary, n);
+    memcpy(p + 2 + n, sbxi_part_head, sizeof sbxi_part_head - 1);
+    b->op->u.http.want = 2 + n + sizeof sbxi_part_head - 1;
+    p += b->op->u.http.want;
+    memcpy(p, "\r\n--", 4);
+    memcpy(p + 4, block->boundary, n);
+    memcpy(p + 4 + n, "--\r\n", 4);
+    block->body_n = (uint32_t)(b->op->u.http.want + 8 + n);
+}
+
+/* Bytes that were pushed are the caller's to give again. */
+static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_fail *f = &op->fail;
+
+    if (!(op->flags & SBXI_OP_STREAMING) || !op->u.http.pos)
+        return false;
+    if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
+        (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    sbxi_op_release_link(c, op, false);
+    op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
+    op->state = SBXI_OP_REWIND;
+    op->attempt_at = SBXI_NEVER;
+    op->notes |= SBXI_NOTE_REWIND;
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    return true;
+}
+
+SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op handle)
+{
+    sbxi_op *op = sbxi_op_get(c, handle);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (op->state != SBXI_OP_REWIND || c->inside)
+        return SBX_ERR_STATE;
+    op->u.http.pos = 0;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    op->fail.has_text = false;
+    op->flags |= SBXI_OP_WANTS_ROOM;
+    op->state = SBXI_OP_PAUSE;
+    op->wake_at = sbxi_after(c->net.now, sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000));
+    sbxi_op_arm(c, op);
+    return SBX_OK;
+}
+
+SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_str data, const sbx_write_opts *opts)
+{
+    const sbx_write_opts *o = opts ? opts : &sbxi_no_opts.write;
+    sbxi_build b;
+    sbxi_http *h;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_write_row, &o->call))
+        return b.refused;
+    if (o->stream && data.n)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "stream", SBXI_T("and data exclude each other"));
+    else if (!o->stream && o->size)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("belongs to stream"));
+    else if (o->size < SBX_NONE)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must not be negative, or SBX_NONE"));
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_write_frame(&b);
+    if (!b.op)
+        return b.refused;
+    h = &b.op->u.http;
+    h->data = data.p;
+    h->size = o->stream ? (uint64_t)o->size : data.n;
+    h->chunked = o->stream && o->size == SBX_NONE;
+    if (o->stream)
+        b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_WANTS_ROOM;
+    return sbxi_build_end(&b);
+}
+
+/* As much of data as the send buffer has room for; its length. */
+static size_t sbxi_push_some(sbx_client *c, sbxi_op *op, sbx_str data)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room, n, frame = op->u.http.chunked ? 20 : 0;
+    char size[18];
+    sbxi_got got;
+    char *p = sbxi_link_room(&c->net, l, &room, &got);
+
+    if (!p || room <= frame)
+        return 0;
+    n = SBXI_MIN(data.n, room - frame);
+    if (op->u.http.chunked) {
+        size_t size_n = sbx_http1_chunk(size, n);
+
+        memcpy(p, size, size_n);
+        memcpy(p + size_n, data.p, n);
+        memcpy(p + size_n + n, "\r\n", 2);
+        l->tx_end += (uint32_t)(size_n + n + 2);
+    } else {
+        memcpy(p, data.p, n);
+        l->tx_end += (uint32_t)n;
+    }
+    return n;
+}
+
+SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, size_t *taken)
+{
+    sbxi_op *op = sbxi_op_get(c, handle);
+    sbxi_http *h;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    h = &op->u.http;
+    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->inside)
+        return SBX_ERR_STATE;
+    if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
+        return SBX_ERR_ARGUMENT;
+    while (data.n > *taken && op->state == SBXI_OP_SEND && h->step == 1 && !op->block->overflow) {
+        size_t n = sbxi_push_some(c, op, sbx_sn(data.p + *taken, data.n - *taken));
+
+        *taken += n;
+        h->pos += n;
+        if (sbxi_link_flush(&c->net, sbxi_op_link(c, op)) != SBXI_GOT_EVENT || !n)
+            break;
+    }
+    if (*taken < data.n)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    else if (end && (op->state == SBXI_OP_SEND || !data.n) && (h->chunked || h->pos == h->size))
+        op->flags |= SBXI_OP_PUSH_END;
+    if (op->state == SBXI_OP_SEND) {
+        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
+        sbxi_op_arm(c, op);
+    }
+    /* It runs, whatever its connection said: a failure is dealt with there. */
+    sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+
+/* ---- stat and search ---- */
+
+static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (op->u.http.out)
+        *(sbx_file_stat *)op->u.http.out = op->block->answer.stat;
+    return false;
+}
+
+SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (b.op)
+        b.op->u.http.out = out;
+    return sbxi_build_end(&b);
+}
+
+static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_list_result *r = (sbx_list_result *)h->out;
+
+    (void)c;
+    if (!r)
+        return false;
+    memset(r, 0, sizeof *r);
+    r->count = h->total;
+    r->stored = h->sink.total / sizeof(sbx_match);
+    r->cut = h->sink.cap && r->stored < r->count;
+    r->truncated = op->block->page.truncated;
+    return false;
+}
+
+static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, row, &o->call))
+        return b.refused;
+    if (!pattern.n)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", SBXI_T("must not be empty"));
+    if (b.op && o->glob.p && row != &sbxi_grep_row)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", SBXI_T("belongs to grep"));
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    if (b.op) {
+        sbx_jsonw_key(&w, sbx_s("pattern"));
+        sbx_jsonw_str(&w, pattern);
+        sbx_jsonw_key(&w, sbx_s("path"));
+        sbx_jsonw_str(&w, path.n ? path : sbx_s("/"));
+    }
+    sbxi_build_opts(&b, &w, &sbxi_find_schema, o);
+    sbxi_build_json_end(&b, &w);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->out = out;
+        h->sink.p = (char *)o->items.p;
+        h->sink.cap = o->items.p ? o->items.n : 0;
+        if (!o->items.p)
+            b.op->flags |= SBXI_OP_STREAMING;
+    }
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_glob_row, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+}
+
+SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_glob_row, box, sbx_s("*"), path, opts, out);
+}
+
+SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
+{
+    return sbxi_find(c, &sbxi_grep_row, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 /* ======== src/langsmith_model.c ======== */
@@ -8902,8 +10665,8 @@ const sbxi_model sbxi_failure_model = {
 
 /* ---- requests ---- */
 
-#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { name, option, kind, 0, (uint16_t)offsetof(type, member), arg, sub }
-#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { name, option, kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { name, SBXI_T(option), kind, 0, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { name, SBXI_T(option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
     SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
@@ -9094,996 +10857,6 @@ const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_r
 static const sbxi_rule sbxi_stream_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };
 
-/* ======== src/langsmith_boxes.c ======== */
-
-SBXI_FN sbx_status sbxi_status_of(char text[16])
-{
-    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting" };
-
-    if (!text[0])
-        memcpy(text, "ready", 6); /* the service's default */
-    for (unsigned i = 1; i < SBXI_COUNT(names); i++)
-        if (strcmp(text, names[i]) == 0)
-            return (sbx_status)i;
-    return SBX_STATUS_UNKNOWN;
-}
-
-SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url)
-{
-    memset(box, 0, sizeof *box);
-    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && sbxi_copy_text(box->name, sizeof box->name, name) &&
-           sbxi_copy_text(box->url, sizeof box->url, url);
-}
-
-/* ---- hooks ---- */
-
-static void sbxi_box_decoded(sbx_client *c, sbxi_op *op, void *model)
-{
-    sbx_box_info *info = (sbx_box_info *)model;
-
-    (void)c;
-    (void)op;
-    info->status = sbxi_status_of(info->status_text);
-}
-
-static void sbxi_write_raw(const sbxi_http *h)
-{
-    if (h->raw_n)
-        *h->raw_n = h->raw_total;
-}
-
-/* A missing answer (a body that is empty or null) leaves what is known. */
-static bool sbxi_box_after(sbx_client *c, sbxi_op *op)
-{
-    const sbx_box_info *info = &op->block->answer.box;
-    sbxi_http *h = &op->u.http;
-
-    (void)c;
-    if (h->out)
-        *(sbx_box *)h->out = info->box;
-    if (h->info && op->fail.code == SBX_OK)
-        *(sbx_box_info *)h->info = *info;
-    sbxi_write_raw(h);
-    return false;
-}
-
-static bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    sbxi_write_raw(&op->u.http);
-    return false;
-}
-
-static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
-{
-    sbx_status_info *s = (sbx_status_info *)model;
-
-    (void)c;
-    (void)op;
-    if (!s->status_text[0])
-        memcpy(s->status_text, "provisioning", 13);
-    s->status = sbxi_status_of(s->status_text);
-}
-
-static bool sbxi_status_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    if (op->u.http.out)
-        *(sbx_status_info *)op->u.http.out = op->block->answer.status;
-    sbxi_write_raw(&op->u.http);
-    return false;
-}
-
-static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
-static void sbxi_delete_finished(sbx_client *c, sbxi_op *op);
-static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
-
-/* ---- rows ---- */
-
-#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
-#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
-#define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
-
-static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
-static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
-static const sbxi_row sbxi_status_row = { "status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_poll_row = { "wait", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
-
-/* ---- polling ---- */
-
-static bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
-{
-    op->row = row;
-    op->attempts = 0;
-    op->block->body_n = 0;
-    op->state = SBXI_OP_START;
-    return true;
-}
-
-static bool sbxi_start_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    return sbxi_next_row(op, &sbxi_poll_row);
-}
-
-static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
-{
-    const sbx_status_info *s = &op->block->answer.status;
-    sbxi_failure *f = &op->block->failure;
-
-    memset(f, 0, sizeof *f);
-    sbxi_copy_text(f->type, sizeof f->type, sbx_s(s->status_text));
-    sbxi_copy_text(f->text, sizeof f->text, sbx_s(s->status_message));
-    op->fail.has_text = true;
-    op->fail.resource = SBX_RESOURCE_SANDBOX;
-    sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
-}
-
-/* Each second, within 10 %, the last sleep cut to the time that is left. */
-static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    uint32_t every = (uint32_t)h->poll_ms;
-    int64_t at;
-
-    if (op->block->answer.status.status == SBX_STATUS_READY)
-        return sbxi_next_row(op, &sbxi_get_row);
-    if (op->block->answer.status.status == SBX_STATUS_FAILED) {
-        sbxi_poll_failed(op, SBX_ERR_CREATION);
-        return false;
-    }
-    if (c->net.now >= h->until) {
-        sbxi_poll_failed(op, SBX_ERR_TIMEOUT);
-        return false;
-    }
-    at = sbxi_after(c->net.now, every - every / 10 + sbxi_net_jitter(&c->net, every / 5 + 1));
-    sbxi_next_row(op, &sbxi_poll_row);
-    op->state = SBXI_OP_PAUSE;
-    op->wake_at = SBXI_MIN(at, h->until);
-    return true;
-}
-
-/* ---- lists ---- */
-
-static uint64_t sbxi_hash(const char *p)
-{
-    uint64_t h = UINT64_C(14695981039346656037);
-
-    for (; *p; p++)
-        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
-    return h;
-}
-
-/* Puts the next page's place behind the filters; the headers move for it. */
-static bool sbxi_list_place(sbx_client *c, sbxi_op *op, const char *name, sbx_str value)
-{
-    sbxi_block *b = op->block;
-    char *text = sbxi_block_text(b), *headers = text + b->seg_n + b->query_n, *to;
-    size_t name_n = strlen(name), value_n = sbxi_percent(NULL, 0, value, ""), filters = (size_t)op->u.http.pos;
-    size_t query_n = filters + 2 + name_n + value_n;
-
-    if (b->seg_n + query_n + b->header_n > c->desc.request_bytes) {
-        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the next page's cursor does not fit: raise request_bytes");
-        return false;
-    }
-    memmove(text + b->seg_n + query_n, headers, b->header_n);
-    to = text + b->seg_n + filters;
-    *to = filters ? '&' : '?';
-    memcpy(to + 1, name, name_n);
-    to[1 + name_n] = '=';
-    sbxi_percent(to + 2 + name_n, value_n, value, "");
-    b->query_n = (uint32_t)query_n;
-    return true;
-}
-
-static void sbxi_list_result(sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    sbx_list_result *r = (sbx_list_result *)h->out;
-    const sbxi_page *page = &op->block->page;
-
-    sbxi_write_raw(h);
-    if (!r)
-        return;
-    memset(r, 0, sizeof *r);
-    r->count = h->total;
-    r->stored = h->sink.n / op->row->model->item->size;
-    r->cut = h->sink.cap && r->stored < r->count;
-    r->truncated = page->truncated;
-    memcpy(r->next_cursor, page->next_cursor, sizeof r->next_cursor);
-    r->next_offset = page->next_offset;
-}
-
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    const sbxi_page *page = &op->block->page;
-    bool more = page->next_cursor[0] || page->next_offset > 0;
-    char digits[20];
-    uint64_t place;
-
-    if (op->fail.code != SBX_OK || h->one_page || !more) {
-        sbxi_list_result(op);
-        return false;
-    }
-    place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
-    /* A place that does not move would never end. */
-    if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, "the server names the same next page again");
-        return false;
-    }
-    h->cursor = place;
-    if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
-                             : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
-        return false;
-    h->raw_total = 0;
-    return sbxi_next_row(op, op->row);
-}
-
-/* ---- sandboxes that the client owns ---- */
-
-enum { SBXI_OWNED_FREE, SBXI_OWNED_HELD, SBXI_OWNED_DELETING };
-
-/* A create that was never sent left nothing behind. */
-static void sbxi_create_finished(sbx_client *c, sbxi_op *op)
-{
-    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
-        sbxi_owned *o = &c->owned[i];
-
-        if (o->state == SBXI_OWNED_HELD && o->op == sbxi_op_id(c, op)) {
-            o->op = SBXI_NIL;
-            if (op->fail.code != SBX_OK && (!(op->flags & SBXI_OP_EVER_SENT) || op->fail.code == SBX_ERR_CONFLICT || op->fail.code == SBX_ERR_VALIDATION))
-                o->state = SBXI_OWNED_FREE;
-        }
-    }
-}
-
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
-{
-    /* The first attempt was carried out and its answer lost. */
-    if (op->fail.status != 404 || op->attempts < 2)
-        return false;
-    memset(&op->fail, 0, sizeof op->fail);
-    op->fail.retry_after_s = -1;
-    sbxi_op_finish(c, op);
-    return true;
-}
-
-static void sbxi_delete_finished(sbx_client *c, sbxi_op *op)
-{
-    bool gone = op->fail.code == SBX_OK || op->fail.code == SBX_ERR_NOT_FOUND;
-
-    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
-        sbxi_owned *o = &c->owned[i];
-
-        if (o->state == SBXI_OWNED_DELETING && o->op == sbxi_op_id(c, op)) {
-            o->op = SBXI_NIL;
-            o->state = gone ? SBXI_OWNED_FREE : SBXI_OWNED_HELD;
-            if (!gone)
-                o->failed = true;
-        } else if (o->state == SBXI_OWNED_HELD && gone && op->box && strcmp(o->name, op->box->name) == 0) {
-            o->state = SBXI_OWNED_FREE;
-        }
-    }
-}
-
-/* Starts the deletions of a shutdown, and ends it when none remains. */
-SBXI_FN void sbxi_owned_run(sbx_client *c)
-{
-    sbxi_op *shut = c->shutdown == SBXI_NIL ? NULL : &c->ops[c->shutdown];
-    uint32_t left = 0, tried = 0;
-    sbx_call call;
-
-    if (!shut)
-        return;
-    memset(&call, 0, sizeof call);
-    for (uint32_t i = 0; i < c->desc.max_owned; i++) {
-        sbxi_owned *o = &c->owned[i];
-        sbxi_build b;
-        bool started;
-
-        if (o->op != SBXI_NIL && o->state == SBXI_OWNED_DELETING && c->ops[o->op].state == SBXI_OP_DONE)
-            sbxi_op_free(c, &c->ops[o->op]);
-        if (o->state == SBXI_OWNED_HELD && !o->failed && shut->state != SBXI_OP_DONE) {
-            c->closing = false;
-            started = sbxi_build_begin(&b, c, &sbxi_delete_row, &call);
-            c->closing = true;
-            if (started) {
-                sbxi_build_name(&b, sbx_s(o->name), "name");
-                if (b.op) {
-                    o->op = sbxi_op_id(c, b.op);
-                    o->state = SBXI_OWNED_DELETING;
-                    b.op->flags |= SBXI_OP_INTERNAL;
-                    sbxi_build_end(&b);
-                }
-            }
-        }
-        left += o->state != SBXI_OWNED_FREE;
-        tried += o->state != SBXI_OWNED_FREE && o->failed;
-    }
-    for (uint32_t i = 0; i < c->desc.max_ops; i++)
-        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
-            sbxi_op_free(c, &c->ops[i]);
-    if (shut->state == SBXI_OP_DONE)
-        return;
-    shut->delay_ms = left;
-    if (left == tried) {
-        if (left)
-            sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, "some sandboxes could not be deleted");
-        else
-            sbxi_op_finish(c, shut);
-    }
-}
-
-/* ---- calls ---- */
-
-static const char sbxi_why_one_snapshot[] = "excludes the other two ways to name a snapshot";
-
-static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
-{
-    *why = sbxi_why_one_snapshot;
-    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
-        return "snapshot";
-    if (o->snapshot_name.p && o->snapshot_id.p)
-        return "snapshot_name";
-    *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
-    if (o->labels_n > 128)
-        return "labels";
-    for (size_t i = 0; i < o->labels_n; i++)
-        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
-            return "labels";
-    *why = "must be 127 bytes at most";
-    if (o->name.n > 127)
-        return "name";
-    return NULL;
-}
-
-/* Notes the sandbox before it exists: its create's answer may be lost. */
-static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *w)
-{
-    static const char digits[] = "0123456789abcdef";
-    unsigned char random[10];
-    sbxi_owned *slot = NULL;
-
-    if (!b->op)
-        return;
-    for (uint32_t i = 0; i < b->c->desc.max_owned; i++)
-        if (b->c->owned[i].state == SBXI_OWNED_FREE)
-            slot = &b->c->owned[i];
-    if (!slot) {
-        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", "sandboxes are owned already: raise it");
-        return;
-    }
-    if (o->name.n) {
-        sbxi_copy_text(slot->name, sizeof slot->name, o->name);
-    } else {
-        if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
-            sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
-            return;
-        }
-        memcpy(slot->name, "sbx-", 4);
-        for (unsigned i = 0; i < sizeof random; i++) {
-            slot->name[4 + 2 * i] = digits[random[i] >> 4];
-            slot->name[5 + 2 * i] = digits[random[i] & 15];
-        }
-        slot->name[4 + 2 * sizeof random] = 0;
-        sbx_jsonw_key(w, sbx_s("name"));
-        sbx_jsonw_str(w, sbx_s(slot->name));
-    }
-    slot->state = SBXI_OWNED_HELD;
-    slot->failed = false;
-    slot->op = sbxi_op_id(b->c, b->op);
-}
-
-SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
-{
-    const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
-    const char *why, *bad;
-    sbxi_build b;
-    sbx_jsonw w;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_create_row, &o->call))
-        return b.refused;
-    bad = sbxi_create_bad(o, &why);
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_build_json(&b, &w);
-    sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
-    if (o->delete_on_close)
-        sbxi_create_own(&b, o, &w);
-    sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        sbxi_http *h = &b.op->u.http;
-
-        h->out = out;
-        h->info = o->info;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
-        if (!o->call.timeout_ms)
-            b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
-    } else if (o->delete_on_close) {
-        for (uint32_t i = 0; i < c->desc.max_owned; i++)
-            if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
-                c->owned[i].state = SBXI_OWNED_FREE;
-    }
-    return sbxi_build_end(&b);
-}
-
-/* What get, update, status, wait, start, stop and delete have in common. */
-static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
-{
-    if (!sbxi_build_begin(b, c, row, &o->call))
-        return false;
-    sbxi_build_box(b, box);
-    sbxi_build_headers(b, &o->call);
-    if (!b->op)
-        return false;
-    b->op->u.http.out = out;
-    b->op->u.http.info = info;
-    b->op->u.http.raw = o->raw;
-    b->op->u.http.raw_n = o->raw_n;
-    return true;
-}
-
-SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
-{
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_get_row, &o->call))
-        return b.refused;
-    sbxi_build_name(&b, name, "name");
-    sbxi_build_headers(&b, &o->call);
-    if (b.op) {
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
-{
-    const sbx_list_opts *o = opts ? opts : &sbxi_no_opts.list;
-    uint32_t filters;
-    char digits[20];
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
-        return b.refused;
-    if (o->offset < 0)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", "must not be negative");
-    if (o->cursor.p && o->offset)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "cursor", "and offset exclude each other");
-    sbxi_build_query(&b, &sbxi_list_schema, o);
-    filters = b.op ? b.op->block->query_n : 0;
-    if (o->cursor.n)
-        sbxi_build_param(&b, "cursor", o->cursor);
-    if (o->offset > 0)
-        sbxi_build_param(&b, "offset", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)o->offset)));
-    sbxi_build_headers(&b, &o->call);
-    if (b.op) {
-        sbxi_http *h = &b.op->u.http;
-
-        h->out = out;
-        h->pos = filters;
-        h->one_page = o->one_page;
-        h->unique = true;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
-        h->sink.p = (char *)o->items.p;
-        h->sink.cap = o->items.p ? o->items.n : 0;
-        if (!o->items.p)
-            b.op->flags |= SBXI_OP_STREAMING;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
-{
-    const sbx_update_opts *o = opts ? opts : &sbxi_no_opts.update;
-    sbxi_build b;
-    sbx_jsonw w;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
-        return b.refused;
-    sbxi_build_box(&b, box);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_build_json(&b, &w);
-    sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
-    sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        if (b.op->block->body_n == 2) { /* {}: nothing to change */
-            b.op->row = &sbxi_get_row;
-            b.op->block->body_n = 0;
-        }
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
-{
-    sbxi_build b;
-
-    sbxi_box_call(&b, c, &sbxi_delete_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_status_info *out)
-{
-    sbxi_build b;
-
-    sbxi_box_call(&b, c, &sbxi_status_row, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
-    return sbxi_build_end(&b);
-}
-
-static void sbxi_box_body(sbxi_build *b)
-{
-    sbx_jsonw w;
-
-    sbxi_build_json(b, &w);
-    sbxi_build_json_end(b, &w);
-}
-
-static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, sbx_box *out, sbx_box_info *info)
-{
-    sbxi_build b;
-
-    sbxi_box_call(&b, c, row, box, o, out, info);
-    if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", "must not be negative");
-    if (b.op && row == &sbxi_start_row)
-        sbxi_box_body(&b);
-    if (b.op) {
-        b.op->u.http.until = o->wait_s < 0 ? -1 : (int64_t)(o->wait_s ? o->wait_s : 120) * 1000;
-        b.op->u.http.poll_ms = o->poll_ms ? o->poll_ms : 1000;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
-{
-    return sbxi_wait_call(c, &sbxi_poll_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
-}
-
-SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
-{
-    return sbxi_wait_call(c, &sbxi_start_row, box, opts ? opts : &sbxi_no_opts.box, out, info);
-}
-
-SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts)
-{
-    sbxi_build b;
-
-    if (sbxi_box_call(&b, c, &sbxi_stop_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
-        sbxi_box_body(&b);
-    return sbxi_build_end(&b);
-}
-
-/* ======== src/langsmith_files.c ======== */
-
-/* ---- hooks ---- */
-
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op);
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
-
-#define SBXI_DATA SBXI_BASE_BOX, SBXI_RETRY_SAFE
-#define SBXI_FILE_ROW SBX_RESOURCE_FILE, 60000
-
-static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
-static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
-static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
-
-/* ---- read ---- */
-
-/* A transfer that broke goes on where it stopped, if the file can be told from
-   a changed one; nothing is lost of what came. */
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-
-    if (op->fail.status >= 300)
-        return false;
-    if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {
-        sbxi_op_finish(c, op);
-        return true;
-    }
-    if (h->total && h->want && h->total >= h->want) {
-        op->fail.code = SBX_OK; /* all that was asked for had come */
-        sbxi_op_finish(c, op);
-        return true;
-    }
-    return false;
-}
-
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    sbx_read_result *r = (sbx_read_result *)h->out;
-
-    if (op->fail.code != SBX_OK || (h->sink.limit && !r)) {
-        if (h->sink.limit)
-            sbx_free(c, h->sink.p);
-        return;
-    }
-    if (!r)
-        return;
-    memset(r, 0, sizeof *r);
-    r->n = h->sink.n;
-    r->total = h->total;
-    r->size = h->size;
-    r->offset = h->pos;
-    r->cut = !(op->flags & SBXI_OP_STREAMING) && h->sink.n < h->total;
-    r->not_modified = h->not_modified;
-    r->stat = op->block->answer.stat;
-    if (h->size != UINT64_MAX)
-        r->stat.size = h->size;
-    if (h->sink.limit) {
-        if (h->sink.p)
-            h->sink.p[h->sink.n] = 0;
-        r->p = h->sink.p;
-    }
-}
-
-static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
-{
-    *why = "must not be negative";
-    if (o->length < 0)
-        return "length";
-    *why = "cannot be given with a negative offset (the last bytes are meant)";
-    if (o->offset < 0 && o->length)
-        return "length";
-    *why = "is out of range";
-    if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
-        return "offset";
-    *why = "excludes a buffer and alloc";
-    if (o->stream && (o->out.p || o->alloc))
-        return "stream";
-    return NULL;
-}
-
-SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
-{
-    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
-    const char *why, *bad;
-    sbxi_build b;
-    sbxi_http *h;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
-        return b.refused;
-    bad = sbxi_read_bad(o, &why);
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    else if (!o->stream && !o->out.p && !o->alloc)
-        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", "must be given, or alloc, or stream");
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
-    sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
-    /* A compressed body would not be the file's bytes. */
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (!b.op)
-        return b.refused;
-    h = &b.op->u.http;
-    if (!sbxi_build_sink(&b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
-        return b.refused;
-    h->out = out;
-    h->size = UINT64_MAX;
-    h->resume = !o->no_resume && !o->if_match_etag.n;
-    h->if_range = o->if_match_etag.n != 0;
-    h->from_end = o->offset < 0;
-    if (h->from_end)
-        h->want = (uint64_t)-o->offset;
-    else {
-        h->pos = (uint64_t)o->offset;
-        h->want = (uint64_t)o->length;
-    }
-    if (o->stream)
-        b.op->flags |= SBXI_OP_STREAMING;
-    return sbxi_build_end(&b);
-}
-
-/* ---- write ---- */
-
-static const char sbxi_part_head[] = "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\nContent-Type: application/octet-stream\r\n\r\n";
-
-/* The frame of the one part: "--B", its headers; behind the data "\r\n--B--\r\n". */
-static void sbxi_write_frame(sbxi_build *b)
-{
-    static const char digits[] = "0123456789abcdef";
-    sbxi_block *block;
-    unsigned char random[12];
-    size_t room, n = sizeof random * 2;
-    char *p;
-
-    if (!b->op)
-        return;
-    if (!sbxi_net_random(&b->c->net, random, sizeof random)) {
-        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
-        return;
-    }
-    block = b->op->block;
-    for (unsigned i = 0; i < sizeof random; i++) {
-        block->boundary[2 * i] = digits[random[i] >> 4];
-        block->boundary[2 * i + 1] = digits[random[i] & 15];
-    }
-    p = sbxi_op_room(b->c, b->op, &room);
-    if (room < 2 * n + sizeof sbxi_part_head + 10) {
-        sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
-        return;
-    }
-    memcpy(p, "--", 2);
-    memcpy(p + 2, block->boundary, n);
-    memcpy(p + 2 + n, sbxi_part_head, sizeof sbxi_part_head - 1);
-    b->op->u.http.want = 2 + n + sizeof sbxi_part_head - 1;
-    p += b->op->u.http.want;
-    memcpy(p, "\r\n--", 4);
-    memcpy(p + 4, block->boundary, n);
-    memcpy(p + 4 + n, "--\r\n", 4);
-    block->body_n = (uint32_t)(b->op->u.http.want + 8 + n);
-}
-
-/* Bytes that were pushed are the caller's to give again. */
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
-{
-    const sbxi_fail *f = &op->fail;
-
-    if (!(op->flags & SBXI_OP_STREAMING) || !op->u.http.pos)
-        return false;
-    if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
-        (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
-        sbxi_op_finish(c, op);
-        return true;
-    }
-    sbxi_op_release_link(c, op, false);
-    op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
-    op->state = SBXI_OP_REWIND;
-    op->attempt_at = SBXI_NEVER;
-    op->notes |= SBXI_NOTE_REWIND;
-    sbxi_op_arm(c, op);
-    sbxi_op_list(c, op, SBXI_LIST_EVENT);
-    return true;
-}
-
-SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op handle)
-{
-    sbxi_op *op = sbxi_op_get(c, handle);
-
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (op->state != SBXI_OP_REWIND || c->inside)
-        return SBX_ERR_STATE;
-    op->u.http.pos = 0;
-    op->fail.status = 0;
-    op->fail.code = SBX_OK;
-    op->fail.has_text = false;
-    op->flags |= SBXI_OP_WANTS_ROOM;
-    op->state = SBXI_OP_PAUSE;
-    op->wake_at = sbxi_after(c->net.now, sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000));
-    sbxi_op_arm(c, op);
-    return SBX_OK;
-}
-
-SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_str data, const sbx_write_opts *opts)
-{
-    const sbx_write_opts *o = opts ? opts : &sbxi_no_opts.write;
-    sbxi_build b;
-    sbxi_http *h;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_write_row, &o->call))
-        return b.refused;
-    if (o->stream && data.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "stream", "and data exclude each other");
-    else if (!o->stream && o->size)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "belongs to stream");
-    else if (o->size < SBX_NONE)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "must not be negative, or SBX_NONE");
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_write_frame(&b);
-    if (!b.op)
-        return b.refused;
-    h = &b.op->u.http;
-    h->data = data.p;
-    h->size = o->stream ? (uint64_t)o->size : data.n;
-    h->chunked = o->stream && o->size == SBX_NONE;
-    if (o->stream)
-        b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_WANTS_ROOM;
-    return sbxi_build_end(&b);
-}
-
-/* As much of data as the send buffer has room for; its length. */
-static size_t sbxi_push_some(sbx_client *c, sbxi_op *op, sbx_str data)
-{
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room, n, frame = op->u.http.chunked ? 20 : 0;
-    char size[18];
-    sbxi_got got;
-    char *p = sbxi_link_room(&c->net, l, &room, &got);
-
-    if (!p || room <= frame)
-        return 0;
-    n = SBXI_MIN(data.n, room - frame);
-    if (op->u.http.chunked) {
-        size_t size_n = sbx_http1_chunk(size, n);
-
-        memcpy(p, size, size_n);
-        memcpy(p + size_n, data.p, n);
-        memcpy(p + size_n + n, "\r\n", 2);
-        l->tx_end += (uint32_t)(size_n + n + 2);
-    } else {
-        memcpy(p, data.p, n);
-        l->tx_end += (uint32_t)n;
-    }
-    return n;
-}
-
-SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, size_t *taken)
-{
-    sbxi_op *op = sbxi_op_get(c, handle);
-    sbxi_http *h;
-
-    *taken = 0;
-    if (!op)
-        return SBX_ERR_HANDLE;
-    h = &op->u.http;
-    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->inside)
-        return SBX_ERR_STATE;
-    if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
-        return SBX_ERR_ARGUMENT;
-    while (data.n > *taken && op->state == SBXI_OP_SEND && h->step == 1 && !op->block->overflow) {
-        size_t n = sbxi_push_some(c, op, sbx_sn(data.p + *taken, data.n - *taken));
-
-        *taken += n;
-        h->pos += n;
-        if (sbxi_link_flush(&c->net, sbxi_op_link(c, op)) != SBXI_GOT_EVENT || !n)
-            break;
-    }
-    if (*taken < data.n)
-        op->flags |= SBXI_OP_WANTS_ROOM;
-    else if (end && (op->state == SBXI_OP_SEND || !data.n) && (h->chunked || h->pos == h->size))
-        op->flags |= SBXI_OP_PUSH_END;
-    if (op->state == SBXI_OP_SEND) {
-        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-        sbxi_op_arm(c, op);
-    }
-    /* It runs, whatever its connection said: a failure is dealt with there. */
-    sbxi_op_wake(c, op);
-    return SBX_OK;
-}
-
-/* ---- stat and search ---- */
-
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    if (op->u.http.out)
-        *(sbx_file_stat *)op->u.http.out = op->block->answer.stat;
-    return false;
-}
-
-SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
-{
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
-        return b.refused;
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (b.op)
-        b.op->u.http.out = out;
-    return sbxi_build_end(&b);
-}
-
-static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    sbx_list_result *r = (sbx_list_result *)h->out;
-
-    (void)c;
-    if (!r)
-        return false;
-    memset(r, 0, sizeof *r);
-    r->count = h->total;
-    r->stored = h->sink.n / sizeof(sbx_match);
-    r->cut = h->sink.cap && r->stored < r->count;
-    r->truncated = op->block->page.truncated;
-    return false;
-}
-
-static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
-{
-    const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
-    sbxi_build b;
-    sbx_jsonw w;
-
-    if (!sbxi_build_begin(&b, c, row, &o->call))
-        return b.refused;
-    if (!pattern.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", "must not be empty");
-    if (b.op && o->glob.p && row != &sbxi_grep_row)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", "belongs to grep");
-    sbxi_build_box(&b, box);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_build_json(&b, &w);
-    if (b.op) {
-        sbx_jsonw_key(&w, sbx_s("pattern"));
-        sbx_jsonw_str(&w, pattern);
-        sbx_jsonw_key(&w, sbx_s("path"));
-        sbx_jsonw_str(&w, path.n ? path : sbx_s("/"));
-    }
-    sbxi_build_opts(&b, &w, &sbxi_find_schema, o);
-    sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        sbxi_http *h = &b.op->u.http;
-
-        h->out = out;
-        h->sink.p = (char *)o->items.p;
-        h->sink.cap = o->items.p ? o->items.n : 0;
-        if (!o->items.p)
-            b.op->flags |= SBXI_OP_STREAMING;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
-{
-    return sbxi_find(c, &sbxi_glob_row, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
-}
-
-SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
-{
-    return sbxi_find(c, &sbxi_glob_row, box, sbx_s("*"), path, opts, out);
-}
-
-SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
-{
-    return sbxi_find(c, &sbxi_grep_row, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
-}
-
-/* ======== src/langsmith_stream.h ======== */
-/* ---- stream: a command's WebSocket, phase by phase (private) ---- */
-#ifndef SBXI_STREAM_H
-#define SBXI_STREAM_H
-
-enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXITED };
-/* What the caller asked for and the server was not told yet; STDIN stays, for
-   it is told again after every reattach. */
-enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
-
-/* A piece of a message came; it is read by sbxi_stream_read. */
-SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
-SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
-/* The server acknowledged the command (again). */
-SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
-
-#endif
-
 /* ======== src/langsmith_stream.c ======== */
 
 /* Server messages of DP/execute/ws. A message that lies whole in the receive
@@ -10135,8 +10908,7 @@ static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
         o->skip -= (uint32_t)jump;
         return true;
     }
-    k->gap_at = expected + o->skip;
-    k->gap_lost = jump - o->skip;
+    k->assumed = expected + o->skip;
     o->skip = 0;
     return false;
 }
@@ -10181,8 +10953,8 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
-        if (!sbxi_sink_put(&k->sink[stream], &c->desc, p, n))
-            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+        if (!sbxi_sink_put(&k->sink[stream], op->flags & SBXI_OP_ALLOC ? &c->desc : NULL, p, n))
+            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
         return SBXI_RUN_IDLE;
     }
     sbxi_event_init(c, op, ev, stream ? SBX_EV_STDERR : SBX_EV_STDOUT);
@@ -10227,14 +10999,14 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     *n = t->n;
     if (!t->more && !k->part_n)
         return t->p;
-    *n = SBXI_MIN(t->n, sizeof k->part - k->part_n);
-    memcpy(k->part + k->part_n, t->p, *n);
+    *n = SBXI_MIN(t->n, sizeof k->held.part - k->part_n);
+    memcpy(k->held.part + k->part_n, t->p, *n);
     *n += k->part_n;
     k->part_n = (uint8_t)*n;
     if (t->more)
         return NULL;
     k->part_n = 0;
-    return *n < sizeof k->part ? k->part : "";
+    return *n < sizeof k->held.part ? k->held.part : "";
 }
 
 static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
@@ -10293,8 +11065,7 @@ static void sbxi_message_begin(sbxi_command *k, bool whole)
     k->part_n = 0;
     k->has_offset = k->same = k->placed = k->replaced = false;
     k->whole = whole;
-    k->data = NULL;
-    k->data_n = 0;
+    k->has_data = false;
 }
 
 /* A final `error` message. */
@@ -10343,9 +11114,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         if (!k->whole) {
             /* It was delivered as it came; a gap shows only now. */
             if (k->has_offset && !k->placed && k->offset > k->assumed) {
-                k->gap_at = k->assumed;
-                k->gap_lost = k->offset - k->assumed;
-                k->stream[stream].base += k->gap_lost;
+                k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
@@ -10364,8 +11133,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
     default: break;
     }
-    k->data = NULL;
-    k->data_n = 0;
+    k->has_data = false;
     return SBXI_RUN_IDLE;
 }
 
@@ -10378,8 +11146,9 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
 
     k->replaced |= t->replaced;
     if (k->whole) {
-        k->data = t->p;
-        k->data_n = (uint32_t)t->n;
+        k->has_data = true;
+        k->held.out.data = t->p;
+        k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_IDLE;
     }
     if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
@@ -10394,8 +11163,9 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
         if (k->has_offset) {
             k->placed = true;
             if (!sbxi_out_place(k, o, k->offset) && sbxi_deliver_gap(op, stream)) {
-                k->data = t->p;
-                k->data_n = (uint32_t)t->n;
+                k->has_data = true;
+                k->held.out.data = t->p;
+                k->held.out.data_n = (uint32_t)t->n;
                 return SBXI_RUN_HELD;
             }
         } else {
@@ -10458,24 +11228,23 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_run r;
 
         /* Output of a message that was read before. */
-        if (k->data && !k->in_message) {
-            char *p = k->data;
-            uint32_t n = k->data_n;
+        if (k->has_data && !k->in_message) {
+            char *p = k->held.out.data;
+            uint32_t n = k->held.out.data_n;
 
             if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->data = NULL;
-            k->data_n = 0;
+            k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
                 return r;
             continue;
         }
-        if (k->data && !k->whole) { /* behind a gap, in the midst of a message */
-            char *p = k->data;
-            uint32_t n = k->data_n;
+        if (k->has_data && !k->whole) { /* behind a gap, in the midst of a message */
+            char *p = k->held.out.data;
+            uint32_t n = k->held.out.data_n;
 
-            k->data = NULL;
+            k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)
                 return r;
@@ -10516,720 +11285,6 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
     op->piece = e->p;
     op->piece_n = (uint32_t)e->n;
     k->message_done = e->last;
-}
-
-/* ======== src/langsmith_command.c ======== */
-
-/* After so many drops in a row without any progress the stream is given up. */
-#define SBXI_DROPS_MAX 5
-#define SBXI_STREAM_BACKOFF_MS 500u
-#define SBXI_STREAM_BACKOFF_MAX_MS 8000u
-/* How long `exit` is waited for after a kill. */
-#define SBXI_KILL_WAIT_MS 10000
-
-static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
-static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
-static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
-static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
-
-const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
-const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
-
-/* ---- phases ---- */
-
-SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-
-    k->phase = SBXI_PHASE_RUNNING;
-    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
-    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
-    op->attempts = 1;
-    sbxi_op_arm(c, op);
-    if (!k->started)
-        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
-    else if (k->reattached)
-        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
-    k->started = true;
-    k->reattached = false;
-    op->fail.status = 0;
-    op->fail.code = SBX_OK;
-    /* Only headers of the call are needed again. */
-    if (op->block && !op->block->header_n)
-        sbxi_op_drop_block(c, op);
-    else if (op->block)
-        op->block->body_n = 0;
-}
-
-/* A stream that broke: its drop is treated as any failed attempt. */
-static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
-{
-    sbxi_link *l = sbxi_op_link(c, op);
-    bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
-
-    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
-                     got == SBXI_GOT_EOF ? "the stream ended before the command did" : c->net.fault.text);
-    op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
-    op->fail.status = got == SBXI_GOT_EOF ? l->close_code : 0;
-    sbxi_op_attempt_failed(c, op);
-}
-
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
-{
-    unsigned char payload[125];
-    sbxi_link *l = sbxi_op_link(c, op);
-    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
-
-    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
-    sbxi_link_flush(&c->net, l);
-    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "a message of the server is not well-formed JSON");
-    op->fail.status = 0;
-    sbxi_op_attempt_failed(c, op);
-}
-
-static bool sbxi_retry_status(unsigned status)
-{
-    return status == 429 || status == 500 || (status >= 502 && status <= 504);
-}
-
-static bool sbxi_stream_transient(const sbxi_fail *f)
-{
-    if (f->layer == SBX_LAYER_SERVICE)
-        return sbxi_retry_status(f->status);
-    switch (f->code) {
-    case SBX_ERR_RESOLVE:
-    case SBX_ERR_CONNECT:
-    case SBX_ERR_CONNECTION:
-    case SBX_ERR_TLS:
-    case SBX_ERR_DEADLINE: return true;
-    default: return false;
-    }
-}
-
-/* Opening, dropping and reattaching (the service's own rules). True always. */
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-    sbxi_fail *f = &op->fail;
-    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
-    uint32_t delay;
-
-    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
-    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
-        k->in_message = false;
-    k->phase = SBXI_PHASE_HELLO;
-    k->data = NULL;
-    k->data_n = 0;
-    k->message_done = k->in_message = false;
-    op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
-    /* Output behind a certain offset is asked for again and dropped. */
-    for (unsigned i = 0; i < 2; i++) {
-        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
-        k->stream[i].since = 0;
-    }
-    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
-        again = false;
-    if (k->drops >= SBXI_DROPS_MAX)
-        again = false;
-    if (!k->started && k->until <= c->net.now)
-        again = false;
-    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
-    if (!k->started && k->until != SBXI_NEVER && sbxi_after(c->net.now, delay) > k->until)
-        again = false;
-    k->drops++;
-    if (k->started) {
-        k->reattached = true;
-        c->net.usage.reconnects++;
-    }
-    if (!again || !sbxi_op_again(c, op, delay)) {
-        sbxi_op_finish(c, op);
-        return true;
-    }
-    f->retry_after_s = -1;
-    f->has_text = false;
-    return true;
-}
-
-/* What was collected is told also of a command that failed half-way. */
-static void sbxi_result_write(sbx_client *c, sbxi_op *op, sbx_result *r, sbxi_sink *sinks, bool write)
-{
-    (void)op;
-    if (!write || !r) {
-        for (unsigned i = 0; i < 2; i++)
-            if (sinks[i].limit)
-                sbx_free(c, sinks[i].p);
-        return;
-    }
-    for (unsigned i = 0; i < 2; i++)
-        if (sinks[i].limit && sinks[i].p)
-            sinks[i].p[sinks[i].n] = 0;
-    r->out_n = sinks[0].n;
-    r->err_n = sinks[1].n;
-    r->out_total = sinks[0].total;
-    r->err_total = sinks[1].total;
-    r->out_cut = sinks[0].n < sinks[0].total;
-    r->err_cut = sinks[1].n < sinks[1].total;
-    r->out_p = sinks[0].limit ? sinks[0].p : NULL;
-    r->err_p = sinks[1].limit ? sinks[1].p : NULL;
-}
-
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-    sbx_result *r = k->result;
-    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
-
-    if (op->flags & SBXI_OP_STREAMING)
-        return;
-    if (write && r) {
-        memset(r, 0, sizeof *r);
-        r->exit_code = k->exit_code;
-        r->pid = k->pid;
-        r->gap = k->lost;
-        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
-    }
-    sbxi_result_write(c, op, r, k->sink, write);
-}
-
-/* ---- talking ---- */
-
-static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-    sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_block *b = op->block;
-
-    if (k->started || k->attach) {
-        size_t room;
-        sbxi_got got;
-        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-        sbx_jsonw w;
-
-        if (!p)
-            return got;
-        sbx_jsonw_init(&w, p, room);
-        sbx_jsonw_begin(&w, '{');
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("reconnect"));
-        sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(k->id));
-        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
-        sbx_jsonw_u64(&w, k->stream[0].base);
-        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
-        sbx_jsonw_u64(&w, k->stream[1].base);
-        sbx_jsonw_end(&w, '}');
-        if (w.error)
-            return SBXI_GOT_BLOCKED;
-        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
-    } else {
-        const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
-
-        if (!k->hello_begun) {
-            if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
-                return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
-            k->hello_begun = true;
-        }
-        while (l->frame_left) {
-            sbxi_got got;
-
-            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->frame_left, l->frame_left) && !l->tx)
-                return SBXI_GOT_STARVED;
-            if (!l->frame_left)
-                break;
-            got = sbxi_link_flush(&c->net, l);
-            if (got != SBXI_GOT_EVENT)
-                return got;
-        }
-    }
-    k->hello_begun = false;
-    k->phase = SBXI_PHASE_STARTING;
-    if (k->want & SBXI_STDIN_CLOSED)
-        k->want |= SBXI_WANT_CLOSE_STDIN;
-    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
-    sbxi_op_arm(c, op);
-    return SBXI_GOT_EVENT;
-}
-
-static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
-{
-    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
-}
-
-static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
-{
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room;
-    sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-    sbx_jsonw w;
-
-    if (!p || room < 64)
-        return false;
-    sbx_jsonw_init(&w, p, room);
-    sbx_jsonw_begin(&w, '{');
-    sbx_jsonw_key(&w, sbx_s("type"));
-    sbx_jsonw_str(&w, sbx_s("resize"));
-    sbx_jsonw_key(&w, sbx_s("cols"));
-    sbx_jsonw_u64(&w, op->u.command.cols);
-    sbx_jsonw_key(&w, sbx_s("rows"));
-    sbx_jsonw_u64(&w, op->u.command.rows);
-    sbx_jsonw_end(&w, '}');
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
-    return true;
-}
-
-/* What was asked for, also while the stream was down. */
-static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-
-    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
-        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
-    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
-        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
-    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
-        k->want &= (uint8_t)~SBXI_WANT_KILL;
-        k->killing = true;
-        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
-        sbxi_op_arm(c, op);
-    }
-}
-
-/* The caller holds the next bytes back: they wait in the socket. */
-static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
-{
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
-}
-
-/* A silent stream is asked for a sign of life; one that the caller holds back
-   gives one of its own. */
-static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
-{
-    sbxi_link *l = sbxi_op_link(c, op);
-    int64_t every = c->desc.ws_ping_interval_ms;
-
-    op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
-    op->wake_at = sbxi_after(c->net.now, every);
-    if (sbxi_stream_paused(op, l)) {
-        sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
-    } else if (sbxi_after(l->last_rx, every) > c->net.now) {
-        op->wake_at = sbxi_after(l->last_rx, every);
-    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
-        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
-    }
-    sbxi_op_arm(c, op);
-}
-
-/* What has to go out, as far as the connection takes it. */
-static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
-{
-    sbxi_command *k = &op->u.command;
-    sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
-
-    do {
-        if (k->phase == SBXI_PHASE_HELLO)
-            got = sbxi_hello(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
-            sbxi_stream_ping(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
-            sbxi_stream_controls(c, op);
-        if (got == SBXI_GOT_FAIL)
-            return got;
-        if (c->net.entropy_failed) {
-            c->net.fault.code = SBX_ERR_ENTROPY;
-            return SBXI_GOT_FAIL;
-        }
-        if (sbxi_link_unsent(l))
-            sent = sbxi_link_flush(&c->net, l);
-    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
-    if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
-        return got != SBXI_GOT_EVENT ? got : sent;
-    if (k->killing)
-        k->killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
-        op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
-        op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
-    }
-    return got;
-}
-
-static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
-{
-    sbxi_command *k = &op->u.command;
-    sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_got got = sbxi_stream_talk(c, op);
-    sbxi_run r;
-
-    if (got == SBXI_GOT_FAIL) {
-        sbxi_stream_dropped(c, op, got);
-        return SBXI_RUN_IDLE;
-    }
-    if (k->phase == SBXI_PHASE_HELLO)
-        return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
-    while (op->state == SBXI_OP_STREAM) {
-        sbx_ws_event e;
-
-        if (op->notes && ev)
-            return SBXI_RUN_HELD;
-        r = sbxi_stream_read(c, op, ev);
-        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
-            return r;
-        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
-        got = sbxi_ws_next(&c->net, l, &e);
-        switch (got) {
-        case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
-        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
-        case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
-        default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
-        }
-        /* What waited for `started` goes out now. */
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
-            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
-            return SBXI_RUN_IDLE;
-        }
-    }
-    return SBXI_RUN_IDLE;
-}
-
-/* ---- calls ---- */
-
-static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
-{
-    *why = "must not be empty (only a pty starts the shell itself)";
-    if (!command.n && !o->pty)
-        return "command";
-    *why = "excludes cwd and env (the service refuses both at once)";
-    if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
-        return "run_config";
-    *why = "needs pty";
-    if ((o->cols || o->rows) && !o->pty)
-        return o->cols ? "cols" : "rows";
-    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
-    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
-    return NULL;
-}
-
-static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
-{
-    sbx_jsonw w;
-
-    sbxi_build_json(b, &w);
-    if (!b->op)
-        return;
-    if (ws) {
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("execute"));
-    }
-    if (command.n) {
-        sbx_jsonw_key(&w, sbx_s("command"));
-        sbx_jsonw_str(&w, command);
-    }
-    sbx_jsonw_key(&w, sbx_s("shell"));
-    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
-    if (ws) {
-        sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
-        if (!o->stdin_open && !o->pty) {
-            sbx_jsonw_key(&w, sbx_s("close_stdin"));
-            sbx_jsonw_bool(&w, true);
-        }
-    }
-    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
-    sbxi_build_json_end(b, &w);
-}
-
-/* Made by the client, so that a repeated execute is the same command. */
-static void sbxi_command_id(sbxi_build *b, sbx_str given)
-{
-    char *id = b->op->u.command.id;
-    unsigned char uuid[16], random[10];
-    sbx_client *c = b->c;
-
-    if (given.p) {
-        if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
-            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", "must be a UUID of 36 characters");
-            return;
-        }
-        memcpy(id, given.p, 36);
-        return;
-    }
-    if (!sbxi_net_random(&c->net, random, sizeof random)) {
-        sbxi_build_refuse(b, SBX_ERR_ENTROPY, NULL, NULL);
-        return;
-    }
-    sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
-    sbxi_uuid_text(id, uuid);
-}
-
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
-{
-    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
-        return false;
-    sbxi_build_box(b, box);
-    sbxi_build_headers(b, call);
-    if (!b->op)
-        return false;
-    if (!call->timeout_ms)
-        b->op->timeout_ms = c->desc.ws_open_ms;
-    b->op->u.command.exit_code = -1;
-    return true;
-}
-
-static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
-{
-    if (b->op) {
-        sbxi_command *k = &b->op->u.command;
-
-        k->no_reconnect = o->no_reconnect;
-        if (o->cols || o->rows) {
-            k->cols = o->cols ? o->cols : 80;
-            k->rows = o->rows ? o->rows : 24;
-            k->want |= SBXI_WANT_RESIZE;
-        }
-        if (!o->stdin_open && !o->pty)
-            k->want |= SBXI_STDIN_CLOSED;
-    }
-    return sbxi_build_end(b);
-}
-
-SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
-{
-    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
-    const char *why, *bad;
-    sbxi_build b;
-
-    if (!sbxi_command_begin(&b, c, box, &o->call))
-        return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
-    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
-        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
-        why = "belongs to sbx_run: this call's output comes as events over a WebSocket";
-    }
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    if (b.op)
-        sbxi_command_id(&b, o->command_id);
-    if (b.op) {
-        b.op->flags |= SBXI_OP_STREAMING;
-        sbxi_run_json(&b, command, o, true);
-    }
-    return sbxi_command_start(&b, o);
-}
-
-static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
-{
-    if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
-        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", "must be given, or err, alloc or discard");
-        return false;
-    }
-    return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
-           sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
-}
-
-static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
-{
-    const char *why, *bad;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
-        return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    sbxi_build_box(&b, box);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, command, o, false);
-    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
-        b.op->u.http.out = out;
-        if (!o->call.timeout_ms)
-            b.op->timeout_ms = o->timeout_s < 0 ? SBX_FOREVER : SBXI_MIN(o->timeout_s ? o->timeout_s : 60, 1000000) * 1000 + 10000;
-    }
-    return sbxi_build_end(&b);
-}
-
-SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
-{
-    const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
-    const char *why, *bad;
-    sbxi_build b;
-
-    if (o->via == SBX_VIA_HTTP)
-        return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call))
-        return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    if (b.op)
-        sbxi_command_id(&b, o->command_id);
-    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
-        b.op->u.command.result = out;
-        sbxi_run_json(&b, command, o, true);
-    }
-    return sbxi_command_start(&b, o);
-}
-
-SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts)
-{
-    const sbx_attach_opts *o = opts ? opts : &sbxi_no_opts.attach;
-    sbxi_command *k;
-    sbxi_build b;
-
-    if (!sbxi_command_begin(&b, c, box, &o->call))
-        return b.refused;
-    k = &b.op->u.command;
-    if (!command_id.n || command_id.n >= sizeof k->id) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", "must have 1 to 39 characters");
-        return b.refused;
-    }
-    memcpy(k->id, command_id.p, command_id.n);
-    k->attach = true;
-    k->no_reconnect = o->no_reconnect;
-    k->stream[0].base = o->stdout_offset;
-    k->stream[1].base = o->stderr_offset;
-    b.op->flags |= SBXI_OP_STREAMING;
-    return sbxi_build_end(&b);
-}
-
-/* ---- calls on a running command ---- */
-
-static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
-{
-    sbxi_op *op = sbxi_op_get(c, h);
-
-    return op && op->row == &sbxi_command_row ? op : NULL;
-}
-
-SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
-{
-    const sbxi_op *op = sbxi_command_of(c, h);
-
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (command_id)
-        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
-    if (stdout_offset)
-        *stdout_offset = op->u.command.stream[0].base;
-    if (stderr_offset)
-        *stderr_offset = op->u.command.stream[1].base;
-    return SBX_OK;
-}
-
-static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
-{
-    sbxi_op *op = sbxi_command_of(c, h);
-
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || c->inside)
-        return SBX_ERR_STATE;
-    op->u.command.want |= want;
-    sbxi_op_wake(c, op);
-    return SBX_OK;
-}
-
-SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op)
-{
-    return sbxi_command_want(c, op, SBXI_WANT_KILL);
-}
-
-SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
-{
-    return sbxi_command_want(c, op, SBXI_WANT_CLOSE_STDIN | SBXI_STDIN_CLOSED);
-}
-
-SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
-{
-    sbxi_op *op = sbxi_command_of(c, h);
-
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (!cols || !rows)
-        return SBX_ERR_ARGUMENT;
-    op->u.command.cols = cols;
-    op->u.command.rows = rows;
-    return sbxi_command_want(c, h, SBXI_WANT_RESIZE);
-}
-
-static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
-
-SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
-{
-    sbxi_op *op = sbxi_command_of(c, h);
-    const size_t head = sizeof sbxi_input_head - 1;
-    bool bad = false;
-    sbxi_link *l;
-
-    *taken = 0;
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
-        return SBX_ERR_STATE;
-    l = sbxi_op_link(c, op);
-    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
-        sbxi_got got;
-        size_t room, used = 0, n;
-        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-
-        if (!p || room < head + 64)
-            break;
-        memcpy(p, sbxi_input_head, head);
-        n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
-        if (!used)
-            break;
-        memcpy(p + head + n, "\"}", 2);
-        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
-        *taken += used;
-        if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
-            break;
-    }
-    if (*taken < data.n && !bad)
-        op->flags |= SBXI_OP_WANTS_ROOM;
-    sbxi_op_wake(c, op);
-    return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
-}
-
-/* ---- POST /execute ---- */
-
-static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    op->block->answer.exec.out = op->u.http.sink;
-    op->block->answer.exec.err = op->u.http.err;
-}
-
-static bool sbxi_exec_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    op->u.http.executed = true;
-    return false;
-}
-
-static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    sbx_result *r = (sbx_result *)h->out;
-    sbxi_sink none[2];
-    bool ok = h->executed && op->fail.code == SBX_OK;
-
-    if (op->block && op->block->dec.model == &sbxi_exec_model) {
-        none[0] = op->block->answer.exec.out;
-        none[1] = op->block->answer.exec.err;
-    } else {
-        none[0] = h->sink;
-        none[1] = h->err;
-    }
-    if (ok && r) {
-        memset(r, 0, sizeof *r);
-        r->exit_code = op->block->answer.exec.exit_code;
-    }
-    sbxi_result_write(c, op, r, none, ok);
 }
 
 /* ======== src/ports.c ======== */

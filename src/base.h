@@ -45,6 +45,13 @@
 #endif
 #define SBXI_INLINE static inline SBXI_UNUSED
 
+/* A text for people. */
+#if SBX_NO_ERROR_TEXT
+#define SBXI_T(text) ""
+#else
+#define SBXI_T(text) text
+#endif
+
 #define SBXI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SBXI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define SBXI_COUNT(a) (sizeof(a) / sizeof(0 [a]))
@@ -59,6 +66,12 @@ SBXI_INLINE size_t sbxi_add(size_t a, size_t b)
 SBXI_INLINE size_t sbxi_mul(size_t a, size_t b)
 {
     return b && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+/* n rounded up to 16 bytes, SIZE_MAX when it does not fit. */
+SBXI_INLINE size_t sbxi_align(size_t n)
+{
+    return n > SIZE_MAX - 15 ? SIZE_MAX : (n + 15) & ~(size_t)15;
 }
 
 SBXI_INLINE bool sbxi_eq(sbx_str a, sbx_str b)

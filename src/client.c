@@ -102,7 +102,7 @@ static void sbxi_client_timers(sbx_client *c)
     uint32_t budget = c->desc.max_ops;
 
     while (sbxi_timer_first(&c->timers) <= c->net.now && budget--)
-        sbxi_op_timer(c, &c->ops[c->timers.heap[0].id]);
+        sbxi_op_timer(c, &c->ops[c->timers.id[0]]);
     if (sbxi_net_sweep_at(&c->net) <= c->net.now)
         sbxi_net_sweep(&c->net);
 }

@@ -4,14 +4,14 @@
 
 typedef enum sbxi_memory {
     SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
-    SBXI_M_HEAP, SBXI_M_POS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+    SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
 static const char sbxi_product[] = "sandbox.h/0.1.0";
 
 static size_t sbxi_block_size(const sbx_client_desc *d)
 {
-    return SBX_TRANSPORT_ALIGN(sbxi_add(sizeof(sbxi_block), SBXI_MIN(d->request_bytes, SIZE_MAX / 2)));
+    return sbxi_align(sbxi_add(sizeof(sbxi_block), d->request_bytes));
 }
 
 static size_t sbxi_agent_size(const sbx_client_desc *d)
@@ -34,12 +34,11 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
     n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
     n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
-    n[SBXI_M_RX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
-    n[SBXI_M_TX] = sbxi_mul(SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    n[SBXI_M_RX] = sbxi_mul(sbxi_align(d->rx_bytes), d->buffers);
+    n[SBXI_M_TX] = sbxi_mul(sbxi_align(d->tx_bytes), d->buffers);
     n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
     n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
-    n[SBXI_M_HEAP] = sbxi_mul(sizeof(sbxi_timer_entry), d->max_ops);
-    n[SBXI_M_POS] = sbxi_mul(sizeof(uint32_t), d->max_ops);
+    n[SBXI_M_TIMERS] = sbxi_mul(SBXI_TIMER_BYTES, d->max_ops);
     n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
     n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
     n[SBXI_M_HEADERS] = sbxi_headers_size(d);
@@ -169,7 +168,7 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
     sbxi_desc_defaults(&d);
     sbxi_sizes(&d, n);
     for (unsigned i = 0; i < SBXI_M_COUNT; i++)
-        sum = sbxi_add(sum, n[i] == SIZE_MAX ? SIZE_MAX : sbxi_add(n[i], 15) & ~(size_t)15);
+        sum = sbxi_add(sum, sbxi_align(n[i]));
     return sum;
 }
 
@@ -254,7 +253,7 @@ static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *cons
     for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
         sbxi_list_init(&c->lists[i]);
     sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, at[SBXI_M_HEAP], at[SBXI_M_POS], d->max_ops);
+    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
     c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
     memset(c->owned, 0, sizeof *c->owned * d->max_owned);
     c->endpoint = at[SBXI_M_ENDPOINT];

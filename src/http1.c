@@ -25,7 +25,8 @@ enum {
     SBXI_HTTP1_F_CLOSE = 2, /* Connection: close */
     SBXI_HTTP1_F_CODED = 4,
     SBXI_HTTP1_F_BAD_CODING = 8,
-    SBXI_HTTP1_F_TRAILER = 16
+    SBXI_HTTP1_F_TRAILER = 16,
+    SBXI_HTTP1_F_LENGTH = 32
 };
 
 #define SBXI_HTTP1_CHUNK_LINE 256
@@ -36,8 +37,10 @@ enum {
 
 #if SBX_SMALL
 #define SBXI_HTTP1_WITHIN static
+#define SBXI_HTTP1_ONCE SBXI_NOINLINE static
 #else
 #define SBXI_HTTP1_WITHIN SBXI_INLINE
+#define SBXI_HTTP1_ONCE static
 #endif
 
 #if SBX_SMALL
@@ -117,7 +120,7 @@ static const unsigned char *sbxi_http1_skip_token(const unsigned char *s, const 
 }
 
 /* First byte of s..end that may not stand in a value (which includes CR and LF). */
-static const unsigned char *sbxi_http1_skip_text(const unsigned char *s, const unsigned char *end)
+SBXI_HTTP1_ONCE const unsigned char *sbxi_http1_skip_text(const unsigned char *s, const unsigned char *end)
 {
 #if !SBX_SMALL
     while (end - s >= 16 && !sbxi_http1_text16(&s)) {
@@ -161,6 +164,14 @@ static bool sbxi_http1_skipped(const sbx_http1 *h)
     return h->status < 200 && h->status != 101;
 }
 
+/* The quick path takes LINE. */
+static uint8_t sbxi_http1_before_line(const sbx_http1 *h)
+{
+    if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
+        return SBXI_HTTP1_REST;
+    return SBXI_HTTP1_LINE;
+}
+
 /* At the beginning of a status line: whether it can be one. Each byte lies
    between these two; of what lies between the last ones only CR and SP pass
    as text. With n < 13 it cannot be whole. */
@@ -169,8 +180,14 @@ static bool sbxi_http1_status_ok(const unsigned char *p, size_t n)
     static const char low[] = "HTTP/1.0 100\r", high[] = "HTTP/1.1 999 ";
     size_t i = 0;
 #if !SBX_SMALL
-    if (n >= 8 && memcmp(p, high, 8) == 0)
-        i = 8;
+    /* Both comparisons for eight bytes below 0x80 at once. */
+    const uint64_t top = 0x8080808080808080u;
+    if (n >= 13) {
+        uint64_t x = sbxi_http1_word(p + 5);
+        return memcmp(p, "HTTP/", 5) == 0 &&
+               (((x | top) - sbxi_http1_word((const unsigned char *)low + 5)) &
+                ((sbxi_http1_word((const unsigned char *)high + 5) | top) - x) & ~x & top) == top;
+    }
 #endif
     for (; i < n && i < 13; i++)
         if (p[i] < (unsigned char)low[i] || p[i] > (unsigned char)high[i])
@@ -215,41 +232,33 @@ static bool sbxi_http1_length(sbx_http1 *h, sbx_str v)
             return false;
         x = x * 10 + d;
     }
-    if (v.n == 0 || (h->length != SBX_HTTP1_UNKNOWN && h->length != x))
+    if (v.n == 0 || ((h->flags & SBXI_HTTP1_F_LENGTH) && h->length != x))
         return false;
+    h->flags |= SBXI_HTTP1_F_LENGTH;
     h->length = x;
     return true;
 }
 
-/* 1, 2, 3: a field that decides framing. */
-SBXI_HTTP1_WITHIN int sbxi_http1_framing(const char *name, size_t n)
-{
-    return sbxi_http1_is(name, n, "connection")          ? 1
-           : sbxi_http1_is(name, n, "content-length")    ? 2
-           : sbxi_http1_is(name, n, "transfer-encoding") ? 3
-                                                         : 0;
-}
-
-/* Remembers what a final head's field says about framing. */
+/* Remembers what a final head's field says about framing, which must be whole. */
 static int sbxi_http1_frame(sbx_http1 *h, const sbx_http1_event *ev)
 {
-    if (h->status < 200)
-        return SBX_HTTP1_HEADER;
-    switch (sbxi_http1_framing(ev->name.p, ev->name.n)) {
-    case 1:
+    const char *name = ev->name.p;
+    size_t n = ev->name.n;
+    int which = h->status < 200                               ? 0
+                : sbxi_http1_is(name, n, "connection")        ? 1
+                : sbxi_http1_is(name, n, "content-length")    ? 2
+                : sbxi_http1_is(name, n, "transfer-encoding") ? 3
+                                                              : 0;
+    if (which && ev->more)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    if (which == 1)
         sbxi_http1_connection(h, ev->value);
-        break;
-    case 2:
-        if (!sbxi_http1_length(h, ev->value))
-            return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
-        break;
-    case 3:
+    if (which == 2 && !sbxi_http1_length(h, ev->value))
+        return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
+    if (which == 3) {
         if ((h->flags & SBXI_HTTP1_F_CODED) || !sbxi_http1_is(ev->value.p, ev->value.n, "chunked"))
             h->flags |= SBXI_HTTP1_F_BAD_CODING;
         h->flags |= SBXI_HTTP1_F_CODED;
-        break;
-    default:
-        break;
     }
     return SBX_HTTP1_HEADER;
 }
@@ -258,6 +267,7 @@ static int sbxi_http1_frame(sbx_http1 *h, const sbx_http1_event *ev)
 static int sbxi_http1_head_end(sbx_http1 *h)
 {
     unsigned flags = h->flags;
+    h->head_left -= 2;
     if (flags & SBXI_HTTP1_F_TRAILER) {
         h->state = SBXI_HTTP1_ENDED;
         return SBX_HTTP1_DONE;
@@ -276,15 +286,15 @@ static int sbxi_http1_head_end(sbx_http1 *h)
     if ((flags & SBXI_HTTP1_F_NO_BODY) || h->status == 204 || h->status == 304) {
         h->state = SBXI_HTTP1_ENDED;
     } else if (flags & SBXI_HTTP1_F_CODED) {
-        if (h->length != SBX_HTTP1_UNKNOWN)
+        if (flags & SBXI_HTTP1_F_LENGTH)
             return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_LENGTH);
         if (flags & SBXI_HTTP1_F_BAD_CODING)
             return SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CODING);
         h->left = 0;
         h->chunked = true;
         h->state = SBXI_HTTP1_SIZE;
-    } else if (h->length != SBX_HTTP1_UNKNOWN) {
-        h->state = SBXI_HTTP1_LENGTH;
+    } else if (flags & SBXI_HTTP1_F_LENGTH) {
+        h->state = h->left ? SBXI_HTTP1_LENGTH : SBXI_HTTP1_ENDED;
     } else {
         h->keep_alive = false;
         h->state = SBXI_HTTP1_CLOSE;
@@ -352,13 +362,14 @@ static void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, siz
     ev->trailer = false;
 }
 
-/* A field, p..s, whole or (more) as far as it fits. Of the legal text only
+/* A field, p..*to, from its beginning (first), to its end or (more) as far as it
+   fits; then *to is moved to the end of the value. Of the legal text only
    blanks are <= ' '. */
-static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned char *s, bool more,
+static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned char **to, bool first, bool more,
                             sbx_http1_event *ev)
 {
-    const unsigned char *v = p, *c = p;
-    if (h->state != SBXI_HTTP1_VALUE) {
+    const unsigned char *v = p, *c = p, *s = *to;
+    if (first) {
         c = sbxi_http1_skip_token(p, s);
         if (c == s && more)
             return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
@@ -372,17 +383,44 @@ static int sbxi_http1_field(sbx_http1 *h, const unsigned char *p, const unsigned
     }
     while (s > v && s[-1] <= ' ')
         s--;
+    if (more && s == v)
+        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
+    *to = s;
     sbxi_http1_event(ev, p, (size_t)(c - p), v, (size_t)(s - v));
     ev->more = more;
-    if (more && (s == v || sbxi_http1_framing(ev->name.p, ev->name.n)))
-        return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
     if (sbxi_http1_skipped(h))
         return SBXI_HTTP1_NEXT;
-    if (h->flags & SBXI_HTTP1_F_TRAILER) {
-        ev->trailer = true;
-        return SBX_HTTP1_HEADER;
+    ev->trailer = (h->flags & SBXI_HTTP1_F_TRAILER) != 0;
+    return ev->trailer ? (int)SBX_HTTP1_HEADER : sbxi_http1_frame(h, ev);
+}
+
+/* Takes the line *pp..s, whole or (more) as far as it fits. */
+SBXI_HTTP1_ONCE int sbxi_http1_take(sbx_http1 *h, const unsigned char **pp, const unsigned char *s, bool more,
+                                     sbx_http1_event *ev)
+{
+    const unsigned char *p = *pp;
+    const unsigned state = h->state;
+    int kind = SBXI_HTTP1_NEXT;
+    h->scanned = 0;
+    *pp = more ? s : s + 2;
+    if (state >= SBXI_HTTP1_SIZE)
+        return sbxi_http1_chunk(h, p, s);
+    h->state = SBXI_HTTP1_REASON;
+    if (state == SBXI_HTTP1_STATUS) {
+        kind = sbxi_http1_status(h, p);
+    } else if (state != SBXI_HTTP1_REASON) {
+        if (s == p && state != SBXI_HTTP1_VALUE)
+            return sbxi_http1_head_end(h);
+        kind = sbxi_http1_field(h, p, &s, state != SBXI_HTTP1_VALUE, more, ev);
+        /* Blanks may be the value's end, so they wait. */
+        if (more)
+            *pp = s;
+        h->state = SBXI_HTTP1_VALUE;
     }
-    return sbxi_http1_frame(h, ev);
+    h->head_left -= (uint32_t)(*pp - p);
+    if (!more)
+        h->state = sbxi_http1_before_line(h);
+    return kind;
 }
 
 /* One line, whole; or the part of it that fits, where the caller has no room
@@ -396,61 +434,35 @@ static int sbxi_http1_line(sbx_http1 *h, const unsigned char **pp, const unsigne
     const unsigned char *p = *pp, *s;
     const unsigned state = h->state;
     const size_t cap = state < SBXI_HTTP1_SIZE ? h->head_left : SBXI_HTTP1_CHUNK_LINE;
-    size_t n = (size_t)(end - p), rest;
-    int kind = SBXI_HTTP1_NEXT;
-    if (n > cap)
-        n = cap;
-    s = sbxi_http1_skip_text(p + h->scanned, p + n);
-    rest = (size_t)(p + n - s);
-    if ((rest && *s != '\r') || (rest > 1 && s[1] != '\n') ||
+    size_t n = SBXI_MIN((size_t)(end - p), cap);
+    end = p + n;
+    s = sbxi_http1_skip_text(p + h->scanned, end);
+    if ((s < end && *s != '\r') || (end - s > 1 && s[1] != '\n') ||
         (state == SBXI_HTTP1_STATUS && !sbxi_http1_status_ok(p, n)))
         return SBXI_HTTP1_BAD(bad[state]);
-    if (rest < 2) {
+    if (end - s < 2) {
         if (n < cap && (!full || n == 0)) {
             h->scanned = (uint32_t)(s - p);
             if (state == SBXI_HTTP1_LINE)
                 h->state = SBXI_HTTP1_REST;
             return SBX_HTTP1_MORE;
         }
-        /* Blanks may be the value's end, so they wait. */
-        while (s > p && s[-1] <= ' ')
-            s--;
-        if (n == cap || state >= SBXI_HTTP1_SIZE || s - p < (state == SBXI_HTTP1_STATUS ? 13 : 1))
+        if (n == cap || s == p || state >= SBXI_HTTP1_SIZE || (state == SBXI_HTTP1_STATUS && n < 13))
             return SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE);
     }
-    h->scanned = 0;
-    *pp = rest < 2 ? s : s + 2;
-    if (state >= SBXI_HTTP1_SIZE)
-        return sbxi_http1_chunk(h, p, s);
-    h->head_left -= (uint32_t)(*pp - p);
-    if (state > SBXI_HTTP1_REASON) {
-        if (s == p && state != SBXI_HTTP1_VALUE)
-            return sbxi_http1_head_end(h);
-        kind = sbxi_http1_field(h, p, s, rest < 2, ev);
-    } else if (state == SBXI_HTTP1_STATUS) {
-        kind = sbxi_http1_status(h, p);
-    }
-    if (rest < 2)
-        h->state = state > SBXI_HTTP1_REASON ? SBXI_HTTP1_VALUE : SBXI_HTTP1_REASON;
-    else if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
-        h->state = SBXI_HTTP1_REST;
-    else
-        h->state = SBXI_HTTP1_LINE;
-    return kind;
+    return sbxi_http1_take(h, pp, s, end - s < 2, ev);
 }
 
 static int sbxi_http1_body(sbx_http1 *h, const unsigned char **pp, const unsigned char *end, sbx_http1_event *ev)
 {
     const unsigned char *p = *pp;
     size_t n = (size_t)(end - p);
-    if (h->left == 0) {
-        h->state = h->state == SBXI_HTTP1_DATA ? SBXI_HTTP1_DATA_END : SBXI_HTTP1_ENDED;
-        return SBXI_HTTP1_NEXT;
-    }
     if (n == 0)
         return SBX_HTTP1_MORE;
-    if (n > h->left)
+    if (n >= h->left) {
         n = (size_t)h->left;
+        h->state = h->state == SBXI_HTTP1_DATA ? SBXI_HTTP1_DATA_END : SBXI_HTTP1_ENDED;
+    }
     h->left -= n;
     *pp = p + n;
     sbxi_http1_event(ev, NULL, 0, p, n);
@@ -507,16 +519,16 @@ SBXI_INLINE bool sbxi_http1_quick(sbx_http1 *h, const char **pp, const char *las
     const unsigned char *s = (const unsigned char *)*pp, *v, *stop = (const unsigned char *)last;
     if (!sbxi_http1_name16(&s) && (s > stop || !sbxi_http1_name16(&s)))
         return false;
-    while (*s != ':') {
-        if (s > stop || !SBXI_HTTP1_IS_TOKEN(*s))
-            return false;
-        s++;
+    if ((s[0] | s[1] << 8) != (':' | ' ' << 8)) {
+        while (*s != ':') {
+            if (s > stop || !SBXI_HTTP1_IS_TOKEN(*s))
+                return false;
+            s++;
+        }
     }
     ev->name.p = *pp;
     ev->name.n = (size_t)((const char *)s - *pp);
-    s++;
-    if (*s == ' ')
-        s++;
+    s += s[1] == ' ' ? 2 : 1;
     ev->value.p = (const char *)s;
     do {
         if (s > stop)
@@ -556,7 +568,6 @@ SBXI_NOINLINE static sbx_http1_kind sbxi_http1_quick_end(sbx_http1 *h, const cha
 {
     if (h->head_left < 2)
         return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TOO_LARGE));
-    h->head_left -= 2;
     *p += 2;
     return sbxi_http1_answer(h, sbxi_http1_head_end(h));
 }
@@ -584,7 +595,7 @@ SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *
 
 SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h)
 {
-    if (h->state == SBXI_HTTP1_CLOSE || (h->state == SBXI_HTTP1_LENGTH && h->left == 0))
+    if (h->state == SBXI_HTTP1_CLOSE)
         h->state = SBXI_HTTP1_ENDED;
     if (h->state < SBXI_HTTP1_ENDED)
         return sbxi_http1_answer(h, SBXI_HTTP1_BAD(SBX_HTTP1_TRUNCATED));
@@ -598,7 +609,7 @@ SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps)
     h->head_left = caps && caps->head_bytes ? caps->head_bytes : 65536;
     h->headers_left = caps && caps->headers ? caps->headers : 128;
     h->interim_left = caps && caps->interim ? caps->interim : 8;
-    h->flags = head ? SBXI_HTTP1_F_NO_BODY : 0;
+    h->flags = (uint8_t)(head * SBXI_HTTP1_F_NO_BODY);
 }
 
 SBX_API bool sbx_http1_name_ok(sbx_str name)

@@ -37,17 +37,6 @@ static void sbxi_http1_write_put(sbx_http1w *w, const char *p, size_t n)
     w->n = sbxi_add(w->n, n);
 }
 
-/* What decimal (base 10) and hexadecimal (16) have in common; the digits end
-   at end. Returns where they begin. */
-static char *sbxi_http1_write_digits(char *end, uint64_t x, unsigned base)
-{
-    do {
-        *--end = "0123456789abcdef"[x % base];
-        x /= base;
-    } while (x);
-    return end;
-}
-
 SBX_API void sbx_http1w_request(sbx_http1w *w, char *buf, size_t cap, sbx_str method, sbx_str target, sbx_str host)
 {
     w->p = buf;
@@ -77,8 +66,13 @@ SBX_API void sbx_http1w_header(sbx_http1w *w, sbx_str name, sbx_str value)
 
 SBX_API void sbx_http1w_header_u64(sbx_http1w *w, sbx_str name, uint64_t value)
 {
-    char text[20], *end = text + sizeof text, *p = sbxi_http1_write_digits(end, value, 10);
-    sbx_http1w_header(w, name, sbx_sn(p, (size_t)(end - p)));
+    char text[20];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + (int)(value % 10));
+        value /= 10;
+    } while (value);
+    sbx_http1w_header(w, name, sbx_sn(text + at, sizeof text - at));
 }
 
 SBX_API void sbx_http1w_end(sbx_http1w *w)
@@ -88,8 +82,14 @@ SBX_API void sbx_http1w_end(sbx_http1w *w)
 
 SBX_API size_t sbx_http1_chunk(char buf[18], uint64_t size)
 {
-    char text[18], *end = text + 16, *p = sbxi_http1_write_digits(end, size, 16);
-    memcpy(end, "\r\n", 2);
-    memcpy(buf, p, (size_t)(end + 2 - p));
-    return (size_t)(end + 2 - p);
+    char text[18];
+    size_t at = 16;
+    text[16] = '\r';
+    text[17] = '\n';
+    do {
+        text[--at] = "0123456789abcdef"[size & 15];
+        size >>= 4;
+    } while (size);
+    memcpy(buf, text + at, sizeof text - at);
+    return sizeof text - at;
 }

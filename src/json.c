@@ -307,6 +307,14 @@ static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
 
 #endif
 
+/* Likewise of 8. A borrow goes upwards only, so the lowest mark is right. */
+static inline size_t sbxi_json_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
 static inline size_t sbxi_json_plain(const char *p)
 {
 #if SBXI_TEXT_BLOCKS
@@ -314,14 +322,8 @@ static inline size_t sbxi_json_plain(const char *p)
     sbxi_json_plain_mask(plain, p);
     return sbxi_json_plain_count(plain);
 #else
-    /* a borrow goes upwards only, so the lowest mark is right */
-    const uint64_t ones = UINT64_MAX / 255;
-    for (size_t at = 0; at < 16; at += 8) {
-        uint64_t x = sbxi_load64(p + at), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-        if (stop)
-            return at + sbxi_first_byte(stop);
-    }
-    return 16;
+    size_t n = sbxi_json_plain8(p);
+    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
 #endif
 }
 
@@ -500,6 +502,23 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
     }
     *p = r;
     return sbxi_json_text(j, p, end, tok);
+}
+
+/* A string that is plain up to r, for as far as it stays so. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_run(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    while (end - r >= 17) {
+        size_t n = sbxi_json_plain(r);
+        r += n;
+        if (n < 16) {
+            if (*r != '"')
+                break;
+            tok->n = (size_t)(r - tok->p);
+            *p = sbxi_json_text_end(j, r, end);
+            return (sbx_json_kind)tok->kind;
+        }
+    }
+    return sbxi_json_blocks(j, p, end, tok, r);
 }
 
 #endif
@@ -715,91 +734,94 @@ static inline size_t sbxi_json_digits(const char *p)
 #endif
 }
 
-/* Likewise, from p on for as far as 20 bytes are there: returns how many. */
-static inline size_t sbxi_json_plain_run(const char *p, const char *end)
+/* Whether n bytes are there: one comparison, where a difference takes two steps. */
+static inline bool sbxi_json_room(const char *r, const char *end, size_t n)
+{
+    return (uintptr_t)r + n <= (uintptr_t)end;
+}
+
+/* Like sbxi_json_plain, of 32. */
+static inline size_t sbxi_json_plain2(const char *p, const char *end)
 {
     size_t n = sbxi_json_plain(p);
-    if (n == 16) {
-        size_t more;
-        do {
-            if ((size_t)(end - p) - n < 20)
-                break;
-            more = sbxi_json_plain(p + n);
-            n += more;
-        } while (more == 16);
-    }
+    if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
+        n += sbxi_json_plain(p + 16);
     return n;
 }
 
-/* Brackets, the ends of inputs, and short members near them. */
+/* Brackets, words, and what is short and near the end of the input. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    char *r = *p;
-    sbx_json_kind kind;
+    char *r = *p, *behind = r;
+    size_t n = 0;
     unsigned state = j->state;
+    sbx_json_kind kind = SBX_JSON_MORE;
     if (state & SBXI_JSON_FRESH) {
         state &= SBXI_JSON_FRESH - 1;
-        if (r == end) {
-            if (state != SBXI_JSON_OVER)
-                return sbxi_json_any(j, p, end, tok);
-            sbxi_json_set(j, tok, r, 0);
-            tok->kind = SBX_JSON_DONE;
-            return SBX_JSON_DONE;
-        }
         j->offset += (uint64_t)(end - r);
         j->state = (uint8_t)state;
     }
-    if (r == end)
-        return sbxi_json_any(j, p, end, tok);
-    if ((*r | 0x20) == '{' && state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER && sbxi_json_depth(j) < j->max_depth) {
-        sbxi_json_set(j, tok, r, 0);
-        kind = sbxi_json_open(j, *r == '{');
-        tok->kind = (uint8_t)kind;
-        *p = ++r;
-        if (r == end)
-            j->state |= SBXI_JSON_FRESH;
-        else if (*r == '"')
-            j->state = kind == SBX_JSON_OBJECT ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-        return kind;
-    }
-    if ((*r == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && (j->stack & 1))))
-        || (*r == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !(j->stack & 1))))) {
-        kind = sbxi_json_close(j, p, end);
-        sbxi_json_set(j, tok, r, 0);
-        tok->kind = (uint8_t)kind;
-        if (*p == end)
-            j->state |= SBXI_JSON_FRESH;
-        return kind;
-    }
-    if (state == SBXI_JSON_NAME && *r == '"' && end - r >= 10) {
-        const uint64_t ones = UINT64_MAX / 255;
-        uint64_t x = sbxi_load64(r + 1), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-        if (stop) {
-            size_t n = sbxi_first_byte(stop);
-            if (n < 8 && memcmp(r + 1 + n, "\":", 2) == 0) {
-                sbxi_json_set(j, tok, r + 1, n);
+    sbxi_json_set(j, tok, r, 0);
+    if (r == end) {
+        kind = state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
+        if (state == SBXI_JSON_FAILED)
+            return sbxi_json_any(j, p, end, tok);
+    } else if (state == SBXI_JSON_NAME) {
+        if (*r == '"' && end - r >= 11) {
+            n = sbxi_json_plain8(r + 1);
+            tok->p = r + 1;
+            behind = r + n + 3;
+            if (memcmp(behind - 2, "\":", 2) == 0) {
                 j->state = SBXI_JSON_MEMBER;
-                *p = r + n + 3;
-                if (*p == end)
-                    j->state |= SBXI_JSON_FRESH;
-                return SBX_JSON_KEY;
+                kind = SBX_JSON_KEY;
             }
         }
-    } else if (state == SBXI_JSON_MEMBER && (unsigned char)(*r - '1') < 9) {
-        char *q = r + 1;
-        while (q != end && (unsigned char)(*q - '0') < 10)
-            q++;
-        if (q != end && (*q == ',' || *q == '}')) {
-            sbxi_json_set(j, tok, r, (size_t)(q - r));
-            tok->kind = SBX_JSON_NUMBER;
-            j->state = *q == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-            *p = q + (*q == ',');
-            if (*p == end)
-                j->state |= SBXI_JSON_FRESH;
-            return SBX_JSON_NUMBER;
+    } else if (*r == '}' || *r == ']') {
+        if (state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST) || (state == SBXI_JSON_AFTER && (*r == '}') == (j->stack & 1))) {
+            kind = sbxi_json_close(j, &behind, end);
+            tok->depth--;
+        }
+    } else if (state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER) {
+        if (*r == '{' || *r == '[') {
+            if (sbxi_json_depth(j) < j->max_depth) {
+                kind = sbxi_json_open(j, *r == '{');
+                if (++behind != end && *behind == '"')
+                    j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+            }
+        } else if (state == SBXI_JSON_MEMBER) {
+            if (*r >= '1' && *r <= '9') {
+                do
+                    behind++;
+                while (behind != end && *behind >= '0' && *behind <= '9');
+                n = (size_t)(behind - r);
+                kind = SBX_JSON_NUMBER;
+            } else if (*r == 't' && end - r >= 5 && memcmp(r, "true", 4) == 0) {
+                behind += 4;
+                kind = SBX_JSON_TRUE;
+            } else if (*r == 'f' && end - r >= 6 && memcmp(r + 1, "alse", 4) == 0) {
+                behind += 5;
+                kind = SBX_JSON_FALSE;
+            }
+            if (behind != r && behind != end) {
+                if (*behind == ',') {
+                    j->state = SBXI_JSON_NAME;
+                    behind++;
+                } else if (*behind == '}') {
+                    j->state = SBXI_JSON_AFTER;
+                } else {
+                    kind = SBX_JSON_MORE;
+                }
+            }
         }
     }
-    return sbxi_json_any(j, p, end, tok);
+    if (kind == SBX_JSON_MORE && r != end)
+        return sbxi_json_any(j, p, end, tok);
+    tok->n = n;
+    tok->kind = (uint8_t)kind;
+    *p = behind;
+    if (behind == end)
+        j->state |= SBXI_JSON_FRESH;
+    return kind;
 }
 
 #endif
@@ -809,67 +831,56 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
 #if SBX_SMALL
     return sbxi_json_any(j, p, end, tok);
 #else
-    /* the members of objects, as long as they are well inside the input and
-       without escapes; all the rest elsewhere */
+    /* the members of objects, as long as they are short, well inside the
+       input and without escapes; all the rest elsewhere */
     char *r = *p;
     size_t n;
-    if (SBXI_UNLIKELY(end - r < 20))
+    if (SBXI_UNLIKELY(!sbxi_json_room(r, end, 20)))
         return sbxi_json_near(j, p, end, tok);
-    if (*r == '"') {
-        if (j->state == SBXI_JSON_NAME) {
-            n = sbxi_json_plain_run(++r, end);
-            sbxi_json_set(j, tok, r, n);
-            if (SBXI_LIKELY(memcmp(r + n, "\":", 2) == 0)) {
+    if (j->state == SBXI_JSON_NAME) {
+        if (*r == '"') {
+            n = sbxi_json_plain2(r + 1, end);
+            sbxi_json_set(j, tok, r + 1, n);
+            if (SBXI_LIKELY(memcmp(r + n + 1, "\":", 2) == 0)) {
                 j->state = SBXI_JSON_MEMBER;
-                *p = r + n + 2;
+                *p = r + n + 3;
                 return SBX_JSON_KEY;
             }
             j->state = SBXI_JSON_IN_NAME;
             j->sub = 0;
-            return sbxi_json_blocks(j, p, end, tok, r + n);
+            return sbxi_json_run(j, p, end, tok, r + n + 1);
         }
-        if (j->state == SBXI_JSON_MEMBER) {
-            n = sbxi_json_plain_run(++r, end);
-            sbxi_json_set(j, tok, r, n);
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        if (*r == '"') {
+            n = sbxi_json_plain2(r + 1, end);
+            sbxi_json_set(j, tok, r + 1, n);
             tok->kind = SBX_JSON_STRING;
-            if (memcmp(r + n, "\",", 2) == 0) {
+            if (memcmp(r + n + 1, "\",", 2) == 0) {
                 j->state = SBXI_JSON_NAME;
-                *p = r + n + 2;
+                *p = r + n + 3;
                 return SBX_JSON_STRING;
             }
             j->state = SBXI_JSON_IN_STRING;
             j->sub = 0;
-            return sbxi_json_blocks(j, p, end, tok, r + n);
+            return sbxi_json_run(j, p, end, tok, r + n + 1);
         }
-    } else if (j->state == SBXI_JSON_MEMBER) {
-        sbx_json_kind kind;
-        if ((unsigned char)(*r - '1') < 9) {
+        if (memcmp(r, "null", 4) == 0 && r[4] == ',') {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_NULL;
+            j->state = SBXI_JSON_NAME;
+            *p = r + 5;
+            return SBX_JSON_NULL;
+        }
+        if ((unsigned char)(*r - '0') < 10) {
             n = sbxi_json_digits(r);
-            if (r[n] == ',' || r[n] == '}') {
+            if (r[n] == ',' && (*r != '0' || n == 1)) {
                 sbxi_json_set(j, tok, r, n);
                 tok->kind = SBX_JSON_NUMBER;
-                j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-                *p = r + n + (r[n] == ',');
+                j->state = SBXI_JSON_NAME;
+                *p = r + n + 1;
                 return SBX_JSON_NUMBER;
             }
-            return sbxi_json_any(j, p, end, tok);
         }
-        kind = SBX_JSON_NULL;
-        n = 4;
-        if (memcmp(r, "null", 4) != 0) {
-            kind = SBX_JSON_TRUE;
-            if (memcmp(r, "true", 4) != 0) {
-                kind = SBX_JSON_FALSE;
-                n = 5;
-                if (*r != 'f' || memcmp(r + 1, "alse", 4) != 0)
-                    return sbxi_json_near(j, p, end, tok);
-            }
-        }
-        sbxi_json_set(j, tok, r, 0);
-        tok->kind = (uint8_t)kind;
-        j->state = r[n] == ',' ? SBXI_JSON_NAME : SBXI_JSON_AFTER;
-        *p = r + n + (r[n] == ',');
-        return kind;
     }
     return sbxi_json_near(j, p, end, tok);
 #endif

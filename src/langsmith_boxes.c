@@ -175,7 +175,7 @@ static bool sbxi_list_place(sbx_client *c, sbxi_op *op, const char *name, sbx_st
     size_t query_n = filters + 2 + name_n + value_n;
 
     if (b->seg_n + query_n + b->header_n > c->desc.request_bytes) {
-        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the next page's cursor does not fit: raise request_bytes");
+        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("the next page's cursor does not fit: raise request_bytes"));
         return false;
     }
     memmove(text + b->seg_n + query_n, headers, b->header_n);
@@ -199,7 +199,7 @@ static void sbxi_list_result(sbxi_op *op)
         return;
     memset(r, 0, sizeof *r);
     r->count = h->total;
-    r->stored = h->sink.n / op->row->model->item->size;
+    r->stored = h->sink.total / op->row->model->item->size;
     r->cut = h->sink.cap && r->stored < r->count;
     r->truncated = page->truncated;
     memcpy(r->next_cursor, page->next_cursor, sizeof r->next_cursor);
@@ -221,7 +221,7 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
     /* A place that does not move would never end. */
     if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, "the server names the same next page again");
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server names the same next page again"));
         return false;
     }
     h->cursor = place;
@@ -321,7 +321,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
     shut->delay_ms = left;
     if (left == tried) {
         if (left)
-            sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, "some sandboxes could not be deleted");
+            sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, SBXI_T("some sandboxes could not be deleted"));
         else
             sbxi_op_finish(c, shut);
     }
@@ -329,7 +329,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
 
 /* ---- calls ---- */
 
-static const char sbxi_why_one_snapshot[] = "excludes the other two ways to name a snapshot";
+static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
 
 static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 {
@@ -363,7 +363,7 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
         if (b->c->owned[i].state == SBXI_OWNED_FREE)
             slot = &b->c->owned[i];
     if (!slot) {
-        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", "sandboxes are owned already: raise it");
+        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: raise it"));
         return;
     }
     if (o->name.n) {
@@ -466,9 +466,9 @@ SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_resul
     if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
         return b.refused;
     if (o->offset < 0)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", "must not be negative");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
     if (o->cursor.p && o->offset)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "cursor", "and offset exclude each other");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "cursor", SBXI_T("and offset exclude each other"));
     sbxi_build_query(&b, &sbxi_list_schema, o);
     filters = b.op ? b.op->block->query_n : 0;
     if (o->cursor.n)
@@ -549,7 +549,7 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
 
     sbxi_box_call(&b, c, row, box, o, out, info);
     if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", "must not be negative");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", SBXI_T("must not be negative"));
     if (b.op && row == &sbxi_start_row)
         sbxi_box_body(&b);
     if (b.op) {

@@ -50,9 +50,9 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
     bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
 
     sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
-                     got == SBXI_GOT_EOF ? "the stream ended before the command did" : c->net.fault.text);
+                     got == SBXI_GOT_EOF ? SBXI_T("the stream ended before the command did") : c->net.fault.text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
-    op->fail.status = got == SBXI_GOT_EOF ? l->close_code : 0;
+    op->fail.status = got == SBXI_GOT_EOF ? sbxi_ws_close_code(l) : 0;
     sbxi_op_attempt_failed(c, op);
 }
 
@@ -64,7 +64,7 @@ SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
 
     l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
     sbxi_link_flush(&c->net, l);
-    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "a message of the server is not well-formed JSON");
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
 }
@@ -100,8 +100,7 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
         k->in_message = false;
     k->phase = SBXI_PHASE_HELLO;
-    k->data = NULL;
-    k->data_n = 0;
+    k->has_data = false;
     k->message_done = k->in_message = false;
     op->wake_at = SBXI_NEVER;
     op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
@@ -114,10 +113,8 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
         again = false;
     if (k->drops >= SBXI_DROPS_MAX)
         again = false;
-    if (!k->started && k->until <= c->net.now)
-        again = false;
     delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
-    if (!k->started && k->until != SBXI_NEVER && sbxi_after(c->net.now, delay) > k->until)
+    if (!k->started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
         again = false;
     k->drops++;
     if (k->started) {
@@ -134,26 +131,26 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 }
 
 /* What was collected is told also of a command that failed half-way. */
-static void sbxi_result_write(sbx_client *c, sbxi_op *op, sbx_result *r, sbxi_sink *sinks, bool write)
+static void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, const sbxi_sink *sinks, bool write)
 {
-    (void)op;
-    if (!write || !r) {
-        for (unsigned i = 0; i < 2; i++)
-            if (sinks[i].limit)
-                sbx_free(c, sinks[i].p);
-        return;
+    bool alloc = (op->flags & SBXI_OP_ALLOC) != 0;
+
+    for (unsigned i = 0; alloc && i < 2; i++) {
+        if (!write || !r)
+            sbx_free(c, sinks[i].p);
+        else if (sinks[i].p)
+            sinks[i].p[sbxi_sink_n(&sinks[i])] = 0;
     }
-    for (unsigned i = 0; i < 2; i++)
-        if (sinks[i].limit && sinks[i].p)
-            sinks[i].p[sinks[i].n] = 0;
-    r->out_n = sinks[0].n;
-    r->err_n = sinks[1].n;
+    if (!write || !r)
+        return;
+    r->out_n = sbxi_sink_n(&sinks[0]);
+    r->err_n = sbxi_sink_n(&sinks[1]);
     r->out_total = sinks[0].total;
     r->err_total = sinks[1].total;
-    r->out_cut = sinks[0].n < sinks[0].total;
-    r->err_cut = sinks[1].n < sinks[1].total;
-    r->out_p = sinks[0].limit ? sinks[0].p : NULL;
-    r->err_p = sinks[1].limit ? sinks[1].p : NULL;
+    r->out_cut = r->out_n < r->out_total;
+    r->err_cut = r->err_n < r->err_total;
+    r->out_p = alloc ? sinks[0].p : NULL;
+    r->err_p = alloc ? sinks[1].p : NULL;
 }
 
 static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
@@ -212,12 +209,12 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
                 return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
             k->hello_begun = true;
         }
-        while (l->frame_left) {
+        while (l->out.frame.left) {
             sbxi_got got;
 
-            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->frame_left, l->frame_left) && !l->tx)
+            if (!sbxi_ws_append(&c->net, l, body + b->body_n - l->out.frame.left, l->out.frame.left) && !l->tx)
                 return SBXI_GOT_STARVED;
-            if (!l->frame_left)
+            if (!l->out.frame.left)
                 break;
             got = sbxi_link_flush(&c->net, l);
             if (got != SBXI_GOT_EVENT)
@@ -281,7 +278,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
 /* The caller holds the next bytes back: they wait in the socket. */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back
@@ -433,7 +430,7 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
 
     if (given.p) {
         if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
-            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", "must be a UUID of 36 characters");
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
             return;
         }
         memcpy(id, given.p, 36);
@@ -489,7 +486,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
         bad = o->via == SBX_VIA_HTTP ? "via" : "out";
-        why = "belongs to sbx_run: this call's output comes as events over a WebSocket";
+        why = SBXI_T("belongs to sbx_run: this call's output comes as events over a WebSocket");
     }
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
@@ -505,7 +502,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
 static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
 {
     if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
-        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", "must be given, or err, alloc or discard");
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or err, alloc or discard"));
         return false;
     }
     return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
@@ -565,7 +562,7 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
         return b.refused;
     k = &b.op->u.command;
     if (!command_id.n || command_id.n >= sizeof k->id) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", "must have 1 to 39 characters");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 characters"));
         return b.refused;
     }
     memcpy(k->id, command_id.p, command_id.n);

@@ -44,26 +44,24 @@ static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
     sbxi_http *h = &op->u.http;
     sbx_read_result *r = (sbx_read_result *)h->out;
 
-    if (op->fail.code != SBX_OK || (h->sink.limit && !r)) {
-        if (h->sink.limit)
+    if (op->fail.code != SBX_OK || !r) {
+        if (op->flags & SBXI_OP_ALLOC)
             sbx_free(c, h->sink.p);
         return;
     }
-    if (!r)
-        return;
     memset(r, 0, sizeof *r);
-    r->n = h->sink.n;
+    r->n = sbxi_sink_n(&h->sink);
     r->total = h->total;
     r->size = h->size;
     r->offset = h->pos;
-    r->cut = !(op->flags & SBXI_OP_STREAMING) && h->sink.n < h->total;
+    r->cut = !(op->flags & SBXI_OP_STREAMING) && r->n < h->total;
     r->not_modified = h->not_modified;
     r->stat = op->block->answer.stat;
     if (h->size != UINT64_MAX)
         r->stat.size = h->size;
-    if (h->sink.limit) {
+    if (op->flags & SBXI_OP_ALLOC) {
         if (h->sink.p)
-            h->sink.p[h->sink.n] = 0;
+            h->sink.p[r->n] = 0;
         r->p = h->sink.p;
     }
 }
@@ -98,7 +96,7 @@ SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const s
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     else if (!o->stream && !o->out.p && !o->alloc)
-        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", "must be given, or alloc, or stream");
+        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
     sbxi_build_box(&b, box);
     sbxi_build_path(&b, path);
     sbxi_build_headers(&b, &o->call);
@@ -153,7 +151,7 @@ static void sbxi_write_frame(sbxi_build *b)
     }
     p = sbxi_op_room(b->c, b->op, &room);
     if (room < 2 * n + sizeof sbxi_part_head + 10) {
-        sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+        sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
         return;
     }
     memcpy(p, "--", 2);
@@ -217,11 +215,11 @@ SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_st
     if (!sbxi_build_begin(&b, c, &sbxi_write_row, &o->call))
         return b.refused;
     if (o->stream && data.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "stream", "and data exclude each other");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "stream", SBXI_T("and data exclude each other"));
     else if (!o->stream && o->size)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "belongs to stream");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("belongs to stream"));
     else if (o->size < SBX_NONE)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", "must not be negative, or SBX_NONE");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must not be negative, or SBX_NONE"));
     sbxi_build_box(&b, box);
     sbxi_build_path(&b, path);
     sbxi_build_headers(&b, &o->call);
@@ -333,7 +331,7 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
         return false;
     memset(r, 0, sizeof *r);
     r->count = h->total;
-    r->stored = h->sink.n / sizeof(sbx_match);
+    r->stored = h->sink.total / sizeof(sbx_match);
     r->cut = h->sink.cap && r->stored < r->count;
     r->truncated = op->block->page.truncated;
     return false;
@@ -348,9 +346,9 @@ static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, 
     if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
     if (!pattern.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", "must not be empty");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", SBXI_T("must not be empty"));
     if (b.op && o->glob.p && row != &sbxi_grep_row)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", "belongs to grep");
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", SBXI_T("belongs to grep"));
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);

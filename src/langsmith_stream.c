@@ -49,8 +49,7 @@ static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
         o->skip -= (uint32_t)jump;
         return true;
     }
-    k->gap_at = expected + o->skip;
-    k->gap_lost = jump - o->skip;
+    k->assumed = expected + o->skip;
     o->skip = 0;
     return false;
 }
@@ -95,8 +94,8 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
-        if (!sbxi_sink_put(&k->sink[stream], &c->desc, p, n))
-            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+        if (!sbxi_sink_put(&k->sink[stream], op->flags & SBXI_OP_ALLOC ? &c->desc : NULL, p, n))
+            sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
         return SBXI_RUN_IDLE;
     }
     sbxi_event_init(c, op, ev, stream ? SBX_EV_STDERR : SBX_EV_STDOUT);
@@ -141,14 +140,14 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     *n = t->n;
     if (!t->more && !k->part_n)
         return t->p;
-    *n = SBXI_MIN(t->n, sizeof k->part - k->part_n);
-    memcpy(k->part + k->part_n, t->p, *n);
+    *n = SBXI_MIN(t->n, sizeof k->held.part - k->part_n);
+    memcpy(k->held.part + k->part_n, t->p, *n);
     *n += k->part_n;
     k->part_n = (uint8_t)*n;
     if (t->more)
         return NULL;
     k->part_n = 0;
-    return *n < sizeof k->part ? k->part : "";
+    return *n < sizeof k->held.part ? k->held.part : "";
 }
 
 static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
@@ -207,8 +206,7 @@ static void sbxi_message_begin(sbxi_command *k, bool whole)
     k->part_n = 0;
     k->has_offset = k->same = k->placed = k->replaced = false;
     k->whole = whole;
-    k->data = NULL;
-    k->data_n = 0;
+    k->has_data = false;
 }
 
 /* A final `error` message. */
@@ -257,9 +255,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         if (!k->whole) {
             /* It was delivered as it came; a gap shows only now. */
             if (k->has_offset && !k->placed && k->offset > k->assumed) {
-                k->gap_at = k->assumed;
-                k->gap_lost = k->offset - k->assumed;
-                k->stream[stream].base += k->gap_lost;
+                k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
@@ -278,8 +274,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
     default: break;
     }
-    k->data = NULL;
-    k->data_n = 0;
+    k->has_data = false;
     return SBXI_RUN_IDLE;
 }
 
@@ -292,8 +287,9 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
 
     k->replaced |= t->replaced;
     if (k->whole) {
-        k->data = t->p;
-        k->data_n = (uint32_t)t->n;
+        k->has_data = true;
+        k->held.out.data = t->p;
+        k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_IDLE;
     }
     if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
@@ -308,8 +304,9 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
         if (k->has_offset) {
             k->placed = true;
             if (!sbxi_out_place(k, o, k->offset) && sbxi_deliver_gap(op, stream)) {
-                k->data = t->p;
-                k->data_n = (uint32_t)t->n;
+                k->has_data = true;
+                k->held.out.data = t->p;
+                k->held.out.data_n = (uint32_t)t->n;
                 return SBXI_RUN_HELD;
             }
         } else {
@@ -372,24 +369,23 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_run r;
 
         /* Output of a message that was read before. */
-        if (k->data && !k->in_message) {
-            char *p = k->data;
-            uint32_t n = k->data_n;
+        if (k->has_data && !k->in_message) {
+            char *p = k->held.out.data;
+            uint32_t n = k->held.out.data_n;
 
             if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->data = NULL;
-            k->data_n = 0;
+            k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
                 return r;
             continue;
         }
-        if (k->data && !k->whole) { /* behind a gap, in the midst of a message */
-            char *p = k->data;
-            uint32_t n = k->data_n;
+        if (k->has_data && !k->whole) { /* behind a gap, in the midst of a message */
+            char *p = k->held.out.data;
+            uint32_t n = k->held.out.data_n;
 
-            k->data = NULL;
+            k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)
                 return r;

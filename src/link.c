@@ -83,7 +83,7 @@ SBXI_FN size_t sbxi_conn_size(const sbx_transport *t)
     size_t n = 0;
 
     for (; t; t = t->lower)
-        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(t->conn_size));
+        n = sbxi_add(n, sbxi_align(t->conn_size));
     return n;
 }
 
@@ -92,7 +92,7 @@ SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links)
     size_t n = 0;
 
     for (; t; t = t->lower)
-        n = sbxi_add(n, SBX_TRANSPORT_ALIGN(sbxi_add(t->ctx_size, sbxi_mul(t->ctx_per_conn, max_links))));
+        n = sbxi_add(n, sbxi_align(sbxi_add(t->ctx_size, sbxi_mul(t->ctx_per_conn, max_links))));
     return n;
 }
 
@@ -109,8 +109,8 @@ SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, ch
 {
     net->t = d->transport;
     net->conn_size = sbxi_conn_size(d->transport);
-    sbxi_pool_init(&net->rx, rx, SBX_TRANSPORT_ALIGN(d->rx_bytes), d->buffers);
-    sbxi_pool_init(&net->tx, tx, SBX_TRANSPORT_ALIGN(d->tx_bytes), d->buffers);
+    sbxi_pool_init(&net->rx, rx, sbxi_align(d->rx_bytes), d->buffers);
+    sbxi_pool_init(&net->tx, tx, sbxi_align(d->tx_bytes), d->buffers);
     sbxi_list_init(&net->free_links);
     sbxi_list_init(&net->idle_links);
     net->link_count = d->max_links;
@@ -214,8 +214,8 @@ static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
         sbxi_pool_give(&net->tx, l->tx);
     l->rx = l->tx = NULL;
     l->rx_at = l->rx_end = l->tx_at = l->tx_end = 0;
-    l->body = NULL;
-    l->body_n = 0;
+    if (!l->is_ws)
+        l->out.body.n = 0;
 }
 
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
@@ -246,7 +246,7 @@ SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owne
         sbxi_got got;
 
         prev = l->node.prev;
-        if (l->state != SBXI_LINK_IDLE || l->origin != origin)
+        if (l->state != SBXI_LINK_IDLE || l->out.body.origin != origin)
             continue;
         /* A server that closed it, or spoke out of turn, shows here. */
         l->ready |= SBX_READABLE;
@@ -286,7 +286,7 @@ SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner)
     l->node.prev = l->node.next = SBXI_NIL;
     l->state = SBXI_LINK_CONNECTING;
     l->owner = owner;
-    l->origin = origin;
+    l->out.body.origin = origin;
     l->ready = SBX_READABLE | SBX_WRITABLE;
     net->connecting++;
     net->links_used++;
@@ -365,7 +365,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         sbxi_link_close(net, l, SBX_OK);
         return;
     }
-    if (l->is_ws && !l->close_code) {
+    if (l->is_ws && !l->out.frame.close_code) {
         unsigned char payload[125];
 
         if (!l->close_sent)
@@ -429,7 +429,7 @@ SBXI_FN void sbxi_net_sweep(sbxi_net *net)
 
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l)
 {
-    return l->tx_at < l->tx_end || l->body_n || l->frame_left;
+    return l->tx_at < l->tx_end || (l->is_ws ? l->out.frame.left : l->out.body.n) != 0;
 }
 
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
@@ -450,10 +450,10 @@ SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got
 
 SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
 {
-    while (l->tx_at < l->tx_end || l->body_n) {
+    while (l->tx_at < l->tx_end || (!l->is_ws && l->out.body.n)) {
         bool head = l->tx_at < l->tx_end;
-        const char *p = head ? l->tx + l->tx_at : l->body;
-        size_t n = head ? l->tx_end - l->tx_at : l->body_n, sent = 0;
+        const char *p = head ? l->tx + l->tx_at : l->out.body.p;
+        size_t n = head ? l->tx_end - l->tx_at : l->out.body.n, sent = 0;
         sbxi_got got;
 
         if (!(l->ready & SBX_WRITABLE))
@@ -475,8 +475,8 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
         if (head) {
             l->tx_at += (uint32_t)sent;
         } else {
-            l->body += sent;
-            l->body_n -= sent;
+            l->out.body.p += sent;
+            l->out.body.n -= sent;
         }
     }
     if (l->tx) {
@@ -585,9 +585,15 @@ SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind 
 
 /* ---- WebSocket messages ---- */
 
+SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l)
+{
+    return l->is_ws ? l->out.frame.close_code : 0;
+}
+
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l)
 {
     l->is_ws = true;
+    memset(&l->out, 0, sizeof l->out);
     l->last_rx = net->now;
     /* The JSON reader checks the UTF-8 of what it takes. */
     sbx_ws_init(&l->codec.ws, SBX_WS_RAW_TEXT, 0);
@@ -599,13 +605,13 @@ SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_
     size_t room;
     char *p = sbxi_link_room(net, l, &room, &got);
 
-    if (!p || room < SBX_WS_HEAD_MAX || l->frame_left)
+    if (!p || room < SBX_WS_HEAD_MAX || l->out.frame.left)
         return false;
-    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+    if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return false;
-    l->tx_end += (uint32_t)sbx_ws_head((unsigned char *)p, opcode, true, n, l->mask);
-    l->frame_left = n;
-    l->frame_at = 0;
+    l->tx_end += (uint32_t)sbx_ws_head((unsigned char *)p, opcode, true, n, l->out.frame.mask);
+    l->out.frame.left = n;
+    l->out.frame.at = 0;
     return true;
 }
 
@@ -615,13 +621,13 @@ SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *src, size
     size_t room;
     char *p = sbxi_link_room(net, l, &room, &got);
 
-    n = SBXI_MIN(n, SBXI_MIN(room, l->frame_left));
+    n = SBXI_MIN(n, SBXI_MIN(room, l->out.frame.left));
     if (!p || !n)
         return 0;
     memcpy(p, src, n);
-    sbx_ws_mask(p, n, l->mask, l->frame_at);
-    l->frame_at = (uint8_t)((l->frame_at + n) & 3);
-    l->frame_left -= (uint32_t)n;
+    sbx_ws_mask(p, n, l->out.frame.mask, l->out.frame.at);
+    l->out.frame.at = (uint8_t)((l->out.frame.at + n) & 3);
+    l->out.frame.left -= (uint32_t)n;
     l->tx_end += (uint32_t)n;
     return n;
 }
@@ -633,7 +639,7 @@ SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_go
     if (!p)
         return NULL;
     *got = SBXI_GOT_BLOCKED;
-    if (l->frame_left || *room <= SBX_WS_HEAD_MAX)
+    if (l->out.frame.left || *room <= SBX_WS_HEAD_MAX)
         return NULL;
     *room -= SBX_WS_HEAD_MAX;
     return p + SBX_WS_HEAD_MAX;
@@ -645,12 +651,12 @@ SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size
     unsigned char head[SBX_WS_HEAD_MAX];
     size_t head_n;
 
-    if (!sbxi_net_random(net, l->mask, sizeof l->mask))
+    if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return; /* nothing goes out unmasked; the caller sees entropy_failed */
-    head_n = sbx_ws_head(head, opcode, true, n, l->mask);
+    head_n = sbx_ws_head(head, opcode, true, n, l->out.frame.mask);
     memcpy(at, head, head_n);
     memmove(at + head_n, at + SBX_WS_HEAD_MAX, n);
-    sbx_ws_mask(at + head_n, n, l->mask, 0);
+    sbx_ws_mask(at + head_n, n, l->out.frame.mask, 0);
     l->tx_end += (uint32_t)(head_n + n);
 }
 
@@ -669,9 +675,9 @@ SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const vo
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 {
-    size_t need = l->pong_open ? l->frame_left : SBX_WS_HEAD_MAX + 125;
+    size_t need = l->pong_open ? l->out.frame.left : SBX_WS_HEAD_MAX + 125;
 
-    if (l->frame_left && !l->pong_open)
+    if (l->out.frame.left && !l->pong_open)
         return SBXI_GOT_BLOCKED;
     if (l->tx && net->tx.size - l->tx_end < need) {
         sbxi_got got = sbxi_link_flush(net, l);
@@ -701,7 +707,7 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
     case SBX_WS_CLOSE:
         if (!ev->last)
             break;
-        l->close_code = ev->code;
+        l->out.frame.close_code = ev->code;
         if (!l->close_sent) {
             l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code == 1005 ? 0 : ev->code, sbx_sn("", 0)));
             sbxi_link_flush(net, l);

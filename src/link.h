@@ -20,7 +20,7 @@ typedef enum sbxi_got {
     SBXI_GOT_EVENT,   /* done, or something to look at */
     SBXI_GOT_BLOCKED, /* waits for the connection */
     SBXI_GOT_STARVED, /* waits for a shared buffer */
-    SBXI_GOT_EOF,     /* the peer closed; a WebSocket: link->close_code */
+    SBXI_GOT_EOF,     /* the peer closed; a WebSocket: sbxi_ws_close_code */
     SBXI_GOT_FAIL     /* net->fault says why */
 } sbxi_got;
 
@@ -38,9 +38,19 @@ typedef struct sbxi_link {
     char *rx, *tx;
     uint32_t rx_at, rx_end;
     uint32_t tx_at, tx_end;
-    const char *body; /* the caller's bytes, sent behind tx without a copy */
-    size_t body_n;
-    uint64_t origin;
+    union {
+        struct {          /* HTTP */
+            const char *p; /* the caller's bytes, sent behind tx without a copy */
+            size_t n;
+            uint64_t origin; /* which other exchanges it may serve */
+        } body;
+        struct {               /* WebSocket */
+            uint32_t left;     /* bytes of the outgoing frame, not yet in tx */
+            unsigned char mask[4];
+            uint8_t at;        /* its payload bytes so far, modulo 4 */
+            uint16_t close_code; /* the peer's, 0 = none came */
+        } frame;
+    } out;
     int64_t last_rx;  /* when bytes came last, or when it became idle */
     union {
         sbx_http1 http;
@@ -48,12 +58,8 @@ typedef struct sbxi_link {
     } codec;
     sbxi_node node;
     uint32_t owner;      /* operation index */
-    uint32_t frame_left; /* of the outgoing frame, not yet in tx */
-    unsigned char mask[4];
-    uint8_t frame_at;    /* its payload bytes so far, modulo 4 */
     uint8_t state, ready;
-    bool is_ws, reused, sent_any, got_any, close_sent, open, pong_open;
-    uint16_t close_code; /* 0 = none came */
+    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
 } sbxi_link;
 
 /* What links share: the transport, buffers, idle connections, randomness. */
@@ -123,6 +129,8 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head);
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev);
 
 /* ---- messages of a WebSocket, after the upgrade ---- */
+/* The peer's close code, 0 = it sent none. */
+SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
 /* EVENT: a piece of a data message. Pings are answered inside. */
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev);

@@ -19,27 +19,30 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
         m->preset(out);
 }
 
-SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n)
+/* Memory that holds n bytes and a NUL: a power of two. */
+static size_t sbxi_sink_room(size_t n)
 {
-    uint64_t room = s->limit ? s->limit : s->cap;
-    size_t take = (size_t)SBXI_MIN(n, room - s->n);
+    size_t room = 1024;
 
-    s->total += n;
-    if (s->limit && sbxi_add(s->n + take, 1) > s->cap) {
-        size_t cap = s->cap ? s->cap : 1024;
-        void *grown;
+    while (room <= n)
+        room = sbxi_add(room, room);
+    return room;
+}
 
-        while (cap < s->n + take + 1)
-            cap = sbxi_add(cap, cap);
-        grown = d->resize(d->resize_user, s->p, cap);
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char *p, size_t n)
+{
+    size_t at = sbxi_sink_n(s), take = SBXI_MIN(n, s->cap - at);
+
+    if (grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
+        void *grown = grow->resize(grow->resize_user, s->p, sbxi_sink_room(at + take));
+
         if (!grown)
             return false;
         s->p = (char *)grown;
-        s->cap = cap;
     }
+    s->total += n;
     if (take)
-        memcpy(s->p + s->n, p, take);
-    s->n += take;
+        memcpy(s->p + at, p, take);
     return true;
 }
 
@@ -191,7 +194,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->desc, t->p, t->n))
+        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:

@@ -43,16 +43,22 @@ typedef struct sbxi_model {
 } sbxi_model;
 
 /* Where bytes without bound are collected: the caller's buffer, or memory of
-   the client's allocator up to a limit. What has no room is only counted. */
+   the client's allocator that doubles up to a cap. What has no room is only
+   counted, so the bytes stored follow from the total. */
 typedef struct sbxi_sink {
     char *p;
-    size_t cap, n;
-    uint64_t limit; /* 0 = a fixed buffer */
+    size_t cap;
     uint64_t total;
 } sbxi_sink;
 
-/* False: the allocator refused. A grown buffer keeps room for a NUL. */
-SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *d, const char *p, size_t n);
+SBXI_INLINE size_t sbxi_sink_n(const sbxi_sink *s)
+{
+    return (size_t)SBXI_MIN(s->total, s->cap);
+}
+
+/* grow: the client's allocator, NULL = a fixed buffer. A buffer that grew has
+   room for a NUL behind its bytes. False: the allocator refused. */
+SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char *p, size_t n);
 
 typedef enum sbxi_dec_result {
     SBXI_DEC_MORE,
@@ -73,7 +79,7 @@ typedef struct sbxi_dec {
     uint8_t words_depth;
     uint8_t key_n;
     bool in_list, listed, too_large, no_memory;
-    const sbx_client_desc *desc; /* for sinks that grow */
+    const sbx_client_desc *grow; /* for sinks that grow */
     char key[32];            /* a key or short value cut by the end of input */
 } sbxi_dec;
 

@@ -1,6 +1,6 @@
 #include "model.h"
 
-static const char sbxi_why_utf8[] = "must be UTF-8";
+static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8");
 
 static const void *sbxi_at(const void *base, size_t off)
 {
@@ -49,19 +49,19 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
         else if (*v == SBX_NONE)
             *v = p->kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
-            return "must be positive seconds, 0 (default) or SBX_NONE";
+            return SBXI_T("must be positive seconds, 0 (default) or SBX_NONE");
         return NULL;
     }
     if (p->kind == SBXI_P_TTL) {
         if (*v == SBX_NONE)
             *v = 0;
         else if (*v < 0 || *v % 60 != 0)
-            return "must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE";
+            return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     } else if (*v < 0) {
-        return "must not be negative";
+        return SBXI_T("must not be negative");
     }
     if (p->arg && *v > p->arg)
-        return "is larger than the service allows";
+        return SBXI_T("is larger than the service allows");
     return NULL;
 }
 
@@ -73,7 +73,7 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     sbx_jsonw_begin(w, '{');
     for (size_t i = 0; i < n; i++) {
         if (!pairs[i].name.n)
-            return "has an empty name";
+            return SBXI_T("has an empty name");
         sbx_jsonw_key(w, pairs[i].name);
         sbx_jsonw_str(w, pairs[i].value);
     }
@@ -100,12 +100,12 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_STR:
     case SBXI_P_TEXT:
         if (p->kind == SBXI_P_STR && !sbxi_str_at(opts, p->off).n)
-            return "must not be empty";
+            return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
     case SBXI_P_RAW:
         if (!sbxi_json_ok(sbxi_str_at(opts, p->off)))
-            return "must be one well-formed JSON value";
+            return SBXI_T("must be one well-formed JSON value");
         sbx_jsonw_raw(w, sbxi_str_at(opts, p->off));
         break;
     case SBXI_P_BOOL:

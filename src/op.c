@@ -128,8 +128,8 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;
-        op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
-        op->total_ms = call->total_ms ? call->total_ms : c->desc.total_ms;
+        op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
+        op->attempt_at = op->wake_at = SBXI_NEVER;
         op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
         op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
         op->fail.retry_after_s = -1;
@@ -196,11 +196,11 @@ SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_
         size_t need = h[i].name.n + h[i].value.n + 4;
 
         if (!sbx_http1_name_ok(h[i].name))
-            return "has a name that is not a token (RFC 9110 5.6.2)";
+            return SBXI_T("has a name that is not a token (RFC 9110 5.6.2)");
         if (!sbx_http1_value_ok(h[i].value))
-            return "has a value with CR, LF, NUL or another control character";
+            return SBXI_T("has a value with CR, LF, NUL or another control character");
         if (sbxi_header_reserved(h[i].name))
-            return "has a name that the library sets itself";
+            return SBXI_T("has a name that the library sets itself");
         if (p && *n + need <= cap) {
             char *at = p + *n;
 
@@ -340,7 +340,7 @@ static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
 
 static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 {
-    unsigned char *nonce = (unsigned char *)op->u.command.part; /* unused until a message is cut */
+    unsigned char *nonce = (unsigned char *)op->u.command.held.part; /* unused until a message is cut */
     char key[24];
 
     if (!sbxi_net_random(&c->net, nonce, 16))
@@ -432,7 +432,7 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     tail = room / 2;
     target = sbx_sn(p + tail, sbxi_join(p + tail, room - tail, parts, 5));
     if (target.n > room - tail || room - tail - target.n < 320) {
-        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "the URL does not fit: raise tx_bytes");
+        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("the URL does not fit: raise tx_bytes"));
         return false;
     }
     host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
@@ -459,7 +459,7 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     }
     if (w.error) {
         sbxi_op_fail(c, op, w.error == SBX_HTTP1W_FULL ? SBX_ERR_TOO_LARGE : SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL,
-                     w.error == SBX_HTTP1W_FULL ? "the request's head does not fit: raise tx_bytes" : "the URL or a header has a character that is not allowed");
+                     w.error == SBX_HTTP1W_FULL ? SBXI_T("the request's head does not fit: raise tx_bytes") : SBXI_T("the URL or a header has a character that is not allowed"));
         return false;
     }
     l->tx_end += (uint32_t)w.n;
@@ -470,8 +470,8 @@ SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
             memcpy(p + w.n, body, b->body_n);
             l->tx_end += b->body_n;
         } else {
-            l->body = body;
-            l->body_n = b->body_n;
+            l->out.body.p = body;
+            l->out.body.n = b->body_n;
         }
     }
     sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');

@@ -147,6 +147,7 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
+    SBXI_OP_ALLOC = 2048,   /* results lie in the allocator's memory */
     SBXI_OP_REPEATED = 1024 /* the request was sent before */
 };
 
@@ -157,7 +158,7 @@ typedef struct sbxi_fail {
     bool has_text; /* block->failure counts */
     int32_t sys;
     int32_t retry_after_s; /* -1 = none */
-    const char *field, *text;
+    const char *text;
 } sbxi_fail;
 
 typedef struct sbxi_http {
@@ -194,23 +195,31 @@ typedef struct sbxi_command {
     sbxi_out stream[2];
     sbxi_sink sink[2];   /* sbx_run */
     sbx_result *result;
-    int64_t until;       /* the connect budget's end */
-    uint64_t gap_at, gap_lost;
     uint64_t offset;     /* of the message being read, where it named one */
-    uint64_t assumed;    /* and where it did not when its data came */
+    uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two */
     sbx_json json;
-    char *data;          /* output that is decoded and not delivered */
-    uint32_t data_n;
     int32_t exit_code;
     uint32_t pid;
     uint16_t cols, rows;
     uint8_t part_n, field, type, phase, want, gap_stream, drops;
-    bool whole, has_offset, placed, assuming, replaced, same, in_message, message_done;
-    bool killing, killed, no_reconnect, attach, lost, started, reattached, hello_begun;
-    char part[40];       /* a key or short value cut by the end of input; the handshake's nonce before */
+    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
+    bool killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    union {
+        char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
+        struct {
+            char *data;  /* output that is decoded and not delivered */
+            uint32_t data_n;
+        } out;
+    } held;
 } sbxi_command;
 
+/* What is used most stands first: offsets below 32 and 128 take shorter
+   instructions on small machines. */
 struct sbxi_op {
+    uint8_t list, state, notes;
+    uint8_t attempts, max_retries;
+    uint8_t retry_code;
+    uint16_t flags;
     sbxi_node node;
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
@@ -219,14 +228,10 @@ struct sbxi_op {
     void *user;
     sbxi_block *block;
     char *piece;      /* bytes of the answer in the receive buffer, not read yet */
-    uint32_t piece_n;
     int64_t total_at, attempt_at, wake_at;
-    int32_t total_ms, timeout_ms;
+    uint32_t piece_n;
+    int32_t timeout_ms;
     uint32_t delay_ms;
-    uint16_t flags;
-    uint8_t list, state, notes;
-    uint8_t attempts, max_retries;
-    uint8_t retry_code;
     sbxi_fail fail;
     union {
         sbxi_http http;

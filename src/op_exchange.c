@@ -56,8 +56,8 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
             }
             return false;
         }
-        l->body = h->data;
-        l->body_n = (size_t)h->size;
+        l->out.body.p = h->data;
+        l->out.body.n = (size_t)h->size;
         h->step = 2;
         return true;
     case 2:
@@ -81,7 +81,7 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_link *l = sbxi_op_link(c, op);
 
-    if (!l->tx && !l->sent_any && !l->body_n) {
+    if (!l->tx && !l->sent_any && !l->out.body.n) {
         size_t room;
         sbxi_got got;
 
@@ -212,7 +212,7 @@ static void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
     else if (op->row->answer == SBXI_ANSWER_STREAM && sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept"))) {
         char key[24], accept[28];
 
-        sbx_ws_key(key, (const unsigned char *)op->u.command.part);
+        sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
         sbx_ws_accept(accept, sbx_sn(key, sizeof key));
         if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
             op->flags |= SBXI_OP_ACCEPTED;
@@ -245,14 +245,14 @@ static bool sbxi_file_head(sbx_client *c, sbxi_op *op, uint16_t status, uint64_t
     if (status == 206 && !h->bad_range)
         return true;
     if (h->total || h->if_range || status == 206) {
-        sbxi_op_fail(c, op, SBX_ERR_CHANGED, SBX_LAYER_SERVICE, "the file changed while it was read: begin again");
+        sbxi_op_fail(c, op, SBX_ERR_CHANGED, SBX_LAYER_SERVICE, SBXI_T("the file changed while it was read: begin again"));
         return false;
     }
     /* The whole file, though a part was wanted: the rest is dropped here. */
     h->size = length == SBX_HTTP1_UNKNOWN ? UINT64_MAX : length;
     if (h->from_end) {
         if (h->size == UINT64_MAX) {
-            sbxi_op_fail(c, op, SBX_ERR_UNSUPPORTED, SBX_LAYER_SERVICE, "the server knows no ranges and no length: ask from a positive offset");
+            sbxi_op_fail(c, op, SBX_ERR_UNSUPPORTED, SBX_LAYER_SERVICE, SBXI_T("the server knows no ranges and no length: ask from a positive offset"));
             return false;
         }
         h->pos = h->size > h->want ? h->size - h->want : 0;
@@ -281,7 +281,7 @@ static bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:
         sbxi_dec_init(&b->dec, op->row->model, &b->answer, NULL);
-        b->dec.desc = &c->desc;
+        b->dec.grow = op->flags & SBXI_OP_ALLOC ? &c->desc : NULL;
         if (op->row->prepare)
             op->row->prepare(c, op);
         break;
@@ -320,8 +320,8 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->data = sbx_sn(p, (size_t)n);
         return SBXI_RUN_EVENT;
     }
-    if (!sbxi_sink_put(&h->sink, &c->desc, p, (size_t)n))
-        sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+    if (!sbxi_sink_put(&h->sink, op->flags & SBXI_OP_ALLOC ? &c->desc : NULL, p, (size_t)n))
+        sbxi_op_fail(c, op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
     return SBXI_RUN_IDLE;
 }
 
@@ -371,8 +371,8 @@ static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->item = &op->block->answer;
         return SBXI_RUN_EVENT;
     }
-    if (h->sink.cap - h->sink.n >= size)
-        sbxi_sink_put(&h->sink, &c->desc, (const char *)&op->block->answer, size);
+    if (h->sink.cap - h->sink.total >= size)
+        sbxi_sink_put(&h->sink, NULL, (const char *)&op->block->answer, size);
     return SBXI_RUN_IDLE;
 }
 
@@ -394,7 +394,7 @@ static sbxi_run sbxi_json_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         op->piece_n = 0;
         if (r == SBXI_DEC_ERROR)
-            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("the answer is not well-formed JSON"));
         return SBXI_RUN_IDLE;
     }
 }
@@ -447,19 +447,19 @@ static void sbxi_op_complete(sbx_client *c, sbxi_op *op)
     }
     if (op->row->answer == SBXI_ANSWER_MODEL || op->row->answer == SBXI_ANSWER_LIST) {
         if (b->dec.json.offset && sbxi_dec_end(&b->dec) == SBXI_DEC_ERROR) {
-            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, "the answer is not well-formed JSON");
+            sbxi_op_fail(c, op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("the answer is not well-formed JSON"));
             return;
         }
         if (b->dec.no_memory)
-            sbxi_op_set_fail(op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, "the allocator refused");
+            sbxi_op_set_fail(op, SBX_ERR_MEMORY, SBX_LAYER_LOCAL, SBXI_T("the allocator refused"));
         if (b->dec.too_large)
-            sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, "an id or URL in the answer is longer than its field");
+            sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("an id or URL in the answer is longer than its field"));
         if (op->row->answer == SBXI_ANSWER_MODEL && op->row->decoded)
             op->row->decoded(c, op, &b->answer);
     }
     sbxi_op_release_link(c, op, keep);
     if (op->row->answer == SBXI_ANSWER_FILE && op->u.http.want && op->fail.status == 206 && op->u.http.total < op->u.http.want && op->u.http.pos + op->u.http.total < op->u.http.size && op->u.http.size != UINT64_MAX) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, "the server sent less than the range it announced");
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, SBXI_T("the server sent less than the range it announced"));
         sbxi_op_finish(c, op);
         return;
     }
@@ -481,7 +481,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
     if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, "the server's WebSocket handshake is wrong (RFC 6455 4.2.2)");
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, SBXI_T("the server's WebSocket handshake is wrong (RFC 6455 4.2.2)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;

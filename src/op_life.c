@@ -83,7 +83,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
     sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->row->operation));
-    sbxi_copy_text(out->field, sizeof out->field, sbx_s(f->field ? f->field : said ? said->field : ""));
+    sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
     if (said)
         sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
 #if !SBX_NO_ERROR_TEXT
@@ -226,7 +226,7 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbx_code code = got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : fault->code;
 
     sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
-                     got == SBXI_GOT_EOF ? "the server closed the connection before its answer was complete" : fault->text);
+                     got == SBXI_GOT_EOF ? SBXI_T("the server closed the connection before its answer was complete") : fault->text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
@@ -265,8 +265,8 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         break;
     case SBXI_NOTE_GAP:
         ev->stream = op->u.command.gap_stream;
-        ev->offset = op->u.command.gap_at;
-        ev->lost = op->u.command.gap_lost;
+        ev->offset = op->u.command.assumed;
+        ev->lost = op->u.command.offset - op->u.command.assumed;
         break;
     default:
         break;
@@ -301,7 +301,7 @@ static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     sbxi_link *l;
 
     if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
-        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, "the sandbox's data plane URL is not an http or https URL");
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);
@@ -353,11 +353,11 @@ static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 
 static void sbxi_op_first(sbx_client *c, sbxi_op *op)
 {
-    op->total_at = sbxi_after(c->net.now, op->total_ms ? op->total_ms : SBX_FOREVER);
+    op->total_at = sbxi_after(c->net.now, op->total_at);
     if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
         op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
     if (op->row->answer == SBXI_ANSWER_STREAM)
-        op->u.command.until = sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
+        op->u.command.assumed = (uint64_t)sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
     op->state = SBXI_OP_START;
     sbxi_op_arm(c, op);
 }
@@ -428,7 +428,7 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
 
         if (l && l->sent_any)
             op->flags |= SBXI_OP_SENT;
-        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, "the operation's total deadline passed");
+        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, SBXI_T("the operation's total deadline passed"));
         return;
     }
     if (op->wake_at <= now) {
@@ -442,8 +442,8 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
     if (op->attempt_at <= now && !sbxi_op_progressed(c, op)) {
         op->attempt_at = SBXI_NEVER;
         sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
-                         op->state == SBXI_OP_START ? "no connection became free in time: end streams, or raise max_links" :
-                         op->state == SBXI_OP_CONNECT ? "the connection was not made in time" : "the server did not answer in time");
+                         op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
+                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
         sbxi_op_attempt_failed(c, op);
     }

@@ -3,11 +3,8 @@
 SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n)
 {
     void *p = a->p && a->used != SIZE_MAX ? a->p + a->used : NULL;
-    size_t padded = sbxi_add(n, 15);
 
-    if (padded != SIZE_MAX)
-        padded &= ~(size_t)15;
-    a->used = sbxi_add(a->used, padded);
+    a->used = sbxi_add(a->used, sbxi_align(n));
     return p;
 }
 

@@ -18,7 +18,7 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
 
 static void sbxi_build_too_large(sbxi_build *b)
 {
-    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", "is too small for this request: raise it in the client's description");
+    sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
 }
 
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
@@ -28,11 +28,11 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
     if (!b->op)
         return;
     if (!name.n)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be empty");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be empty"));
     else if (!sbxi_utf8(&state, name.p, name.n) || state || memchr(name.p, 0, name.n))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must be UTF-8 without NUL");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8 without NUL"));
     else if ((name.n == 1 && name.p[0] == '.') || (name.n == 2 && name.p[0] == '.' && name.p[1] == '.'))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, "must not be . or ..");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be . or .."));
     else if (!sbxi_op_segment(b->c, b->op, name))
         sbxi_build_too_large(b);
 }
@@ -44,16 +44,16 @@ SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
     if (!b->op)
         return;
     if (!box) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", "must be given");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box", SBXI_T("must be given"));
         return;
     }
     b->op->box = box;
     if (b->op->row->base == SBXI_BASE_CONTROL)
         sbxi_build_name(b, box->name[0] ? sbx_s(box->name) : sbx_s(box->id), "box.name");
     else if (!box->url[0])
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "is not known: get the sandbox, or start it, first");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is not known: get the sandbox, or start it, first"));
     else if (!sbxi_url_parse(sbx_s(box->url), &url))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", "must be an http or https URL without user, query or fragment");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("must be an http or https URL without user, query or fragment"));
 }
 
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)
@@ -103,9 +103,9 @@ SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path)
     if (!b->op)
         return;
     if (!path.n)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must not be empty");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must not be empty"));
     else if (!sbxi_utf8(&state, path.p, path.n) || state || memchr(path.p, 0, path.n))
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", "must be UTF-8 without NUL");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must be UTF-8 without NUL"));
     else
         sbxi_build_param(b, "path", path);
 }
@@ -174,7 +174,7 @@ SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
         return;
     sbx_jsonw_end(w, '}');
     if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", "must be UTF-8");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", SBXI_T("must be UTF-8"));
     else if (w->error)
         sbxi_build_too_large(b);
     else
@@ -186,20 +186,21 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
     if (!b->op)
         return false;
     if (alloc && buf.p) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "and a buffer exclude each other");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("and a buffer exclude each other"));
         return false;
     }
     if (alloc && !b->c->desc.resize) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", "needs an allocator: set `resize` in the client's description");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("needs an allocator: set `resize` in the client's description"));
         return false;
     }
     if (buf.n && !buf.p) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", "has a size but no address");
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", SBXI_T("has a size but no address"));
         return false;
     }
     s->p = (char *)buf.p;
-    s->cap = buf.n;
-    s->limit = alloc ? (limit ? limit : limit_default) : 0;
+    s->cap = alloc ? (limit ? limit : limit_default) : buf.n;
+    if (alloc)
+        b->op->flags |= SBXI_OP_ALLOC;
     return true;
 }
 

@@ -28,12 +28,12 @@ SBXI_INLINE uint64_t sbxi_load64(const char *s)
 }
 
 /* Index of the lowest byte that is not 0; v is not 0. */
-SBXI_INLINE unsigned sbxi_first_byte(uint64_t v)
+SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
 {
 #if defined(__GNUC__)
     return (unsigned)__builtin_ctzll(v) >> 3;
 #else
-    unsigned n = 0;
+    size_t n = 0;
     for (; !(v & 0xFF); v >>= 8)
         n++;
     return n;

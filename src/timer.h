@@ -5,25 +5,22 @@
 
 #define SBXI_NEVER INT64_MAX
 
-typedef struct sbxi_timer_entry {
-    int64_t at;
-    uint32_t id;
-} sbxi_timer_entry;
-
 typedef struct sbxi_timers {
-    sbxi_timer_entry *heap;
+    int64_t *at;   /* the heap's keys */
+    uint32_t *id;  /* and whose they are */
     uint32_t *pos; /* place of an id in the heap, SBXI_NIL = not set */
     uint32_t count, high;
 } sbxi_timers;
 
-/* heap and pos: memory for `ids` entries each. */
-SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *heap, void *pos, uint32_t ids);
+#define SBXI_TIMER_BYTES (sizeof(int64_t) + 2 * sizeof(uint32_t))
+/* mem: SBXI_TIMER_BYTES for each id, aligned to 8. */
+SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids);
 /* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
 
 SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
 {
-    return t->count ? t->heap[0].at : SBXI_NEVER;
+    return t->count ? t->at[0] : SBXI_NEVER;
 }
 
 /* now + ms without overflow; a negative ms is never. */

@@ -95,7 +95,7 @@ struct sbx_transport {
 
 /* A decorator's own state comes first, its lower transport's behind it. */
 #define SBX_TRANSPORT_ALIGN(n) (((size_t)(n) + 15u) & ~(size_t)15u)
-static inline void *sbx_lower(void *own, uint32_t own_size)
+static inline SBX_UNUSED void *sbx_lower(void *own, uint32_t own_size)
 {
     return (char *)own + SBX_TRANSPORT_ALIGN(own_size);
 }

@@ -23,6 +23,13 @@
 #define SBX_API extern
 #endif
 
+/* For functions in a header that a program may leave unused. */
+#if defined(__GNUC__)
+#define SBX_UNUSED __attribute__((unused))
+#else
+#define SBX_UNUSED
+#endif
+
 SBX_EXTERN_C_BEGIN
 
 /* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
@@ -39,7 +46,7 @@ typedef struct sbx_buf {
 } sbx_buf;
 
 /* A C string as sbx_str; NULL gives `{NULL, 0}`. */
-static inline sbx_str sbx_s(const char *z)
+static inline SBX_UNUSED sbx_str sbx_s(const char *z)
 {
     sbx_str s;
     s.p = z;
@@ -47,7 +54,7 @@ static inline sbx_str sbx_s(const char *z)
     return s;
 }
 
-static inline sbx_str sbx_sn(const char *p, size_t n)
+static inline SBX_UNUSED sbx_str sbx_sn(const char *p, size_t n)
 {
     sbx_str s;
     s.p = p;
