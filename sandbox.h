@@ -437,23 +437,24 @@ SBX_EXTERN_C_END
    Other 1xx answers are checked and skipped. `status` is known from the first
    HEADER on; `length`, `chunked` and `keep_alive` from HEAD on.
 
-   Stricter than RFC 9112 allows, since two parsers that disagree about one
-   message are how answers get smuggled; refused are:
-   - line ends other than CRLF (2.2: bare LF; bare CR), and an empty line before
-     the status line;
-   - obs-fold and blanks before the first field (2.2, 5.2), blanks before a colon (5.1),
-     names that are no token, control characters but HTAB in values (bytes
-     from 0x80 pass);
-   - versions other than HTTP/1.0 and HTTP/1.1, status codes that are not three digits
-     from 100 up (the reason may be empty, with or without its blank);
-   - Content-Length that is not one decimal number, or repeated with another
-     value (repeated with the same one passes; a list does not);
-   - Content-Length together with Transfer-Encoding;
+   Two parsers that disagree about one message are how answers get smuggled, so
+   nothing is guessed. Refused are:
+   - line ends other than CRLF, in heads, chunks and trailers (2.2: neither bare LF
+     nor bare CR), and an empty line before the status line;
+   - obs-fold and blanks before the first field (2.2, 5.2), blanks before a
+     colon (5.1), names that are no token, control characters other than HTAB in
+     values and reasons (bytes from 0x80 pass);
+   - versions other than HTTP/1.0 and HTTP/1.1, status codes other than three
+     digits from 100 up (the reason may be empty, with or without its blank);
+   - Content-Length that is not one decimal number (below 10 * 2^60), or is
+     repeated with another value: the same one again passes, a list does not;
+   - Content-Length beside Transfer-Encoding;
    - Transfer-Encoding that is anything but one `chunked`, or in HTTP/1.0 (6.1);
-   - chunk sizes above 64 bits, blanks behind one but before `;`, quotes in chunk
-     extensions that do not close. Extensions are skipped.
-   Answers without a body (to HEAD, 1xx, 204, 304: 6.3 rule 1) may declare
-   whatever framing they like, but a Content-Length must still be a number. */
+   - chunk sizes above 64 bits, blanks behind one that no `;` follows, quotes in
+     chunk extensions that do not close. Extensions are skipped.
+   Answers without a body (6.3 rule 1: to HEAD, 1xx, 204, 304) may declare
+   whatever framing they like, but Content-Length of a final one must still be
+   a number. Fields of a trailer have no effect on framing. */
 #ifndef SBX_HTTP1_H
 #define SBX_HTTP1_H
 SBX_EXTERN_C_BEGIN
@@ -480,7 +481,7 @@ typedef enum sbx_http1_error {
     SBX_HTTP1_BAD_CODING  /* Transfer-Encoding that is not `chunked` once */
 } sbx_http1_error;
 
-/* Borrowed until the input moves; set by HEADER and BODY only. */
+/* Slices of the input. Means something after HEADER and BODY only. */
 typedef struct sbx_http1_event {
     sbx_str name;  /* HEADER: as sent; compare without case. Empty in the second and later pieces of one line */
     sbx_str value; /* HEADER: trimmed, the last of several pieces may be empty; BODY: the bytes */
@@ -506,7 +507,7 @@ typedef struct sbx_http1 {
 /* Each cap covers the whole exchange: skipped 1xx heads, the final head and
    the trailer together. */
 typedef struct sbx_http1_caps {
-    uint32_t head_bytes; /* 0 = 65,536; status lines included */
+    uint32_t head_bytes; /* 0 = 65,536; every byte of their lines */
     uint16_t headers;    /* 0 = 128 */
     uint8_t interim;     /* 0 = 8 */
 } sbx_http1_caps;
@@ -516,13 +517,15 @@ typedef struct sbx_http1_caps {
    caps: NULL for the defaults. */
 SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps);
 /* Parses *p..end up to the next event and moves *p behind what it consumed.
-   An unfinished header line is not consumed: MORE leaves *p at its start (how
-   far it was scanned is remembered, so delivery byte by byte costs no more),
-   and the next call must begin with those bytes, at any address.
-   full: *p..end is all that the caller can hold, so MORE must not ask to keep
-   it. An unfinished value is then delivered in pieces (blanks at a piece's
-   end stay for the next call); TOO_LARGE where that cannot be: a name, a
-   value of blanks only, Connection, Content-Length, Transfer-Encoding. */
+   A line that is not yet whole is not consumed: MORE leaves *p at its start,
+   and the next call must begin with those bytes, at any address. How far it
+   was scanned is remembered, so delivery byte by byte costs no more.
+   full: *p..end is all that the caller can hold (pass it where nothing before
+   *p can be given up either). Then a value comes in pieces, of which the first
+   has the name; blanks at a piece's end and a CR are left for the next call;
+   the reason of a status line is dropped in pieces; and TOO_LARGE is what
+   cannot be cut: a name, a value of blanks only, Connection, Content-Length,
+   Transfer-Encoding, a chunk's line. MORE has always consumed something then. */
 SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *end, bool full, sbx_http1_event *ev);
 /* The peer closed, and read has answered MORE to all that came: DONE where the
    close ends the body (RFC 9112 6.3 rule 8) or the message was complete, UPGRADE
@@ -531,9 +534,10 @@ SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h);
 
 /* Request head writer. Begin with _request (request line and Host), add
    fields, finish with _end; the head is p[0..n) if error is still 0.
-   Errors are sticky, the first one stays. FULL: nothing was written past cap,
-   and n goes on counting what is needed (cap 0 measures). The others make n 0:
-   a name/value/target with CR, LF, NUL, a control or non-token character. */
+   Errors are sticky. FULL: nothing was written past cap, and n goes on counting
+   what is needed (cap 0, buf NULL measures). The others, which also replace
+   FULL, make n 0: a name/value/target with CR, LF, NUL, a control or non-token
+   character. Fields are not compared: adding Host twice is the caller's. */
 typedef struct sbx_http1w {
     char *p;
     size_t n, cap;
@@ -1393,18 +1397,9 @@ SBXI_INLINE bool sbxi_eq_nocase(sbx_str a, sbx_str b)
 #endif
 
 /* ======== src/pool.h ======== */
-/* ---- pool: layout of client memory, fixed-size buffers, index lists (private) ---- */
+/* ---- pool: fixed-size buffers and index lists (private) ---- */
 #ifndef SBXI_POOL_H
 #define SBXI_POOL_H
-
-/* One layout function serves both sizing and carving: with p NULL it only
-   counts. Every piece is aligned to 16 bytes. */
-typedef struct sbxi_arena {
-    char *p;
-    size_t used;
-} sbxi_arena;
-
-SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n);
 
 #define SBXI_NIL UINT32_MAX
 
@@ -1446,14 +1441,6 @@ SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i);
 #endif
 
 /* ======== src/pool.c ======== */
-
-SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n)
-{
-    void *p = a->p && a->used != SIZE_MAX ? a->p + a->used : NULL;
-
-    a->used = sbxi_add(a->used, sbxi_align(n));
-    return p;
-}
 
 SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
 {
@@ -2445,72 +2432,66 @@ static inline size_t sbxi_json_wide(uint32_t x)
     return 0;
 }
 
-/* A string from its first byte that is not plain (at r), in blocks: all but
-   the errors and the last few bytes of the input. */
+/* A string that is plain up to r, in blocks: all but the errors and the last
+   few bytes of the input. What is read at r is written at r + d. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
-    char *w = r;
+    ptrdiff_t d = 0;
     if (end - r >= 19) {
         const char *last = end - 19; /* of a block with 3 bytes behind it */
-        do {
-            size_t n = sbxi_json_plain(r);
-            unsigned c;
-            if (n == 16) {
-                sbxi_json_move16(w, r);
-                w += 16;
-                r += 16;
-                continue;
-            }
-            if ((size_t)(r - w) + n >= 16)
-                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
-            else if (w != r)
-                sbxi_json_move(w, r, n);
-            w += n;
-            r += n;
-            c = (unsigned char)*r;
+        for (;;) {
+            size_t n;
+            unsigned c = (unsigned char)*r;
             if (c == '\\') {
                 char plain = sbxi_json_short[(unsigned char)r[1]];
                 if (plain) {
-                    *w++ = plain;
+                    r[d] = plain;
                     r += 2;
+                    d--;
                 } else {
-                    char *was = r;
+                    char *w = r + d, *was = r;
                     if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
                         break;
+                    d = w - r;
                 }
             } else if (c >= 0x80) {
-                do {
-                    uint32_t x = sbxi_load32(r);
-                    n = sbxi_json_wide(x);
-                    if (n == 2) {
-                        char a = r[0], b = r[1];
-                        w[0] = a;
-                        w[1] = b;
-                    } else if (n == 3) {
-                        char a = r[0], b = r[1], d = r[2];
-                        w[0] = a;
-                        w[1] = b;
-                        w[2] = d;
-                        if ((x & 0xFFFFFF) == 0xBDBFEF)
-                            tok->replaced = true;
-                    } else if (n == 4) {
-                        char a = r[0], b = r[1], d = r[2], e = r[3];
-                        w[0] = a;
-                        w[1] = b;
-                        w[2] = d;
-                        w[3] = e;
-                    }
-                    r += n;
-                    w += n;
-                } while (n && end - r >= 4 && (unsigned char)*r >= 0x80);
-                if (!n)
+                uint32_t x = sbxi_load32(r);
+                char *w = r + d;
+                char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
+                n = sbxi_json_wide(x);
+                if (n == 0)
                     break;
-            } else {
-                break; /* the quote, or an error */
+                w[0] = x0;
+                w[1] = x1;
+                if (n > 2) {
+                    w[2] = x2;
+                    if (n > 3)
+                        w[3] = x3;
+                    if ((x & 0xFFFFFF) == 0xBDBFEF)
+                        tok->replaced = true;
+                }
+                r += n;
+                if ((unsigned char)*r >= 0x80 && end - r >= 4)
+                    continue;
             }
-        } while (r <= last);
+            for (n = 16; r <= last; r += 16) {
+                n = sbxi_json_plain(r);
+                if (n < 16)
+                    break;
+                sbxi_json_move16(r + d, r);
+            }
+            if (n == 16) /* at the end */
+                break;
+            if (n - (size_t)d >= 16)
+                sbxi_json_move16(r + d, r); /* overwrites nothing that is still to be read */
+            else if (d)
+                sbxi_json_move(r + d, r, n);
+            r += n;
+            if (*r == '"' || (unsigned char)*r < 0x20)
+                break;
+        }
     }
-    tok->n = (size_t)(w - tok->p);
+    tok->n = (size_t)(r + d - tok->p);
     if (r != end && *r == '"') {
         *p = sbxi_json_text_end(j, r, end);
         return (sbx_json_kind)tok->kind;
@@ -2817,7 +2798,9 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *e
                 behind += 5;
                 kind = SBX_JSON_FALSE;
             }
-            if (behind != r && behind != end) {
+            if (behind == end)
+                kind = SBX_JSON_MORE;
+            else if (behind != r) {
                 if (*behind == ',') {
                     j->state = SBXI_JSON_NAME;
                     behind++;
@@ -3316,12 +3299,15 @@ enum {
     SBXI_HTTP1_F_LENGTH = 32
 };
 
+/* Bytes of a chunk's line, CRLF included. */
 #define SBXI_HTTP1_CHUNK_LINE 256
 /* What a step answers beside the kinds of events: go on with the next state, or
    an error. */
 #define SBXI_HTTP1_NEXT (-1)
 #define SBXI_HTTP1_BAD(error) (SBXI_HTTP1_NEXT - (int)(error))
 
+/* Functions that are worth a copy at each use where speed counts, and those that are
+   not worth one where size counts. */
 #if SBX_SMALL
 #define SBXI_HTTP1_WITHIN static
 #define SBXI_HTTP1_ONCE SBXI_NOINLINE static
@@ -3348,9 +3334,9 @@ SBXI_INLINE uint64_t sbxi_http1_word(const unsigned char *p)
            (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* k of 2^(8k+1) - 1, the bits of a word up to the lowest of byte k, k < 8. Twice the
-   constant has k in byte 7-k, and the product moves that to the top (less
-   the constant once, which is why its last byte counts one more). */
+/* k of upto = 2^(8k+1) - 1, the bits of a word up to the lowest one of byte k.
+   Twice the constant has k in byte 7-k, which the product moves to the top;
+   for the - 1 it loses the constant once, so its last byte is one more. */
 SBXI_INLINE size_t sbxi_http1_byte(uint64_t upto)
 {
     return (size_t)((upto * 0x0000810182028304u) >> 56);
@@ -3451,7 +3437,7 @@ static bool sbxi_http1_skipped(const sbx_http1 *h)
     return h->status < 200 && h->status != 101;
 }
 
-/* The quick path takes LINE. */
+/* The state before a line: LINE where the quick path may take it. */
 static uint8_t sbxi_http1_before_line(const sbx_http1 *h)
 {
     if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))
@@ -5213,6 +5199,8 @@ SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *p, size_t
    says why not. Then its length. */
 SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
 SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n);
+/* Says goodbye, once; an illegal code is left out. */
+SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code);
 /* A whole small frame, or nothing. */
 SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const void *p, size_t n);
 
@@ -5586,10 +5574,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         return;
     }
     if (l->is_ws && !l->out.frame.close_code) {
-        unsigned char payload[125];
-
-        if (!l->close_sent)
-            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, 1000, sbx_sn("", 0)));
+        sbxi_ws_close(net, l, 1000);
         if (l->close_sent && net->close_ms >= 0 && sbxi_link_flush(net, l) == SBXI_GOT_EVENT) {
             sbxi_link_buffers(net, l);
             sbxi_link_to_idle(net, l, SBXI_LINK_CLOSING);
@@ -5891,6 +5876,17 @@ SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const vo
     return true;
 }
 
+SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code)
+{
+    unsigned char payload[2];
+
+    payload[0] = (unsigned char)(code >> 8);
+    payload[1] = (unsigned char)code;
+    if (!l->close_sent)
+        l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_code_ok(code) ? 2 : 0);
+    sbxi_link_flush(net, l);
+}
+
 /* Whether a pong has room. A control frame is taken from the input only then:
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
@@ -5910,7 +5906,6 @@ static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 
 static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
 {
-    unsigned char payload[125];
     bool ok = true;
 
     switch (kind) {
@@ -5928,15 +5923,10 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
         if (!ev->last)
             break;
         l->out.frame.close_code = ev->code;
-        if (!l->close_sent) {
-            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code == 1005 ? 0 : ev->code, sbx_sn("", 0)));
-            sbxi_link_flush(net, l);
-        }
+        sbxi_ws_close(net, l, ev->code);
         return SBXI_GOT_EOF;
     case SBX_WS_ERROR:
-        sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code, sbx_sn("", 0)));
-        l->close_sent = true;
-        sbxi_link_flush(net, l);
+        sbxi_ws_close(net, l, ev->code);
         net->fault.code = SBX_ERR_PROTOCOL;
         net->fault.sys = ev->code;
         return SBXI_GOT_FAIL;
@@ -6601,7 +6591,7 @@ static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *nam
         sbx_http1w_header(w, sbx_s(name), value);
 }
 
-static void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
+static SBXI_NOINLINE void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
 {
     const char *p = l->own, *end = l->own + l->own_n;
 
@@ -6630,7 +6620,7 @@ static size_t sbxi_join(char *p, size_t room, const sbx_str *parts, size_t count
     return n;
 }
 
-static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
+static SBXI_NOINLINE sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
 {
     bool v6 = memchr(url->host.p, ':', url->host.n) != NULL;
     char digits[21];
@@ -6648,7 +6638,7 @@ static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
     return sbx_sn(p, sbxi_join(p, room, parts, 4));
 }
 
-static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 {
     unsigned char *nonce = (unsigned char *)op->u.command.held.part; /* unused until a message is cut */
     char key[24];
@@ -6664,7 +6654,7 @@ static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 
 static const char sbxi_range_unit[] = "bytes=";
 
-static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
+static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
 {
     const sbxi_http *h = &op->u.http;
     char text[64];
@@ -6689,7 +6679,7 @@ static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
         sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
 }
 
-static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
 {
     sbxi_block *b = op->block;
     char text[80];
@@ -6712,7 +6702,7 @@ static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     }
 }
 
-SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+SBXI_NOINLINE SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 {
     const sbxi_row *row = op->row;
     const sbxi_block *b = op->block;
@@ -7338,7 +7328,7 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return SBXI_RUN_IDLE;
 }
 
-SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_NOINLINE SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
 }
@@ -7882,7 +7872,7 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
 /* Asks the transport what is ready; one that cannot say is tried everywhere. */
 static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
 {
-    sbx_ready ready[16];
+    sbx_ready ready[SBX_SMALL ? 4 : 16];
     int n;
 
     if (!c->net.t->wait) {
@@ -8191,7 +8181,7 @@ SBX_API void sbx_close(sbx_client *c)
 /* ---- the description ---- */
 
 typedef enum sbxi_memory {
-    SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
+    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
     SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
@@ -8218,7 +8208,6 @@ static size_t sbxi_headers_size(const sbx_client_desc *d)
 /* The one layout: sbx_client_size adds it up, sbx_client_init carves by it. */
 static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
 {
-    n[SBXI_M_CLIENT] = sizeof(sbx_client);
     n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
     n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
     n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
@@ -8351,7 +8340,7 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 {
     sbx_client_desc d = *desc;
-    size_t n[SBXI_M_COUNT], sum = 15;
+    size_t n[SBXI_M_COUNT], sum = 15 + sbxi_align(sizeof(sbx_client));
 
     sbxi_desc_defaults(&d);
     sbxi_sizes(&d, n);
@@ -8422,42 +8411,65 @@ static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, 
     c->headers_n = n;
 }
 
-static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *const at[SBXI_M_COUNT])
+/* The next piece of the client's memory. */
+static char *sbxi_take(char **p, const size_t *sizes, sbxi_memory which)
 {
-    memset(c, 0, sizeof *c);
-    c->desc = *d;
-    c->net.ctx = at[SBXI_M_CTX];
-    c->net.conns = at[SBXI_M_CONNS];
-    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
-    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
-    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
-    memset(c->ops, 0, sizeof *c->ops * d->max_ops);
+    char *at = *p;
+
+    *p += sbxi_align(sizes[which]);
+    return at;
+}
+
+static void sbxi_fill_ops(sbx_client *c)
+{
+    memset(c->ops, 0, sizeof *c->ops * c->desc.max_ops);
     c->free_head = SBXI_NIL;
-    for (uint32_t i = d->max_ops; i-- > 0;) {
+    for (uint32_t i = c->desc.max_ops; i-- > 0;) {
         c->ops[i].gen = 1;
         c->ops[i].node.next = c->free_head;
         c->free_head = i;
     }
     for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
         sbxi_list_init(&c->lists[i]);
-    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
-    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+}
+
+static void sbxi_fill_agent(sbx_client *c)
+{
+    const char *first = c->desc.user_agent;
+    size_t n = first ? strlen(first) : 0;
+
+    if (n) {
+        memcpy(c->agent, first, n);
+        c->agent[n++] = ' ';
+    }
+    memcpy(c->agent + n, sbxi_product, sizeof sbxi_product);
+}
+
+/* Carves in the order of sbxi_memory; p stands behind the client itself. */
+static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t *sizes)
+{
+    const sbx_client_desc *d = &c->desc;
+    char *rx, *tx;
+
+    c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
+    memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
+    c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
+    c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
+    rx = sbxi_take(&p, sizes, SBXI_M_RX);
+    tx = sbxi_take(&p, sizes, SBXI_M_TX);
+    sbxi_net_init(&c->net, d, rx, tx);
+    c->ops = (sbxi_op *)(void *)sbxi_take(&p, sizes, SBXI_M_OPS);
+    sbxi_fill_ops(c);
+    sbxi_pool_init(&c->blocks, sbxi_take(&p, sizes, SBXI_M_BLOCKS), sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, sbxi_take(&p, sizes, SBXI_M_TIMERS), d->max_ops);
+    c->owned = (sbxi_owned *)(void *)sbxi_take(&p, sizes, SBXI_M_OWNED);
     memset(c->owned, 0, sizeof *c->owned * d->max_owned);
-    c->endpoint = at[SBXI_M_ENDPOINT];
+    c->endpoint = sbxi_take(&p, sizes, SBXI_M_ENDPOINT);
     memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
     sbxi_url_parse(sbx_s(c->endpoint), &c->base);
-    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sbxi_headers_size(d));
-    c->agent = at[SBXI_M_AGENT];
-    if (d->user_agent) {
-        size_t n = strlen(d->user_agent);
-
-        memcpy(c->agent, d->user_agent, n);
-        c->agent[n] = ' ';
-        memcpy(c->agent + n + 1, sbxi_product, sizeof sbxi_product);
-    } else {
-        memcpy(c->agent, sbxi_product, sizeof sbxi_product);
-    }
+    sbxi_copy_headers(c, d, sbxi_take(&p, sizes, SBXI_M_HEADERS), sizes[SBXI_M_HEADERS]);
+    c->agent = sbxi_take(&p, sizes, SBXI_M_AGENT);
+    sbxi_fill_agent(c);
     if (d->api_key) {
         c->key_n = strlen(d->api_key);
         memcpy(c->key, d->api_key, c->key_n);
@@ -8465,55 +8477,61 @@ static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *cons
     c->borrowed = c->shutdown = SBXI_NIL;
 }
 
-SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+/* Opens the transport and takes its first random bytes. */
+static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *err)
 {
-    sbx_client_desc d = *desc;
-    size_t sizes[SBXI_M_COUNT], need;
-    char *at[SBXI_M_COUNT];
-    const char *why, *bad;
-    sbxi_arena a;
-    sbx_client *c;
+    const sbx_transport *t = c->net.t;
     sbx_fault fault;
 
+    memset(&fault, 0, sizeof fault);
+    if (t->open && t->open(c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
+        return sbxi_init_error(err, fault.code ? fault.code : SBX_ERR_UNSUPPORTED, "transport", fault.text);
+    if (t != &sbxi_ports && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+        if (t->shut)
+            t->shut(c->net.ctx);
+        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
+    }
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+{
+    size_t sizes[SBXI_M_COUNT], need = sbx_client_size(desc);
+    sbx_client *c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
+    const char *why, *bad;
+    sbx_code code;
+
     *out = NULL;
-    sbxi_desc_defaults(&d);
-    bad = sbxi_desc_bad(&d, &why);
-    if (bad)
-        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
-    need = sbx_client_size(desc);
-    if (need == SIZE_MAX || n < need || !mem) {
+    if (!mem || n < sizeof *c + 15) {
         sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
-    a.p = (char *)mem + (16 - ((uintptr_t)mem & 15)) % 16;
-    a.used = 0;
-    sbxi_sizes(&d, sizes);
-    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
-        at[i] = (char *)sbxi_carve(&a, sizes[i]);
-    c = (sbx_client *)(void *)at[SBXI_M_CLIENT];
-    memset(at[SBXI_M_CTX], 0, sizes[SBXI_M_CTX]);
-    sbxi_client_fill(c, &d, at);
+    memset(c, 0, sizeof *c);
+    c->desc = *desc;
+    sbxi_desc_defaults(&c->desc);
+    bad = sbxi_desc_bad(&c->desc, &why);
+    if (bad)
+        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    if (need == SIZE_MAX || n < need) {
+        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
+        sbxi_memory_text(err, need);
+        return SBX_ERR_MEMORY;
+    }
+    sbxi_sizes(&c->desc, sizes);
+    sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
     c->memory = n;
     c->mem = mem;
-    memset(&fault, 0, sizeof fault);
-    if (d.transport->open && d.transport->open(c->net.ctx, d.transport_config, d.max_links, &fault) != SBX_OK) {
-        sbx_code code = fault.code ? fault.code : SBX_ERR_UNSUPPORTED;
-
-        memset(c, 0, sizeof *c);
-        return sbxi_init_error(err, code, "transport", fault.text);
-    }
-    if (d.transport != &sbxi_ports && !d.transport->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
-        if (d.transport->shut)
-            d.transport->shut(c->net.ctx);
-        memset(c, 0, sizeof *c);
-        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
-    }
-    c->net.now = d.transport->mono_ms(c->net.ctx);
+    code = sbxi_client_transport(c, err);
     /* What was copied is not to be read through the caller's pointers again. */
     c->desc.endpoint = c->desc.api_key = c->desc.tenant_id = c->desc.user_agent = NULL;
     c->desc.headers = NULL;
     c->desc.headers_n = 0;
+    if (code != SBX_OK) {
+        memset(c, 0, sizeof *c);
+        return code;
+    }
+    c->net.now = c->net.t->mono_ms(c->net.ctx);
     *out = c;
     return SBX_OK;
 }
@@ -9501,12 +9519,7 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
 {
-    unsigned char payload[125];
-    sbxi_link *l = sbxi_op_link(c, op);
-    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
-
-    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
-    sbxi_link_flush(&c->net, l);
+    sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
     sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
@@ -10777,30 +10790,38 @@ static const sbxi_rule sbxi_control_rule_list[] = {
     SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
 };
 
+static bool sbxi_has_word(const char *text, const char *word)
+{
+    for (; *text; text++) {
+        size_t i = 0;
+
+        while (word[i] && sbxi_lower(text[i]) == word[i])
+            i++;
+        if (!word[i])
+            return true;
+    }
+    return false;
+}
+
 /* The service tells quotas apart in words only. */
 static void sbxi_refine_quota(sbxi_op *op)
 {
+    static const struct {
+        const char *word;
+        uint8_t counted, quota;
+    } quotas[] = {
+        { "sandbox", 1, SBX_QUOTA_SANDBOX_COUNT }, { "cpu", 0, SBX_QUOTA_CPU }, { "memory", 0, SBX_QUOTA_MEMORY },
+        { "volume", 1, SBX_QUOTA_VOLUME_COUNT }, { "storage", 0, SBX_QUOTA_STORAGE },
+    };
     const char *text = op->block && op->fail.has_text ? op->block->failure.text : "";
-    char lower[256];
-    size_t i = 0;
-    bool counted;
+    bool counted = sbxi_has_word(text, "count") || sbxi_has_word(text, "limit");
 
-    if (op->fail.code != SBX_ERR_QUOTA)
+    for (unsigned i = 0; i < SBXI_COUNT(quotas) && op->fail.code == SBX_ERR_QUOTA; i++) {
+        if ((quotas[i].counted && !counted) || !sbxi_has_word(text, quotas[i].word))
+            continue;
+        op->fail.quota = quotas[i].quota;
         return;
-    for (; text[i]; i++)
-        lower[i] = sbxi_lower(text[i]);
-    lower[i] = 0;
-    counted = strstr(lower, "count") || strstr(lower, "limit");
-    if (strstr(lower, "sandbox") && counted)
-        op->fail.quota = SBX_QUOTA_SANDBOX_COUNT;
-    else if (strstr(lower, "cpu"))
-        op->fail.quota = SBX_QUOTA_CPU;
-    else if (strstr(lower, "memory"))
-        op->fail.quota = SBX_QUOTA_MEMORY;
-    else if (strstr(lower, "volume") && counted)
-        op->fail.quota = SBX_QUOTA_VOLUME_COUNT;
-    else if (strstr(lower, "storage"))
-        op->fail.quota = SBX_QUOTA_STORAGE;
+    }
 }
 
 const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };
@@ -11753,11 +11774,12 @@ static void *sbxi_heap_resize(void *user, void *p, size_t n)
 static sbx_code sbxi_open_desc(const sbx_client_desc *d, sbx_client **out, sbx_error *err)
 {
     size_t n = sbx_client_size(d);
-    void *mem = n == SIZE_MAX ? NULL : malloc(n);
+    void *mem = malloc(n == SIZE_MAX ? sizeof(sbx_client) + 15 : n);
     sbx_code code;
 
-    /* Without memory init says what is wrong, or how much would be needed. */
-    code = sbx_client_init(mem, mem ? n : 0, d, out, err);
+    /* With too little memory init says what is wrong with the description, or
+       how much would be needed. */
+    code = sbx_client_init(mem, !mem ? 0 : n == SIZE_MAX ? sizeof(sbx_client) + 15 : n, d, out, err);
     if (code == SBX_OK) {
         (*out)->from_malloc = true;
         (*out)->mem = mem;

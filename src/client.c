@@ -26,7 +26,7 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
 /* Asks the transport what is ready; one that cannot say is tried everywhere. */
 static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
 {
-    sbx_ready ready[16];
+    sbx_ready ready[SBX_SMALL ? 4 : 16];
     int n;
 
     if (!c->net.t->wait) {

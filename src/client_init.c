@@ -3,7 +3,7 @@
 /* ---- the description ---- */
 
 typedef enum sbxi_memory {
-    SBXI_M_CLIENT, SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
+    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
     SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
@@ -30,7 +30,6 @@ static size_t sbxi_headers_size(const sbx_client_desc *d)
 /* The one layout: sbx_client_size adds it up, sbx_client_init carves by it. */
 static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
 {
-    n[SBXI_M_CLIENT] = sizeof(sbx_client);
     n[SBXI_M_CTX] = sbxi_ctx_size(d->transport, d->max_links);
     n[SBXI_M_CONNS] = sbxi_mul(sbxi_conn_size(d->transport), d->max_links);
     n[SBXI_M_LINKS] = sbxi_mul(sizeof(sbxi_link), d->max_links);
@@ -163,7 +162,7 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 {
     sbx_client_desc d = *desc;
-    size_t n[SBXI_M_COUNT], sum = 15;
+    size_t n[SBXI_M_COUNT], sum = 15 + sbxi_align(sizeof(sbx_client));
 
     sbxi_desc_defaults(&d);
     sbxi_sizes(&d, n);
@@ -234,42 +233,65 @@ static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, 
     c->headers_n = n;
 }
 
-static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *const at[SBXI_M_COUNT])
+/* The next piece of the client's memory. */
+static char *sbxi_take(char **p, const size_t *sizes, sbxi_memory which)
 {
-    memset(c, 0, sizeof *c);
-    c->desc = *d;
-    c->net.ctx = at[SBXI_M_CTX];
-    c->net.conns = at[SBXI_M_CONNS];
-    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
-    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
-    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
-    memset(c->ops, 0, sizeof *c->ops * d->max_ops);
+    char *at = *p;
+
+    *p += sbxi_align(sizes[which]);
+    return at;
+}
+
+static void sbxi_fill_ops(sbx_client *c)
+{
+    memset(c->ops, 0, sizeof *c->ops * c->desc.max_ops);
     c->free_head = SBXI_NIL;
-    for (uint32_t i = d->max_ops; i-- > 0;) {
+    for (uint32_t i = c->desc.max_ops; i-- > 0;) {
         c->ops[i].gen = 1;
         c->ops[i].node.next = c->free_head;
         c->free_head = i;
     }
     for (unsigned i = 0; i < SBXI_LIST_COUNT; i++)
         sbxi_list_init(&c->lists[i]);
-    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
-    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+}
+
+static void sbxi_fill_agent(sbx_client *c)
+{
+    const char *first = c->desc.user_agent;
+    size_t n = first ? strlen(first) : 0;
+
+    if (n) {
+        memcpy(c->agent, first, n);
+        c->agent[n++] = ' ';
+    }
+    memcpy(c->agent + n, sbxi_product, sizeof sbxi_product);
+}
+
+/* Carves in the order of sbxi_memory; p stands behind the client itself. */
+static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t *sizes)
+{
+    const sbx_client_desc *d = &c->desc;
+    char *rx, *tx;
+
+    c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
+    memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
+    c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
+    c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
+    rx = sbxi_take(&p, sizes, SBXI_M_RX);
+    tx = sbxi_take(&p, sizes, SBXI_M_TX);
+    sbxi_net_init(&c->net, d, rx, tx);
+    c->ops = (sbxi_op *)(void *)sbxi_take(&p, sizes, SBXI_M_OPS);
+    sbxi_fill_ops(c);
+    sbxi_pool_init(&c->blocks, sbxi_take(&p, sizes, SBXI_M_BLOCKS), sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, sbxi_take(&p, sizes, SBXI_M_TIMERS), d->max_ops);
+    c->owned = (sbxi_owned *)(void *)sbxi_take(&p, sizes, SBXI_M_OWNED);
     memset(c->owned, 0, sizeof *c->owned * d->max_owned);
-    c->endpoint = at[SBXI_M_ENDPOINT];
+    c->endpoint = sbxi_take(&p, sizes, SBXI_M_ENDPOINT);
     memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
     sbxi_url_parse(sbx_s(c->endpoint), &c->base);
-    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sbxi_headers_size(d));
-    c->agent = at[SBXI_M_AGENT];
-    if (d->user_agent) {
-        size_t n = strlen(d->user_agent);
-
-        memcpy(c->agent, d->user_agent, n);
-        c->agent[n] = ' ';
-        memcpy(c->agent + n + 1, sbxi_product, sizeof sbxi_product);
-    } else {
-        memcpy(c->agent, sbxi_product, sizeof sbxi_product);
-    }
+    sbxi_copy_headers(c, d, sbxi_take(&p, sizes, SBXI_M_HEADERS), sizes[SBXI_M_HEADERS]);
+    c->agent = sbxi_take(&p, sizes, SBXI_M_AGENT);
+    sbxi_fill_agent(c);
     if (d->api_key) {
         c->key_n = strlen(d->api_key);
         memcpy(c->key, d->api_key, c->key_n);
@@ -277,55 +299,61 @@ static void sbxi_client_fill(sbx_client *c, const sbx_client_desc *d, char *cons
     c->borrowed = c->shutdown = SBXI_NIL;
 }
 
-SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+/* Opens the transport and takes its first random bytes. */
+static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *err)
 {
-    sbx_client_desc d = *desc;
-    size_t sizes[SBXI_M_COUNT], need;
-    char *at[SBXI_M_COUNT];
-    const char *why, *bad;
-    sbxi_arena a;
-    sbx_client *c;
+    const sbx_transport *t = c->net.t;
     sbx_fault fault;
 
+    memset(&fault, 0, sizeof fault);
+    if (t->open && t->open(c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
+        return sbxi_init_error(err, fault.code ? fault.code : SBX_ERR_UNSUPPORTED, "transport", fault.text);
+    if (t != &sbxi_ports && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+        if (t->shut)
+            t->shut(c->net.ctx);
+        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
+    }
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
+{
+    size_t sizes[SBXI_M_COUNT], need = sbx_client_size(desc);
+    sbx_client *c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
+    const char *why, *bad;
+    sbx_code code;
+
     *out = NULL;
-    sbxi_desc_defaults(&d);
-    bad = sbxi_desc_bad(&d, &why);
-    if (bad)
-        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
-    need = sbx_client_size(desc);
-    if (need == SIZE_MAX || n < need || !mem) {
+    if (!mem || n < sizeof *c + 15) {
         sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
-    a.p = (char *)mem + (16 - ((uintptr_t)mem & 15)) % 16;
-    a.used = 0;
-    sbxi_sizes(&d, sizes);
-    for (unsigned i = 0; i < SBXI_M_COUNT; i++)
-        at[i] = (char *)sbxi_carve(&a, sizes[i]);
-    c = (sbx_client *)(void *)at[SBXI_M_CLIENT];
-    memset(at[SBXI_M_CTX], 0, sizes[SBXI_M_CTX]);
-    sbxi_client_fill(c, &d, at);
+    memset(c, 0, sizeof *c);
+    c->desc = *desc;
+    sbxi_desc_defaults(&c->desc);
+    bad = sbxi_desc_bad(&c->desc, &why);
+    if (bad)
+        return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    if (need == SIZE_MAX || n < need) {
+        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
+        sbxi_memory_text(err, need);
+        return SBX_ERR_MEMORY;
+    }
+    sbxi_sizes(&c->desc, sizes);
+    sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
     c->memory = n;
     c->mem = mem;
-    memset(&fault, 0, sizeof fault);
-    if (d.transport->open && d.transport->open(c->net.ctx, d.transport_config, d.max_links, &fault) != SBX_OK) {
-        sbx_code code = fault.code ? fault.code : SBX_ERR_UNSUPPORTED;
-
-        memset(c, 0, sizeof *c);
-        return sbxi_init_error(err, code, "transport", fault.text);
-    }
-    if (d.transport != &sbxi_ports && !d.transport->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
-        if (d.transport->shut)
-            d.transport->shut(c->net.ctx);
-        memset(c, 0, sizeof *c);
-        return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
-    }
-    c->net.now = d.transport->mono_ms(c->net.ctx);
+    code = sbxi_client_transport(c, err);
     /* What was copied is not to be read through the caller's pointers again. */
     c->desc.endpoint = c->desc.api_key = c->desc.tenant_id = c->desc.user_agent = NULL;
     c->desc.headers = NULL;
     c->desc.headers_n = 0;
+    if (code != SBX_OK) {
+        memset(c, 0, sizeof *c);
+        return code;
+    }
+    c->net.now = c->net.t->mono_ms(c->net.ctx);
     *out = c;
     return SBX_OK;
 }

@@ -29,12 +29,15 @@ enum {
     SBXI_HTTP1_F_LENGTH = 32
 };
 
+/* Bytes of a chunk's line, CRLF included. */
 #define SBXI_HTTP1_CHUNK_LINE 256
 /* What a step answers beside the kinds of events: go on with the next state, or
    an error. */
 #define SBXI_HTTP1_NEXT (-1)
 #define SBXI_HTTP1_BAD(error) (SBXI_HTTP1_NEXT - (int)(error))
 
+/* Functions that are worth a copy at each use where speed counts, and those that are
+   not worth one where size counts. */
 #if SBX_SMALL
 #define SBXI_HTTP1_WITHIN static
 #define SBXI_HTTP1_ONCE SBXI_NOINLINE static
@@ -61,9 +64,9 @@ SBXI_INLINE uint64_t sbxi_http1_word(const unsigned char *p)
            (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* k of 2^(8k+1) - 1, the bits of a word up to the lowest of byte k, k < 8. Twice the
-   constant has k in byte 7-k, and the product moves that to the top (less
-   the constant once, which is why its last byte counts one more). */
+/* k of upto = 2^(8k+1) - 1, the bits of a word up to the lowest one of byte k.
+   Twice the constant has k in byte 7-k, which the product moves to the top;
+   for the - 1 it loses the constant once, so its last byte is one more. */
 SBXI_INLINE size_t sbxi_http1_byte(uint64_t upto)
 {
     return (size_t)((upto * 0x0000810182028304u) >> 56);
@@ -164,7 +167,7 @@ static bool sbxi_http1_skipped(const sbx_http1 *h)
     return h->status < 200 && h->status != 101;
 }
 
-/* The quick path takes LINE. */
+/* The state before a line: LINE where the quick path may take it. */
 static uint8_t sbxi_http1_before_line(const sbx_http1 *h)
 {
     if (SBX_SMALL || sbxi_http1_skipped(h) || h->headers_left == 0 || (h->flags & SBXI_HTTP1_F_TRAILER))

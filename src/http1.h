@@ -10,23 +10,24 @@
    Other 1xx answers are checked and skipped. `status` is known from the first
    HEADER on; `length`, `chunked` and `keep_alive` from HEAD on.
 
-   Stricter than RFC 9112 allows, since two parsers that disagree about one
-   message are how answers get smuggled; refused are:
-   - line ends other than CRLF (2.2: bare LF; bare CR), and an empty line before
-     the status line;
-   - obs-fold and blanks before the first field (2.2, 5.2), blanks before a colon (5.1),
-     names that are no token, control characters but HTAB in values (bytes
-     from 0x80 pass);
-   - versions other than HTTP/1.0 and HTTP/1.1, status codes that are not three digits
-     from 100 up (the reason may be empty, with or without its blank);
-   - Content-Length that is not one decimal number, or repeated with another
-     value (repeated with the same one passes; a list does not);
-   - Content-Length together with Transfer-Encoding;
+   Two parsers that disagree about one message are how answers get smuggled, so
+   nothing is guessed. Refused are:
+   - line ends other than CRLF, in heads, chunks and trailers (2.2: neither bare LF
+     nor bare CR), and an empty line before the status line;
+   - obs-fold and blanks before the first field (2.2, 5.2), blanks before a
+     colon (5.1), names that are no token, control characters other than HTAB in
+     values and reasons (bytes from 0x80 pass);
+   - versions other than HTTP/1.0 and HTTP/1.1, status codes other than three
+     digits from 100 up (the reason may be empty, with or without its blank);
+   - Content-Length that is not one decimal number (below 10 * 2^60), or is
+     repeated with another value: the same one again passes, a list does not;
+   - Content-Length beside Transfer-Encoding;
    - Transfer-Encoding that is anything but one `chunked`, or in HTTP/1.0 (6.1);
-   - chunk sizes above 64 bits, blanks behind one but before `;`, quotes in chunk
-     extensions that do not close. Extensions are skipped.
-   Answers without a body (to HEAD, 1xx, 204, 304: 6.3 rule 1) may declare
-   whatever framing they like, but a Content-Length must still be a number. */
+   - chunk sizes above 64 bits, blanks behind one that no `;` follows, quotes in
+     chunk extensions that do not close. Extensions are skipped.
+   Answers without a body (6.3 rule 1: to HEAD, 1xx, 204, 304) may declare
+   whatever framing they like, but Content-Length of a final one must still be
+   a number. Fields of a trailer have no effect on framing. */
 #ifndef SBX_HTTP1_H
 #define SBX_HTTP1_H
 #include "types.h"
@@ -54,7 +55,7 @@ typedef enum sbx_http1_error {
     SBX_HTTP1_BAD_CODING  /* Transfer-Encoding that is not `chunked` once */
 } sbx_http1_error;
 
-/* Borrowed until the input moves; set by HEADER and BODY only. */
+/* Slices of the input. Means something after HEADER and BODY only. */
 typedef struct sbx_http1_event {
     sbx_str name;  /* HEADER: as sent; compare without case. Empty in the second and later pieces of one line */
     sbx_str value; /* HEADER: trimmed, the last of several pieces may be empty; BODY: the bytes */
@@ -80,7 +81,7 @@ typedef struct sbx_http1 {
 /* Each cap covers the whole exchange: skipped 1xx heads, the final head and
    the trailer together. */
 typedef struct sbx_http1_caps {
-    uint32_t head_bytes; /* 0 = 65,536; status lines included */
+    uint32_t head_bytes; /* 0 = 65,536; every byte of their lines */
     uint16_t headers;    /* 0 = 128 */
     uint8_t interim;     /* 0 = 8 */
 } sbx_http1_caps;
@@ -90,13 +91,15 @@ typedef struct sbx_http1_caps {
    caps: NULL for the defaults. */
 SBX_API void sbx_http1_init(sbx_http1 *h, bool head, const sbx_http1_caps *caps);
 /* Parses *p..end up to the next event and moves *p behind what it consumed.
-   An unfinished header line is not consumed: MORE leaves *p at its start (how
-   far it was scanned is remembered, so delivery byte by byte costs no more),
-   and the next call must begin with those bytes, at any address.
-   full: *p..end is all that the caller can hold, so MORE must not ask to keep
-   it. An unfinished value is then delivered in pieces (blanks at a piece's
-   end stay for the next call); TOO_LARGE where that cannot be: a name, a
-   value of blanks only, Connection, Content-Length, Transfer-Encoding. */
+   A line that is not yet whole is not consumed: MORE leaves *p at its start,
+   and the next call must begin with those bytes, at any address. How far it
+   was scanned is remembered, so delivery byte by byte costs no more.
+   full: *p..end is all that the caller can hold (pass it where nothing before
+   *p can be given up either). Then a value comes in pieces, of which the first
+   has the name; blanks at a piece's end and a CR are left for the next call;
+   the reason of a status line is dropped in pieces; and TOO_LARGE is what
+   cannot be cut: a name, a value of blanks only, Connection, Content-Length,
+   Transfer-Encoding, a chunk's line. MORE has always consumed something then. */
 SBX_API sbx_http1_kind sbx_http1_read(sbx_http1 *h, const char **p, const char *end, bool full, sbx_http1_event *ev);
 /* The peer closed, and read has answered MORE to all that came: DONE where the
    close ends the body (RFC 9112 6.3 rule 8) or the message was complete, UPGRADE
@@ -105,9 +108,10 @@ SBX_API sbx_http1_kind sbx_http1_eof(sbx_http1 *h);
 
 /* Request head writer. Begin with _request (request line and Host), add
    fields, finish with _end; the head is p[0..n) if error is still 0.
-   Errors are sticky, the first one stays. FULL: nothing was written past cap,
-   and n goes on counting what is needed (cap 0 measures). The others make n 0:
-   a name/value/target with CR, LF, NUL, a control or non-token character. */
+   Errors are sticky. FULL: nothing was written past cap, and n goes on counting
+   what is needed (cap 0, buf NULL measures). The others, which also replace
+   FULL, make n 0: a name/value/target with CR, LF, NUL, a control or non-token
+   character. Fields are not compared: adding Host twice is the caller's. */
 typedef struct sbx_http1w {
     char *p;
     size_t n, cap;

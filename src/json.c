@@ -430,72 +430,66 @@ static inline size_t sbxi_json_wide(uint32_t x)
     return 0;
 }
 
-/* A string from its first byte that is not plain (at r), in blocks: all but
-   the errors and the last few bytes of the input. */
+/* A string that is plain up to r, in blocks: all but the errors and the last
+   few bytes of the input. What is read at r is written at r + d. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
-    char *w = r;
+    ptrdiff_t d = 0;
     if (end - r >= 19) {
         const char *last = end - 19; /* of a block with 3 bytes behind it */
-        do {
-            size_t n = sbxi_json_plain(r);
-            unsigned c;
-            if (n == 16) {
-                sbxi_json_move16(w, r);
-                w += 16;
-                r += 16;
-                continue;
-            }
-            if ((size_t)(r - w) + n >= 16)
-                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
-            else if (w != r)
-                sbxi_json_move(w, r, n);
-            w += n;
-            r += n;
-            c = (unsigned char)*r;
+        for (;;) {
+            size_t n;
+            unsigned c = (unsigned char)*r;
             if (c == '\\') {
                 char plain = sbxi_json_short[(unsigned char)r[1]];
                 if (plain) {
-                    *w++ = plain;
+                    r[d] = plain;
                     r += 2;
+                    d--;
                 } else {
-                    char *was = r;
+                    char *w = r + d, *was = r;
                     if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
                         break;
+                    d = w - r;
                 }
             } else if (c >= 0x80) {
-                do {
-                    uint32_t x = sbxi_load32(r);
-                    n = sbxi_json_wide(x);
-                    if (n == 2) {
-                        char a = r[0], b = r[1];
-                        w[0] = a;
-                        w[1] = b;
-                    } else if (n == 3) {
-                        char a = r[0], b = r[1], d = r[2];
-                        w[0] = a;
-                        w[1] = b;
-                        w[2] = d;
-                        if ((x & 0xFFFFFF) == 0xBDBFEF)
-                            tok->replaced = true;
-                    } else if (n == 4) {
-                        char a = r[0], b = r[1], d = r[2], e = r[3];
-                        w[0] = a;
-                        w[1] = b;
-                        w[2] = d;
-                        w[3] = e;
-                    }
-                    r += n;
-                    w += n;
-                } while (n && end - r >= 4 && (unsigned char)*r >= 0x80);
-                if (!n)
+                uint32_t x = sbxi_load32(r);
+                char *w = r + d;
+                char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
+                n = sbxi_json_wide(x);
+                if (n == 0)
                     break;
-            } else {
-                break; /* the quote, or an error */
+                w[0] = x0;
+                w[1] = x1;
+                if (n > 2) {
+                    w[2] = x2;
+                    if (n > 3)
+                        w[3] = x3;
+                    if ((x & 0xFFFFFF) == 0xBDBFEF)
+                        tok->replaced = true;
+                }
+                r += n;
+                if ((unsigned char)*r >= 0x80 && end - r >= 4)
+                    continue;
             }
-        } while (r <= last);
+            for (n = 16; r <= last; r += 16) {
+                n = sbxi_json_plain(r);
+                if (n < 16)
+                    break;
+                sbxi_json_move16(r + d, r);
+            }
+            if (n == 16) /* at the end */
+                break;
+            if (n - (size_t)d >= 16)
+                sbxi_json_move16(r + d, r); /* overwrites nothing that is still to be read */
+            else if (d)
+                sbxi_json_move(r + d, r, n);
+            r += n;
+            if (*r == '"' || (unsigned char)*r < 0x20)
+                break;
+        }
     }
-    tok->n = (size_t)(w - tok->p);
+    tok->n = (size_t)(r + d - tok->p);
     if (r != end && *r == '"') {
         *p = sbxi_json_text_end(j, r, end);
         return (sbx_json_kind)tok->kind;
@@ -802,7 +796,9 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *e
                 behind += 5;
                 kind = SBX_JSON_FALSE;
             }
-            if (behind != r && behind != end) {
+            if (behind == end)
+                kind = SBX_JSON_MORE;
+            else if (behind != r) {
                 if (*behind == ',') {
                     j->state = SBXI_JSON_NAME;
                     behind++;

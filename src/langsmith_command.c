@@ -58,12 +58,7 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
 {
-    unsigned char payload[125];
-    sbxi_link *l = sbxi_op_link(c, op);
-    unsigned code = op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002;
-
-    l->close_sent = sbxi_ws_send(&c->net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, code, sbx_sn("", 0)));
-    sbxi_link_flush(&c->net, l);
+    sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
     sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);

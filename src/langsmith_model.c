@@ -234,30 +234,38 @@ static const sbxi_rule sbxi_control_rule_list[] = {
     SBXI_RULE(502, SBX_ERR_CONNECTION, 0, "ConnectionError"),
 };
 
+static bool sbxi_has_word(const char *text, const char *word)
+{
+    for (; *text; text++) {
+        size_t i = 0;
+
+        while (word[i] && sbxi_lower(text[i]) == word[i])
+            i++;
+        if (!word[i])
+            return true;
+    }
+    return false;
+}
+
 /* The service tells quotas apart in words only. */
 static void sbxi_refine_quota(sbxi_op *op)
 {
+    static const struct {
+        const char *word;
+        uint8_t counted, quota;
+    } quotas[] = {
+        { "sandbox", 1, SBX_QUOTA_SANDBOX_COUNT }, { "cpu", 0, SBX_QUOTA_CPU }, { "memory", 0, SBX_QUOTA_MEMORY },
+        { "volume", 1, SBX_QUOTA_VOLUME_COUNT }, { "storage", 0, SBX_QUOTA_STORAGE },
+    };
     const char *text = op->block && op->fail.has_text ? op->block->failure.text : "";
-    char lower[256];
-    size_t i = 0;
-    bool counted;
+    bool counted = sbxi_has_word(text, "count") || sbxi_has_word(text, "limit");
 
-    if (op->fail.code != SBX_ERR_QUOTA)
+    for (unsigned i = 0; i < SBXI_COUNT(quotas) && op->fail.code == SBX_ERR_QUOTA; i++) {
+        if ((quotas[i].counted && !counted) || !sbxi_has_word(text, quotas[i].word))
+            continue;
+        op->fail.quota = quotas[i].quota;
         return;
-    for (; text[i]; i++)
-        lower[i] = sbxi_lower(text[i]);
-    lower[i] = 0;
-    counted = strstr(lower, "count") || strstr(lower, "limit");
-    if (strstr(lower, "sandbox") && counted)
-        op->fail.quota = SBX_QUOTA_SANDBOX_COUNT;
-    else if (strstr(lower, "cpu"))
-        op->fail.quota = SBX_QUOTA_CPU;
-    else if (strstr(lower, "memory"))
-        op->fail.quota = SBX_QUOTA_MEMORY;
-    else if (strstr(lower, "volume") && counted)
-        op->fail.quota = SBX_QUOTA_VOLUME_COUNT;
-    else if (strstr(lower, "storage"))
-        op->fail.quota = SBX_QUOTA_STORAGE;
+    }
 }
 
 const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };

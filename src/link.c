@@ -366,10 +366,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         return;
     }
     if (l->is_ws && !l->out.frame.close_code) {
-        unsigned char payload[125];
-
-        if (!l->close_sent)
-            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, 1000, sbx_sn("", 0)));
+        sbxi_ws_close(net, l, 1000);
         if (l->close_sent && net->close_ms >= 0 && sbxi_link_flush(net, l) == SBXI_GOT_EVENT) {
             sbxi_link_buffers(net, l);
             sbxi_link_to_idle(net, l, SBXI_LINK_CLOSING);
@@ -671,6 +668,17 @@ SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const vo
     return true;
 }
 
+SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code)
+{
+    unsigned char payload[2];
+
+    payload[0] = (unsigned char)(code >> 8);
+    payload[1] = (unsigned char)code;
+    if (!l->close_sent)
+        l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_code_ok(code) ? 2 : 0);
+    sbxi_link_flush(net, l);
+}
+
 /* Whether a pong has room. A control frame is taken from the input only then:
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
@@ -690,7 +698,6 @@ static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 
 static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
 {
-    unsigned char payload[125];
     bool ok = true;
 
     switch (kind) {
@@ -708,15 +715,10 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
         if (!ev->last)
             break;
         l->out.frame.close_code = ev->code;
-        if (!l->close_sent) {
-            l->close_sent = sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code == 1005 ? 0 : ev->code, sbx_sn("", 0)));
-            sbxi_link_flush(net, l);
-        }
+        sbxi_ws_close(net, l, ev->code);
         return SBXI_GOT_EOF;
     case SBX_WS_ERROR:
-        sbxi_ws_send(net, l, SBX_WS_OP_CLOSE, payload, sbx_ws_close_payload(payload, ev->code, sbx_sn("", 0)));
-        l->close_sent = true;
-        sbxi_link_flush(net, l);
+        sbxi_ws_close(net, l, ev->code);
         net->fault.code = SBX_ERR_PROTOCOL;
         net->fault.sys = ev->code;
         return SBXI_GOT_FAIL;

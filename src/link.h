@@ -142,6 +142,8 @@ SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *p, size_t
    says why not. Then its length. */
 SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
 SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n);
+/* Says goodbye, once; an illegal code is left out. */
+SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code);
 /* A whole small frame, or nothing. */
 SBXI_FN bool sbxi_ws_send(sbxi_net *net, sbxi_link *l, unsigned opcode, const void *p, size_t n);
 

@@ -291,7 +291,7 @@ static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *nam
         sbx_http1w_header(w, sbx_s(name), value);
 }
 
-static void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
+static SBXI_NOINLINE void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
 {
     const char *p = l->own, *end = l->own + l->own_n;
 
@@ -320,7 +320,7 @@ static size_t sbxi_join(char *p, size_t room, const sbx_str *parts, size_t count
     return n;
 }
 
-static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
+static SBXI_NOINLINE sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
 {
     bool v6 = memchr(url->host.p, ':', url->host.n) != NULL;
     char digits[21];
@@ -338,7 +338,7 @@ static sbx_str sbxi_host_text(char *p, size_t room, const sbxi_url *url)
     return sbx_sn(p, sbxi_join(p, room, parts, 4));
 }
 
-static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 {
     unsigned char *nonce = (unsigned char *)op->u.command.held.part; /* unused until a message is cut */
     char key[24];
@@ -354,7 +354,7 @@ static void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w *w)
 
 static const char sbxi_range_unit[] = "bytes=";
 
-static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
+static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
 {
     const sbxi_http *h = &op->u.http;
     char text[64];
@@ -379,7 +379,7 @@ static void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_lines *lines)
         sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
 }
 
-static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
 {
     sbxi_block *b = op->block;
     char text[80];
@@ -402,7 +402,7 @@ static void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     }
 }
 
-SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+SBXI_NOINLINE SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 {
     const sbxi_row *row = op->row;
     const sbxi_block *b = op->block;

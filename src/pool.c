@@ -1,13 +1,5 @@
 #include "pool.h"
 
-SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n)
-{
-    void *p = a->p && a->used != SIZE_MAX ? a->p + a->used : NULL;
-
-    a->used = sbxi_add(a->used, sbxi_align(n));
-    return p;
-}
-
 SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
 {
     p->base = (char *)base;

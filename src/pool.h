@@ -1,16 +1,7 @@
-/* ---- pool: layout of client memory, fixed-size buffers, index lists (private) ---- */
+/* ---- pool: fixed-size buffers and index lists (private) ---- */
 #ifndef SBXI_POOL_H
 #define SBXI_POOL_H
 #include "base.h"
-
-/* One layout function serves both sizing and carving: with p NULL it only
-   counts. Every piece is aligned to 16 bytes. */
-typedef struct sbxi_arena {
-    char *p;
-    size_t used;
-} sbxi_arena;
-
-SBXI_FN void *sbxi_carve(sbxi_arena *a, size_t n);
 
 #define SBXI_NIL UINT32_MAX
 
