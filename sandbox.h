@@ -1946,12 +1946,59 @@ static bool sbxi_text_unix(const unsigned date[3], const unsigned time[3], int64
     return days != -(1 << 30) && time[0] < 24 && time[1] < 60 && time[2] <= 60;
 }
 
+#if !SBX_SMALL
+/* Eight characters at once against a shape whose zeros are digits; out gets
+   the digits' values, 0 elsewhere. */
+static bool sbxi_text_eight(unsigned char out[8], const char *p, const char *shape, const char *sixes)
+{
+    uint64_t x, want, six;
+
+    memcpy(&x, p, 8);
+    memcpy(&want, shape, 8);
+    memcpy(&six, sixes, 8);
+    x ^= want;
+    memcpy(out, &x, 8);
+    /* A digit's value plus 6 stays below 16; a separator must match whole,
+       which adding 15 to it shows. */
+    return (((x + six) | x) & UINT64_C(0xF0F0F0F0F0F0F0F0)) == 0;
+}
+
+/* "0000-00-00T00:00:00", the form that servers write. */
+static bool sbxi_text_stamp(const char *p, unsigned f[6])
+{
+    static const char date[] = "\6\6\6\6\17\6\6\17", mid[] = "\6\6\17\6\6\17\6\6", time[] = "\6\6\17\6\6\17\6\6";
+    unsigned char a[8], b[8], c[8];
+
+    if (!sbxi_text_eight(a, p, "0000-00-", date) || !sbxi_text_eight(b, p + 8, "00T00:00", mid) || !sbxi_text_eight(c, p + 11, "00:00:00", time))
+        return false;
+    f[0] = a[0] * 1000u + a[1] * 100u + a[2] * 10u + a[3];
+    f[1] = a[5] * 10u + a[6];
+    f[2] = b[0] * 10u + b[1];
+    f[3] = c[0] * 10u + c[1];
+    f[4] = c[3] * 10u + c[4];
+    f[5] = c[6] * 10u + c[7];
+    return true;
+}
+#else
+static bool sbxi_text_stamp(const char *p, unsigned f[6])
+{
+    (void)p;
+    (void)f;
+    return false;
+}
+#endif
+
+static bool sbxi_text_stamp_slow(sbx_str s, unsigned f[6])
+{
+    return sbxi_text_fields(s, "0000-00-00", f) && (sbxi_lower(s.p[10]) == 't' || s.p[10] == ' ') &&
+           sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3);
+}
+
 SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
 {
     unsigned f[6] = { 0, 0, 0, 0, 0, 0 }, offset[2] = { 0, 0 }, milli = 0, weight = 100;
     int64_t seconds;
-    if (s.n < 20 || !sbxi_text_fields(s, "0000-00-00", f) || (sbxi_lower(s.p[10]) != 't' && s.p[10] != ' ')
-        || !sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3) || !sbxi_text_unix(f, f + 3, &seconds))
+    if (s.n < 20 || (!sbxi_text_stamp(s.p, f) && !sbxi_text_stamp_slow(s, f)) || !sbxi_text_unix(f, f + 3, &seconds))
         return false;
     size_t i = 19;
     if (s.p[i] == '.') {
@@ -2111,16 +2158,20 @@ static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 
 /* ---- characters: one at a time, from any number of inputs ---- */
 
-static void sbxi_json_put(sbx_json *j, uint32_t cp)
+static size_t sbxi_json_encode(char *to, uint32_t cp)
 {
-    char *h = j->held + j->held_n;
-    unsigned n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    j->held_n = (uint8_t)(j->held_n + n);
-    for (unsigned i = n - 1; i; i--) {
-        h[i] = (char)(0x80 | (cp & 0x3F));
+    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i; i--) {
+        to[i] = (char)(0x80 | (cp & 0x3F));
         cp >>= 6;
     }
-    h[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+    to[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+    return n;
+}
+
+static void sbxi_json_put(sbx_json *j, uint32_t cp)
+{
+    j->held_n = (uint8_t)(j->held_n + sbxi_json_encode(j->held + j->held_n, cp));
 }
 
 enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
@@ -2286,237 +2337,15 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *e
     return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
 }
 
-#if !SBX_SMALL
-
-/* How many of 16 bytes are plain: neither quote, backslash nor control, and
-   ASCII. c ^ 2 puts the quote (22) right above the controls; as signed, what
-   is not ASCII is below them. */
-#if SBXI_TEXT_BLOCKS
-
-/* FF where a byte is plain. */
-static inline void sbxi_json_plain_mask(unsigned char plain[16], const char *p)
+/* Goes on with a piece of a string that is plain from tok->p to r. */
+#if SBX_SMALL
+static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
-    const signed char *s = (const signed char *)p;
-    for (unsigned i = 0; i < 16; i++)
-        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
-}
-
-static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
-{
-    uint64_t low = ~sbxi_load64((const char *)plain), high = ~sbxi_load64((const char *)plain + 8);
-    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
-}
-
-#endif
-
-/* Likewise of 8. A borrow goes upwards only, so the lowest mark is right. */
-static inline size_t sbxi_json_plain8(const char *p)
-{
-    const uint64_t ones = UINT64_MAX / 255;
-    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-    return stop ? sbxi_first_byte(stop) : 8;
-}
-
-static inline size_t sbxi_json_plain(const char *p)
-{
-#if SBXI_TEXT_BLOCKS
-    unsigned char plain[16];
-    sbxi_json_plain_mask(plain, p);
-    return sbxi_json_plain_count(plain);
-#else
-    size_t n = sbxi_json_plain8(p);
-    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
-#endif
-}
-
-/* Moves 16 bytes to a lower place that may overlap. */
-static inline void sbxi_json_move16(char *to, const char *from)
-{
-    char block[16];
-    memcpy(block, from, 16);
-    memcpy(to, block, 16);
-}
-
-/* Moves n < 16 bytes to a lower place that may overlap: reads before it writes. */
-static inline void sbxi_json_move(char *to, const char *from, size_t n)
-{
-    if (n >= 8) {
-        uint64_t a, b;
-        memcpy(&a, from, 8);
-        memcpy(&b, from + n - 8, 8);
-        memcpy(to, &a, 8);
-        memcpy(to + n - 8, &b, 8);
-    } else if (n >= 4) {
-        uint32_t a, b;
-        memcpy(&a, from, 4);
-        memcpy(&b, from + n - 4, 4);
-        memcpy(to, &a, 4);
-        memcpy(to + n - 4, &b, 4);
-    } else if (n) {
-        char a = from[0], b = from[n >> 1], c = from[n - 1];
-        to[0] = a;
-        to[n >> 1] = b;
-        to[n - 1] = c;
-    }
-}
-
-/* What is behind a backslash; 0: not one of the short ones. */
-static const char sbxi_json_short[256] = {
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
-    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-};
-
-/* Four hex digits, or UINT32_MAX. */
-static uint32_t sbxi_json_hex4(const char *p)
-{
-    uint32_t v = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned c = (unsigned char)p[i], digit = c - '0';
-        if (digit > 9) {
-            digit = (c | 32) - 'a';
-            if (digit > 5)
-                return UINT32_MAX;
-            digit += 10;
-        }
-        v = v << 4 | digit;
-    }
-    return v;
-}
-
-/* A \u escape at r, with 12 bytes there. Writes at *to what it stands for and
-   returns what is behind it; r itself if it, or an escape behind a lone high
-   surrogate, is wrong. */
-static char *sbxi_json_unicode(char **to, char *r, sbx_json_tok *tok)
-{
-    uint32_t cp = sbxi_json_hex4(r + 2);
-    sbx_json j;
-    if (cp == UINT32_MAX)
-        return r;
-    r += 6;
-    if (cp - 0xD800 < 0x400) {
-        uint32_t low = 0;
-        if (r[0] == '\\' && r[1] == 'u')
-            low = sbxi_json_hex4(r + 2);
-        else if (r[0] == '\\' && !sbxi_json_short[(unsigned char)r[1]])
-            low = UINT32_MAX;
-        if (low == UINT32_MAX)
-            return r - 6;
-        if (low - 0xDC00 < 0x400) {
-            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
-            r += 6;
-        }
-    }
-    if (cp - 0xD800 < 0x800)
-        cp = 0xFFFD;
-    if (cp == 0xFFFD)
-        tok->replaced = true;
-    j.held_n = 0;
-    sbxi_json_put(&j, cp);
-    memcpy(*to, j.held, j.held_n);
-    *to += j.held_n;
-    return r;
-}
-
-/* The length of a character above ASCII (given its first four bytes), 0 if it
-   is none. */
-static inline size_t sbxi_json_wide(uint32_t x)
-{
-    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
-        return 2;
-    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
-        return 3;
-    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
-        return 4;
-    return 0;
-}
-
-/* A string that is plain up to r, in blocks: all but the errors and the last
-   few bytes of the input. What is read at r is written at r + d. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    ptrdiff_t d = 0;
-    if (end - r >= 19) {
-        const char *last = end - 19; /* of a block with 3 bytes behind it */
-        for (;;) {
-            size_t n;
-            unsigned c = (unsigned char)*r;
-            if (c == '\\') {
-                char plain = sbxi_json_short[(unsigned char)r[1]];
-                if (plain) {
-                    r[d] = plain;
-                    r += 2;
-                    d--;
-                } else {
-                    char *w = r + d, *was = r;
-                    if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
-                        break;
-                    d = w - r;
-                }
-            } else if (c >= 0x80) {
-                uint32_t x = sbxi_load32(r);
-                char *w = r + d;
-                char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
-                n = sbxi_json_wide(x);
-                if (n == 0)
-                    break;
-                w[0] = x0;
-                w[1] = x1;
-                if (n > 2) {
-                    w[2] = x2;
-                    if (n > 3)
-                        w[3] = x3;
-                    if ((x & 0xFFFFFF) == 0xBDBFEF)
-                        tok->replaced = true;
-                }
-                r += n;
-                if ((unsigned char)*r >= 0x80 && end - r >= 4)
-                    continue;
-            }
-            for (n = 16; r <= last; r += 16) {
-                n = sbxi_json_plain(r);
-                if (n < 16)
-                    break;
-                sbxi_json_move16(r + d, r);
-            }
-            if (n == 16) /* at the end */
-                break;
-            if (n - (size_t)d >= 16)
-                sbxi_json_move16(r + d, r); /* overwrites nothing that is still to be read */
-            else if (d)
-                sbxi_json_move(r + d, r, n);
-            r += n;
-            if (*r == '"' || (unsigned char)*r < 0x20)
-                break;
-        }
-    }
-    tok->n = (size_t)(r + d - tok->p);
-    if (r != end && *r == '"') {
-        *p = sbxi_json_text_end(j, r, end);
-        return (sbx_json_kind)tok->kind;
-    }
-    *p = r;
+    (void)r;
     return sbxi_json_text(j, p, end, tok);
 }
-
-/* A string that is plain up to r, for as far as it stays so. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_run(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    while (end - r >= 17) {
-        size_t n = sbxi_json_plain(r);
-        r += n;
-        if (n < 16) {
-            if (*r != '"')
-                break;
-            tok->n = (size_t)(r - tok->p);
-            *p = sbxi_json_text_end(j, r, end);
-            return (sbx_json_kind)tok->kind;
-        }
-    }
-    return sbxi_json_blocks(j, p, end, tok, r);
-}
-
+#else
+static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
 #endif
 
 /* ---- numbers and words ---- */
@@ -2668,11 +2497,7 @@ static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_t
     case SBXI_JSON_IN_STRING:
         sbxi_json_set(j, tok, *p, 0);
         tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
-#if !SBX_SMALL
-        if (j->sub == SBXI_JSON_PLAIN)
-            return sbxi_json_blocks(j, p, end, tok, *p);
-#endif
-        return sbxi_json_text(j, p, end, tok);
+        return sbxi_json_long(j, p, end, tok, *p);
     case SBXI_JSON_IN_NUMBER:
         return sbxi_json_number(j, p, end, tok);
     case SBXI_JSON_IN_WORD:
@@ -2708,19 +2533,67 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *en
     return kind;
 }
 
+SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+{
+    sbx_json_kind kind = SBX_JSON_DONE;
+    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
+    memset(tok, 0, sizeof *tok);
+    tok->p = j->held;
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+        j->state = SBXI_JSON_OVER;
+        kind = SBX_JSON_NUMBER;
+    } else if (state == SBXI_JSON_FAILED) {
+        kind = SBX_JSON_ERROR;
+    } else if (state != SBXI_JSON_OVER) {
+        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+    }
+    tok->kind = (uint8_t)kind;
+    return kind;
+}
+
 #if !SBX_SMALL
+
+/* ---- the fast ways: what is frequent, and whole in the input ---- */
+
+/* How many of 8 bytes are plain: neither quote, backslash nor control, and
+   ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
+   upwards only, so the lowest mark is right. */
+static inline size_t sbxi_json_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
+/* Likewise of 16. As signed, what is not ASCII is below the controls. */
+static inline size_t sbxi_json_plain(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const signed char *s = (const signed char *)p;
+    unsigned char plain[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+    low = ~sbxi_load64((const char *)plain);
+    high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = sbxi_json_plain8(p);
+    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
+#endif
+}
 
 /* How many of 16 bytes are digits. */
 static inline size_t sbxi_json_digits(const char *p)
 {
 #if SBXI_TEXT_BLOCKS
     const unsigned char *s = (const unsigned char *)p;
-    unsigned char stop[16];
+    unsigned char digit[16];
     uint64_t low, high;
     for (unsigned i = 0; i < 16; i++)
-        stop[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
-    low = sbxi_load64((const char *)stop);
-    high = sbxi_load64((const char *)stop + 8);
+        digit[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
+    low = sbxi_load64((const char *)digit);
+    high = sbxi_load64((const char *)digit + 8);
     return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
 #else
     size_t n = 0;
@@ -2736,8 +2609,286 @@ static inline bool sbxi_json_room(const char *r, const char *end, size_t n)
     return (uintptr_t)r + n <= (uintptr_t)end;
 }
 
-/* Like sbxi_json_plain, of 32. */
-static inline size_t sbxi_json_plain2(const char *p, const char *end)
+/* Moves 16 bytes to a lower place that may overlap. */
+static inline void sbxi_json_move16(char *to, const char *from)
+{
+    char block[16];
+    memcpy(block, from, 16);
+    memcpy(to, block, 16);
+}
+
+/* Likewise n < 16 bytes: reads before it writes. */
+static inline void sbxi_json_move(char *to, const char *from, size_t n)
+{
+    if (n >= 8) {
+        uint64_t a, b;
+        memcpy(&a, from, 8);
+        memcpy(&b, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, from, 4);
+        memcpy(&b, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &b, 4);
+    } else if (n) {
+        char a = from[0], b = from[n >> 1], c = from[n - 1];
+        to[0] = a;
+        to[n >> 1] = b;
+        to[n - 1] = c;
+    }
+}
+
+/* What is behind a backslash; 0: not one of the short ones. */
+static const char sbxi_json_short[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+/* Four hex digits, or UINT32_MAX. */
+static uint32_t sbxi_json_hex4(const char *p)
+{
+    uint32_t x = sbxi_load32(p), letter = x >> 6 & 0x01010101, digit = (x & 0x0F0F0F0F) + letter * 9;
+    /* written again from the values it must be the same, but for the case */
+    uint32_t again = digit + 0x30303030 + ((digit + 0x06060606) >> 4 & 0x01010101) * 0x27;
+    if ((digit & 0xF0F0F0F0) != 0 || again != (x | letter << 5))
+        return UINT32_MAX;
+    return (digit & 0xF) << 12 | (digit & 0xF00) | (digit >> 12 & 0xF0) | digit >> 24;
+}
+
+/* A \u escape at r, with 12 bytes there. Writes at w what it stands for and
+   returns how long that is; *r goes behind the escape. 0 if it, or an escape
+   behind a lone high surrogate, is wrong. */
+static inline size_t sbxi_json_unicode(char *w, char **r, sbx_json_tok *tok)
+{
+    char *s = *r + 6;
+    uint32_t cp = sbxi_json_hex4(s - 4);
+    size_t n;
+    if (cp == UINT32_MAX)
+        return 0;
+    if (cp - 0xD800 < 0x400) {
+        uint32_t low = 0;
+        if (s[0] == '\\' && s[1] == 'u')
+            low = sbxi_json_hex4(s + 2);
+        else if (s[0] == '\\' && !sbxi_json_short[(unsigned char)s[1]])
+            low = UINT32_MAX;
+        if (low == UINT32_MAX)
+            return 0;
+        if (low - 0xDC00 < 0x400) {
+            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+            s += 6;
+        }
+    }
+    if (cp - 0xD800 < 0x800)
+        cp = 0xFFFD;
+    if (cp == 0xFFFD)
+        tok->replaced = true;
+    n = sbxi_json_encode(w, cp);
+    *r = s;
+    return n;
+}
+
+/* The length of a character above ASCII (given its first four bytes), 0 if it
+   is none. */
+static inline size_t sbxi_json_wide(uint32_t x)
+{
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
+}
+
+/* In blocks: all but the errors and the last few bytes of the input. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    char *w = r;
+    if (end - r >= 19) {
+        const char *last = end - 19; /* of a block with 3 bytes behind it */
+        for (;;) {
+            size_t n;
+            unsigned c = (unsigned char)*r;
+            if (c == '\\') {
+                char plain = sbxi_json_short[(unsigned char)r[1]];
+                if (plain) {
+                    *w++ = plain;
+                    r += 2;
+                } else {
+                    if (r[1] != 'u' || end - r < 12)
+                        break;
+                    n = sbxi_json_unicode(w, &r, tok);
+                    if (!n)
+                        break;
+                    w += n;
+                }
+            } else if (c >= 0x80) {
+                do {
+                    uint32_t x = sbxi_load32(r);
+                    char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
+                    n = sbxi_json_wide(x);
+                    if (n == 0)
+                        break;
+                    w[0] = x0;
+                    w[1] = x1;
+                    if (n > 2) {
+                        w[2] = x2;
+                        if (n > 3)
+                            w[3] = x3;
+                        if ((x & 0xFFFFFF) == 0xBDBFEF)
+                            tok->replaced = true;
+                    }
+                    w += n;
+                    r += n;
+                } while ((unsigned char)*r >= 0x80 && end - r >= 4);
+                if (n == 0)
+                    break;
+            } else if (c == '"' || c < 0x20) {
+                break;
+            }
+            for (;;) {
+                if (r > last)
+                    goto rest;
+                n = sbxi_json_plain(r);
+                if (n != 16)
+                    break;
+                sbxi_json_move16(w, r);
+                w += 16;
+                r += 16;
+            }
+            if ((size_t)(r - w) + n >= 16)
+                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
+            else if (w != r)
+                sbxi_json_move(w, r, n);
+            w += n;
+            r += n;
+        }
+    }
+rest:
+    tok->n = (size_t)(w - tok->p);
+    if (r != end && *r == '"') {
+        *p = sbxi_json_text_end(j, r, end);
+        return (sbx_json_kind)tok->kind;
+    }
+    *p = r;
+    return sbxi_json_text(j, p, end, tok);
+}
+
+static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    if (j->sub != SBXI_JSON_PLAIN)
+        return sbxi_json_text(j, p, end, tok);
+    while (end - r >= 17) {
+        size_t n = sbxi_json_plain(r);
+        r += n;
+        if (n != 16)
+            break;
+    }
+    if (r == end || *r != '"')
+        return sbxi_json_blocks(j, p, end, tok, r);
+    tok->n = (size_t)(r - tok->p);
+    *p = sbxi_json_text_end(j, r, end);
+    return (sbx_json_kind)tok->kind;
+}
+
+/* What stands near the end of the input, if it is simple. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p, *q = r;
+    unsigned state = j->state;
+    if (state == SBXI_JSON_NAME) {
+        if (sbxi_json_room(r, end, 11) && *r == '"') {
+            size_t n = sbxi_json_plain8(r + 1);
+            if (memcmp(r + n + 1, "\":", 2) == 0) {
+                sbxi_json_set(j, tok, r + 1, n);
+                j->state = SBXI_JSON_MEMBER;
+                *p = r + n + 3;
+                return SBX_JSON_KEY;
+            }
+        }
+    } else if (state == SBXI_JSON_MEMBER) {
+        if (r != end && *r != '0') {
+            while (q != end && *q >= '0' && *q <= '9')
+                q++;
+            if (q != end && q != r && *q == '}') {
+                sbxi_json_set(j, tok, r, (size_t)(q - r));
+                tok->kind = SBX_JSON_NUMBER;
+                j->state = SBXI_JSON_AFTER;
+                *p = q;
+                return SBX_JSON_NUMBER;
+            }
+        }
+    } else if (state == (SBXI_JSON_OVER | SBXI_JSON_FRESH)) {
+        if (r == end) {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_DONE;
+            return SBX_JSON_DONE;
+        }
+    } else if (state == SBXI_JSON_AFTER && r != end && *r == '}' && (j->stack & 1)) {
+        sbxi_json_close(j, p, end);
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = SBX_JSON_OBJECT_END;
+        if (*p == end)
+            j->state |= SBXI_JSON_FRESH;
+        return SBX_JSON_OBJECT_END;
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+/* Brackets and words, with 20 bytes there. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind;
+    size_t n;
+    if (j->state == (SBXI_JSON_TOP | SBXI_JSON_FRESH)) {
+        j->offset += (uint64_t)(end - r);
+        j->state = SBXI_JSON_TOP;
+    }
+    if (*r == '{' || *r == '[') {
+        if (j->state - 1u < SBXI_JSON_TOP && sbxi_json_depth(j) < j->max_depth) {
+            sbxi_json_set(j, tok, r, 0);
+            kind = sbxi_json_open(j, *r == '{');
+            if (r[1] == '"')
+                j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+            tok->kind = (uint8_t)kind;
+            *p = r + 1;
+            return kind;
+        }
+    } else if (*r == '}' || *r == ']') {
+        if (j->state == SBXI_JSON_AFTER ? (*r == '}') == (j->stack & 1) : j->state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST)) {
+            kind = sbxi_json_close(j, p, end);
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = (uint8_t)kind;
+            return kind;
+        }
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        kind = SBX_JSON_MORE;
+        n = 4;
+        if (memcmp(r, "true", 4) == 0) {
+            kind = SBX_JSON_TRUE;
+        } else if (*r == 'f' && memcmp(r + 1, "alse", 4) == 0) {
+            kind = SBX_JSON_FALSE;
+            n = 5;
+        } else if (memcmp(r, "null", 4) == 0) {
+            kind = SBX_JSON_NULL;
+        }
+        if (kind != SBX_JSON_MORE) {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = (uint8_t)kind;
+            *p = sbxi_json_after(j, r + n, end);
+            return kind;
+        }
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+/* Like sbxi_json_plain, of 32 if they are there. */
+static inline size_t sbxi_json_plain32(const char *p, const char *end)
 {
     size_t n = sbxi_json_plain(p);
     if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
@@ -2745,99 +2896,17 @@ static inline size_t sbxi_json_plain2(const char *p, const char *end)
     return n;
 }
 
-/* Brackets, words, and what is short and near the end of the input. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
-{
-    char *r = *p, *behind = r;
-    size_t n = 0;
-    unsigned state = j->state;
-    sbx_json_kind kind = SBX_JSON_MORE;
-    if (state & SBXI_JSON_FRESH) {
-        state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - r);
-        j->state = (uint8_t)state;
-    }
-    sbxi_json_set(j, tok, r, 0);
-    if (r == end) {
-        kind = state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
-        if (state == SBXI_JSON_FAILED)
-            return sbxi_json_any(j, p, end, tok);
-    } else if (state == SBXI_JSON_NAME) {
-        if (*r == '"' && end - r >= 11) {
-            n = sbxi_json_plain8(r + 1);
-            tok->p = r + 1;
-            behind = r + n + 3;
-            if (memcmp(behind - 2, "\":", 2) == 0) {
-                j->state = SBXI_JSON_MEMBER;
-                kind = SBX_JSON_KEY;
-            }
-        }
-    } else if (*r == '}' || *r == ']') {
-        if (state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST) || (state == SBXI_JSON_AFTER && (*r == '}') == (j->stack & 1))) {
-            kind = sbxi_json_close(j, &behind, end);
-            tok->depth--;
-        }
-    } else if (state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER) {
-        if (*r == '{' || *r == '[') {
-            if (sbxi_json_depth(j) < j->max_depth) {
-                kind = sbxi_json_open(j, *r == '{');
-                if (++behind != end && *behind == '"')
-                    j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-            }
-        } else if (state == SBXI_JSON_MEMBER) {
-            if (*r >= '1' && *r <= '9') {
-                do
-                    behind++;
-                while (behind != end && *behind >= '0' && *behind <= '9');
-                n = (size_t)(behind - r);
-                kind = SBX_JSON_NUMBER;
-            } else if (*r == 't' && end - r >= 5 && memcmp(r, "true", 4) == 0) {
-                behind += 4;
-                kind = SBX_JSON_TRUE;
-            } else if (*r == 'f' && end - r >= 6 && memcmp(r + 1, "alse", 4) == 0) {
-                behind += 5;
-                kind = SBX_JSON_FALSE;
-            }
-            if (behind == end)
-                kind = SBX_JSON_MORE;
-            else if (behind != r) {
-                if (*behind == ',') {
-                    j->state = SBXI_JSON_NAME;
-                    behind++;
-                } else if (*behind == '}') {
-                    j->state = SBXI_JSON_AFTER;
-                } else {
-                    kind = SBX_JSON_MORE;
-                }
-            }
-        }
-    }
-    if (kind == SBX_JSON_MORE && r != end)
-        return sbxi_json_any(j, p, end, tok);
-    tok->n = n;
-    tok->kind = (uint8_t)kind;
-    *p = behind;
-    if (behind == end)
-        j->state |= SBXI_JSON_FRESH;
-    return kind;
-}
-
-#endif
-
+/* First of all the members of objects, as long as they are short, well inside
+   the input and without escapes. */
 SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-#if SBX_SMALL
-    return sbxi_json_any(j, p, end, tok);
-#else
-    /* the members of objects, as long as they are short, well inside the
-       input and without escapes; all the rest elsewhere */
     char *r = *p;
     size_t n;
     if (SBXI_UNLIKELY(!sbxi_json_room(r, end, 20)))
-        return sbxi_json_near(j, p, end, tok);
+        return sbxi_json_tail(j, p, end, tok);
     if (j->state == SBXI_JSON_NAME) {
         if (*r == '"') {
-            n = sbxi_json_plain2(r + 1, end);
+            n = sbxi_json_plain32(r + 1, end);
             sbxi_json_set(j, tok, r + 1, n);
             if (SBXI_LIKELY(memcmp(r + n + 1, "\":", 2) == 0)) {
                 j->state = SBXI_JSON_MEMBER;
@@ -2845,12 +2914,12 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
                 return SBX_JSON_KEY;
             }
             j->state = SBXI_JSON_IN_NAME;
-            j->sub = 0;
-            return sbxi_json_run(j, p, end, tok, r + n + 1);
+            j->sub = SBXI_JSON_PLAIN;
+            return sbxi_json_long(j, p, end, tok, r + n + 1);
         }
     } else if (j->state == SBXI_JSON_MEMBER) {
         if (*r == '"') {
-            n = sbxi_json_plain2(r + 1, end);
+            n = sbxi_json_plain32(r + 1, end);
             sbxi_json_set(j, tok, r + 1, n);
             tok->kind = SBX_JSON_STRING;
             if (memcmp(r + n + 1, "\",", 2) == 0) {
@@ -2859,8 +2928,8 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
                 return SBX_JSON_STRING;
             }
             j->state = SBXI_JSON_IN_STRING;
-            j->sub = 0;
-            return sbxi_json_run(j, p, end, tok, r + n + 1);
+            j->sub = SBXI_JSON_PLAIN;
+            return sbxi_json_long(j, p, end, tok, r + n + 1);
         }
         if (memcmp(r, "null", 4) == 0 && r[4] == ',') {
             sbxi_json_set(j, tok, r, 0);
@@ -2880,27 +2949,17 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
             }
         }
     }
-    return sbxi_json_near(j, p, end, tok);
-#endif
+    return sbxi_json_bracket(j, p, end, tok);
 }
 
-SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+#else
+
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    sbx_json_kind kind = SBX_JSON_DONE;
-    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
-    memset(tok, 0, sizeof *tok);
-    tok->p = j->held;
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
-        j->state = SBXI_JSON_OVER;
-        kind = SBX_JSON_NUMBER;
-    } else if (state == SBXI_JSON_FAILED) {
-        kind = SBX_JSON_ERROR;
-    } else if (state != SBXI_JSON_OVER) {
-        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
-    }
-    tok->kind = (uint8_t)kind;
-    return kind;
+    return sbxi_json_any(j, p, end, tok);
 }
+
+#endif
 
 /* ======== src/json_num.c ======== */
 #if !SBX_FREESTANDING
@@ -4384,6 +4443,7 @@ typedef enum sbxi_field_kind {
     SBXI_F_TIME,  /* RFC 3339 text to Unix ms */
     SBXI_F_SINK,  /* sbxi_sink, given by the caller before decoding */
     SBXI_F_WORDS, /* char[cap] of the last item of the first array of that name */
+    SBXI_F_SKIP,  /* known and of no interest: its place in the order is */
     SBXI_F_LIST   /* the array whose objects are items of model->item */
 } sbxi_field_kind;
 
@@ -4562,27 +4622,33 @@ SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *it
     sbxi_model_preset(m, out);
 }
 
-/* Names are short: a call to memcmp would cost more than the comparison. */
+/* Names are short: a call to memcmp would cost more than the comparison. Two
+   loads that overlap cover a name of 4 to 16 bytes. */
 static bool sbxi_same_name(const char *a, const char *b, size_t n)
 {
 #if !SBX_SMALL
-    uint64_t x, y;
+    uint64_t x, y, u, v;
+    uint32_t p, q, r, s;
 
-    if (n >= 8) {
-        for (; n > 8; n -= 8, a += 8, b += 8) {
-            memcpy(&x, a, 8);
-            memcpy(&y, b, 8);
-            if (x != y)
-                return false;
-            if (n < 16) {
-                a += n - 16;
-                b += n - 16;
-                n = 16;
-            }
-        }
+    if (n >= 8 && n <= 16) {
         memcpy(&x, a, 8);
         memcpy(&y, b, 8);
-        return x == y;
+        memcpy(&u, a + n - 8, 8);
+        memcpy(&v, b + n - 8, 8);
+        return ((x ^ y) | (u ^ v)) == 0;
+    }
+    if (n >= 4 && n < 8) {
+        memcpy(&p, a, 4);
+        memcpy(&q, b, 4);
+        memcpy(&r, a + n - 4, 4);
+        memcpy(&s, b + n - 4, 4);
+        return ((p ^ q) | (r ^ s)) == 0;
+    }
+    for (; n >= 8; n -= 8, a += 8, b += 8) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y)
+            return false;
     }
 #endif
     while (n--)
@@ -4612,22 +4678,31 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
     return -1;
 }
 
+/* A key that the input cut, put together. One longer than any of ours fills the
+   buffer and matches none. */
+static void sbxi_dec_cut_key(sbxi_dec *d, const sbx_json_tok *t)
+{
+    size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+
+    memcpy(d->key + d->key_n, t->p, n);
+    d->key_n = (uint8_t)(d->key_n + n);
+    if (t->more)
+        return;
+    d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
+    d->key_n = 0;
+}
+
 static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
 {
-    if (t->more || d->key_n) {
-        size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+    const sbxi_field *f = &d->model->fields[d->guess];
 
-        /* A name longer than any of ours fills the buffer and matches none. */
-        memcpy(d->key + d->key_n, t->p, n);
-        d->key_n = (uint8_t)(d->key_n + n);
-        if (t->more)
-            return;
-        d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
-        d->key_n = 0;
-    } else {
-        d->field = sbxi_dec_match(d, t->p, t->n);
-    }
     d->at = 0;
+    if (t->more || d->key_n)
+        sbxi_dec_cut_key(d, t);
+    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_same_name(f->name, t->p, t->n))
+        d->field = (int8_t)d->guess++;
+    else
+        d->field = sbxi_dec_match(d, t->p, t->n);
 }
 
 static char *sbxi_dec_struct(sbxi_dec *d)
@@ -4665,13 +4740,27 @@ static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *
         d->field = -1;
 }
 
+/* An integer as the tokenizer passed it. Up to 18 digits cannot overflow. */
+static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
+{
+    uint64_t u = 0;
+    size_t i = 0;
+
+    for (; i < n && i < 18; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+
+        if (digit > 9)
+            break;
+        u = u * 10 + digit;
+    }
+    *v = (int64_t)u;
+    return i == n || sbx_json_i64(sbx_sn(p, n), v);
+}
+
 /* Numbers and times are short: cut ones are put together in `key`. NULL while
    more has to come or when it is longer than any value that we take. */
-static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+static const char *sbxi_dec_put_together(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
 {
-    *n = t->n;
-    if (!t->more && !d->key_n)
-        return t->p;
     *n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
     memcpy(d->key + d->key_n, t->p, *n);
     *n += d->key_n;
@@ -4680,6 +4769,25 @@ static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
         return NULL;
     d->key_n = 0;
     return *n < sizeof d->key ? d->key : NULL;
+}
+
+/* The common case: a text that lies whole in the input and fits. */
+static bool sbxi_dec_whole_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst;
+
+    if (t->more || d->at || t->n >= f->cap || d->model->any_depth)
+        return false;
+    dst = sbxi_dec_struct(d) + f->off;
+    memcpy(dst, t->p, t->n);
+    dst[t->n] = 0;
+    return true;
+}
+
+static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    return t->more || d->key_n ? sbxi_dec_put_together(d, t, n) : t->p;
 }
 
 static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
@@ -4703,7 +4811,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
         return;
     case SBXI_F_I64:
     case SBXI_F_INT:
-        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbx_json_i64(sbx_sn(p, n), &v))
+        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbxi_dec_integer(p, n, &v))
             return;
         if (f->kind == SBXI_F_I64)
             *(int64_t *)(void *)dst = v;
@@ -4782,7 +4890,7 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
             d->at = 0;
         return;
     }
-    if (d->model->any_depth || t->depth == d->depth)
+    if (t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
         sbxi_dec_scalar(d, f, t);
     if (!t->more)
         d->field = -1;
@@ -4793,14 +4901,17 @@ SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
     sbx_json_tok t;
 
     for (;;) {
-        switch (sbx_json_next(&d->json, p, end, &t)) {
+        sbx_json_kind kind = sbx_json_next(&d->json, p, end, &t);
+
+        if (SBXI_LIKELY(kind == SBX_JSON_KEY)) {
+            if (t.depth == d->depth || d->model->any_depth)
+                sbxi_dec_key(d, &t);
+            continue;
+        }
+        switch (kind) {
         case SBX_JSON_MORE: return SBXI_DEC_MORE;
         case SBX_JSON_DONE: return SBXI_DEC_DONE;
         case SBX_JSON_ERROR: return SBXI_DEC_ERROR;
-        case SBX_JSON_KEY:
-            if (t.depth == d->depth || d->model->any_depth)
-                sbxi_dec_key(d, &t);
-            break;
         case SBX_JSON_OBJECT:
         case SBX_JSON_ARRAY:
             sbxi_dec_open(d, &t);
@@ -5940,6 +6051,13 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
     return SBXI_GOT_EVENT;
 }
 
+/* The beginning of a message that fits into the receive buffer: it is left
+   there until the rest has come, so that the reader sees it whole. */
+static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
+{
+    return ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
+}
+
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
 {
     for (;;) {
@@ -5948,11 +6066,20 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
 
         if (l->rx_at < l->rx_end) {
             char *p = l->rx + l->rx_at;
+            sbx_ws after;
 
             got = sbxi_ws_can_answer(net, l);
             if (got != SBXI_GOT_EVENT)
                 return got;
-            kind = sbx_ws_read(&l->codec.ws, &p, l->rx + l->rx_end, ev);
+            after = l->codec.ws;
+            kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
+            if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+                got = sbxi_link_fill(net, l);
+                if (got != SBXI_GOT_EVENT)
+                    return got;
+                continue;
+            }
+            l->codec.ws = after;
             l->rx_at = (uint32_t)(p - l->rx);
             if (kind == SBX_WS_TEXT || kind == SBX_WS_BINARY)
                 return SBXI_GOT_EVENT;
@@ -7780,7 +7907,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
-    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || l->rx_at < l->rx_end || op->piece_n))
+    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || op->piece_n))
         at = sbxi_after(c->net.now, op->timeout_ms);
     else if (op->state == SBXI_OP_BODY)
         at = sbxi_after(l->last_rx, op->timeout_ms);
@@ -9731,10 +9858,11 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
     }
 }
 
-/* The caller holds the next bytes back: they wait in the socket. */
+/* The caller holds the next bytes back: they wait in the socket. (What lies in
+   the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || op->u.command.message_done || l->ready & SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back
@@ -10575,6 +10703,11 @@ static const sbxi_field sbxi_box_fields[] = {
     SBXI_BOX("vcpus", SBXI_F_I64, vcpus),
     SBXI_BOX("mem_bytes", SBXI_F_I64, mem_bytes),
     SBXI_BOX("fs_capacity_bytes", SBXI_F_I64, fs_capacity_bytes),
+    SBXI_BOX("run_config", SBXI_F_SKIP, cut),
+    SBXI_BOX("access_delegation", SBXI_F_SKIP, cut),
+    SBXI_BOX("mount_config", SBXI_F_SKIP, cut),
+    SBXI_BOX("proxy_config", SBXI_F_SKIP, cut),
+    SBXI_BOX("labels", SBXI_F_SKIP, cut),
     SBXI_BOX("created_by", SBXI_F_TEXT, created_by),
     SBXI_BOX("updated_by", SBXI_F_TEXT, updated_by),
     SBXI_BOX("cpu_millicores", SBXI_F_I64, cpu_millicores),
@@ -11003,8 +11136,11 @@ static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
 
 static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
-    sbxi_failure *f = sbxi_message_failure(c, op);
+    sbxi_failure *f;
 
+    if (op->u.command.type != SBXI_T_NONE && op->u.command.type != SBXI_T_ERROR)
+        return;
+    f = sbxi_message_failure(c, op);
     if (!f)
         return;
     if (op->u.command.field == SBXI_K_ERROR)
@@ -11027,21 +11163,30 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     if (t->more)
         return NULL;
     k->part_n = 0;
-    return *n < sizeof k->held.part ? k->held.part : "";
+    if (*n == sizeof k->held.part)
+        *n = 0; /* fits none of ours */
+    return k->held.part;
 }
 
-static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
+/* Compared as it comes. What an older server chose is kept aside until the
+   message proves to be `started`. */
+static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
-    bool same = strlen(k->id) == n && memcmp(k->id, p, n) == 0;
+    sbxi_command *k = &op->u.command;
+    size_t at = k->part_n, n = SBXI_MIN(t->n, sizeof k->id - 1 - at);
 
-    /* One that names another command is no sign of ours; the first one names
-       what an older server chose. */
-    if (k->phase == SBXI_PHASE_STARTING && !k->attach && n && n < sizeof k->id) {
-        memcpy(k->id, p, n);
-        k->id[n] = 0;
-        same = true;
+    k->same = (at == 0 || k->same) && n == t->n && strlen(k->id) >= at + n && memcmp(k->id + at, t->p, n) == 0;
+    if (op->block && !k->started && !k->attach) {
+        char *chosen = op->block->failure.error_id;
+
+        memcpy(chosen + at, t->p, n);
+        chosen[n == t->n ? at + n : 0] = 0;
     }
-    k->same = same;
+    k->part_n = (uint8_t)(at + n);
+    if (!t->more) {
+        k->same = k->same && !k->id[k->part_n];
+        k->part_n = 0;
+    }
 }
 
 static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
@@ -11057,14 +11202,15 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
             sbxi_message_text(c, op, t);
         return;
     }
+    if (k->field == SBXI_K_COMMAND_ID) {
+        if (text)
+            sbxi_message_id(op, t);
+        return;
+    }
     if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
         return;
     switch (k->field) {
     case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
-    case SBXI_K_COMMAND_ID:
-        if (text)
-            sbxi_message_id(k, p, n);
-        return;
     case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -11072,14 +11218,18 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
         return;
     if (k->field == SBXI_K_EXIT_CODE)
         k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
-    else if (k->field == SBXI_K_PID)
+    else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }
 
 /* ---- whole messages ---- */
 
-static void sbxi_message_begin(sbxi_command *k, bool whole)
+static void sbxi_message_begin(sbxi_op *op, bool whole)
 {
+    sbxi_command *k = &op->u.command;
+
+    if (op->block)
+        memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
     k->type = SBXI_T_NONE;
     k->field = SBXI_K_OTHER;
@@ -11112,7 +11262,11 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
-    if (!k->same && k->id[0])
+    /* The first one names what an older server chose; after that, one that
+       names another command is no sign of ours. */
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0])
+        memcpy(k->id, op->block->failure.error_id, sizeof k->id);
+    else if (!k->same)
         return;
     k->drops = 0;
     if (k->phase != SBXI_PHASE_STARTING)
@@ -11174,7 +11328,7 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     }
     if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
         if (k->type == SBXI_T_NONE && t->n)
-            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, "a message larger than rx_bytes does not begin with its type: raise rx_bytes");
+            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
     if (k->phase == SBXI_PHASE_STARTING)
@@ -11299,7 +11453,7 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
     sbxi_command *k = &op->u.command;
 
     if (e->first) {
-        sbxi_message_begin(k, e->last);
+        sbxi_message_begin(op, e->last);
         k->in_message = true;
         k->assuming = false;
     }

@@ -58,27 +58,33 @@ SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *it
     sbxi_model_preset(m, out);
 }
 
-/* Names are short: a call to memcmp would cost more than the comparison. */
+/* Names are short: a call to memcmp would cost more than the comparison. Two
+   loads that overlap cover a name of 4 to 16 bytes. */
 static bool sbxi_same_name(const char *a, const char *b, size_t n)
 {
 #if !SBX_SMALL
-    uint64_t x, y;
+    uint64_t x, y, u, v;
+    uint32_t p, q, r, s;
 
-    if (n >= 8) {
-        for (; n > 8; n -= 8, a += 8, b += 8) {
-            memcpy(&x, a, 8);
-            memcpy(&y, b, 8);
-            if (x != y)
-                return false;
-            if (n < 16) {
-                a += n - 16;
-                b += n - 16;
-                n = 16;
-            }
-        }
+    if (n >= 8 && n <= 16) {
         memcpy(&x, a, 8);
         memcpy(&y, b, 8);
-        return x == y;
+        memcpy(&u, a + n - 8, 8);
+        memcpy(&v, b + n - 8, 8);
+        return ((x ^ y) | (u ^ v)) == 0;
+    }
+    if (n >= 4 && n < 8) {
+        memcpy(&p, a, 4);
+        memcpy(&q, b, 4);
+        memcpy(&r, a + n - 4, 4);
+        memcpy(&s, b + n - 4, 4);
+        return ((p ^ q) | (r ^ s)) == 0;
+    }
+    for (; n >= 8; n -= 8, a += 8, b += 8) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y)
+            return false;
     }
 #endif
     while (n--)
@@ -108,22 +114,31 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
     return -1;
 }
 
+/* A key that the input cut, put together. One longer than any of ours fills the
+   buffer and matches none. */
+static void sbxi_dec_cut_key(sbxi_dec *d, const sbx_json_tok *t)
+{
+    size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+
+    memcpy(d->key + d->key_n, t->p, n);
+    d->key_n = (uint8_t)(d->key_n + n);
+    if (t->more)
+        return;
+    d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
+    d->key_n = 0;
+}
+
 static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
 {
-    if (t->more || d->key_n) {
-        size_t n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
+    const sbxi_field *f = &d->model->fields[d->guess];
 
-        /* A name longer than any of ours fills the buffer and matches none. */
-        memcpy(d->key + d->key_n, t->p, n);
-        d->key_n = (uint8_t)(d->key_n + n);
-        if (t->more)
-            return;
-        d->field = d->key_n < sizeof d->key ? sbxi_dec_match(d, d->key, d->key_n) : (int8_t)-1;
-        d->key_n = 0;
-    } else {
-        d->field = sbxi_dec_match(d, t->p, t->n);
-    }
     d->at = 0;
+    if (t->more || d->key_n)
+        sbxi_dec_cut_key(d, t);
+    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_same_name(f->name, t->p, t->n))
+        d->field = (int8_t)d->guess++;
+    else
+        d->field = sbxi_dec_match(d, t->p, t->n);
 }
 
 static char *sbxi_dec_struct(sbxi_dec *d)
@@ -161,13 +176,27 @@ static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *
         d->field = -1;
 }
 
+/* An integer as the tokenizer passed it. Up to 18 digits cannot overflow. */
+static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
+{
+    uint64_t u = 0;
+    size_t i = 0;
+
+    for (; i < n && i < 18; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+
+        if (digit > 9)
+            break;
+        u = u * 10 + digit;
+    }
+    *v = (int64_t)u;
+    return i == n || sbx_json_i64(sbx_sn(p, n), v);
+}
+
 /* Numbers and times are short: cut ones are put together in `key`. NULL while
    more has to come or when it is longer than any value that we take. */
-static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+static const char *sbxi_dec_put_together(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
 {
-    *n = t->n;
-    if (!t->more && !d->key_n)
-        return t->p;
     *n = SBXI_MIN(t->n, sizeof d->key - d->key_n);
     memcpy(d->key + d->key_n, t->p, *n);
     *n += d->key_n;
@@ -176,6 +205,25 @@ static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
         return NULL;
     d->key_n = 0;
     return *n < sizeof d->key ? d->key : NULL;
+}
+
+/* The common case: a text that lies whole in the input and fits. */
+static bool sbxi_dec_whole_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
+{
+    char *dst;
+
+    if (t->more || d->at || t->n >= f->cap || d->model->any_depth)
+        return false;
+    dst = sbxi_dec_struct(d) + f->off;
+    memcpy(dst, t->p, t->n);
+    dst[t->n] = 0;
+    return true;
+}
+
+static const char *sbxi_dec_short(sbxi_dec *d, const sbx_json_tok *t, size_t *n)
+{
+    *n = t->n;
+    return t->more || d->key_n ? sbxi_dec_put_together(d, t, n) : t->p;
 }
 
 static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
@@ -199,7 +247,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
         return;
     case SBXI_F_I64:
     case SBXI_F_INT:
-        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbx_json_i64(sbx_sn(p, n), &v))
+        if (t->kind != SBX_JSON_NUMBER || !(p = sbxi_dec_short(d, t, &n)) || !sbxi_dec_integer(p, n, &v))
             return;
         if (f->kind == SBXI_F_I64)
             *(int64_t *)(void *)dst = v;
@@ -278,7 +326,7 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
             d->at = 0;
         return;
     }
-    if (d->model->any_depth || t->depth == d->depth)
+    if (t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
         sbxi_dec_scalar(d, f, t);
     if (!t->more)
         d->field = -1;
@@ -289,14 +337,17 @@ SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
     sbx_json_tok t;
 
     for (;;) {
-        switch (sbx_json_next(&d->json, p, end, &t)) {
+        sbx_json_kind kind = sbx_json_next(&d->json, p, end, &t);
+
+        if (SBXI_LIKELY(kind == SBX_JSON_KEY)) {
+            if (t.depth == d->depth || d->model->any_depth)
+                sbxi_dec_key(d, &t);
+            continue;
+        }
+        switch (kind) {
         case SBX_JSON_MORE: return SBXI_DEC_MORE;
         case SBX_JSON_DONE: return SBXI_DEC_DONE;
         case SBX_JSON_ERROR: return SBXI_DEC_ERROR;
-        case SBX_JSON_KEY:
-            if (t.depth == d->depth || d->model->any_depth)
-                sbxi_dec_key(d, &t);
-            break;
         case SBX_JSON_OBJECT:
         case SBX_JSON_ARRAY:
             sbxi_dec_open(d, &t);

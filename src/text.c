@@ -256,12 +256,59 @@ static bool sbxi_text_unix(const unsigned date[3], const unsigned time[3], int64
     return days != -(1 << 30) && time[0] < 24 && time[1] < 60 && time[2] <= 60;
 }
 
+#if !SBX_SMALL
+/* Eight characters at once against a shape whose zeros are digits; out gets
+   the digits' values, 0 elsewhere. */
+static bool sbxi_text_eight(unsigned char out[8], const char *p, const char *shape, const char *sixes)
+{
+    uint64_t x, want, six;
+
+    memcpy(&x, p, 8);
+    memcpy(&want, shape, 8);
+    memcpy(&six, sixes, 8);
+    x ^= want;
+    memcpy(out, &x, 8);
+    /* A digit's value plus 6 stays below 16; a separator must match whole,
+       which adding 15 to it shows. */
+    return (((x + six) | x) & UINT64_C(0xF0F0F0F0F0F0F0F0)) == 0;
+}
+
+/* "0000-00-00T00:00:00", the form that servers write. */
+static bool sbxi_text_stamp(const char *p, unsigned f[6])
+{
+    static const char date[] = "\6\6\6\6\17\6\6\17", mid[] = "\6\6\17\6\6\17\6\6", time[] = "\6\6\17\6\6\17\6\6";
+    unsigned char a[8], b[8], c[8];
+
+    if (!sbxi_text_eight(a, p, "0000-00-", date) || !sbxi_text_eight(b, p + 8, "00T00:00", mid) || !sbxi_text_eight(c, p + 11, "00:00:00", time))
+        return false;
+    f[0] = a[0] * 1000u + a[1] * 100u + a[2] * 10u + a[3];
+    f[1] = a[5] * 10u + a[6];
+    f[2] = b[0] * 10u + b[1];
+    f[3] = c[0] * 10u + c[1];
+    f[4] = c[3] * 10u + c[4];
+    f[5] = c[6] * 10u + c[7];
+    return true;
+}
+#else
+static bool sbxi_text_stamp(const char *p, unsigned f[6])
+{
+    (void)p;
+    (void)f;
+    return false;
+}
+#endif
+
+static bool sbxi_text_stamp_slow(sbx_str s, unsigned f[6])
+{
+    return sbxi_text_fields(s, "0000-00-00", f) && (sbxi_lower(s.p[10]) == 't' || s.p[10] == ' ') &&
+           sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3);
+}
+
 SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
 {
     unsigned f[6] = { 0, 0, 0, 0, 0, 0 }, offset[2] = { 0, 0 }, milli = 0, weight = 100;
     int64_t seconds;
-    if (s.n < 20 || !sbxi_text_fields(s, "0000-00-00", f) || (sbxi_lower(s.p[10]) != 't' && s.p[10] != ' ')
-        || !sbxi_text_fields(sbx_sn(s.p + 11, s.n - 11), "00:00:00", f + 3) || !sbxi_text_unix(f, f + 3, &seconds))
+    if (s.n < 20 || (!sbxi_text_stamp(s.p, f) && !sbxi_text_stamp_slow(s, f)) || !sbxi_text_unix(f, f + 3, &seconds))
         return false;
     size_t i = 19;
     if (s.p[i] == '.') {

@@ -198,30 +198,27 @@ static uint64_t sum;
 /* A consumer that matches keys and adds up decoded bytes. */
 static void consume(char *p, char *end)
 {
+    enum { NONE, TYPE, DATA, OFFSET } field = NONE;
     sbx_json j;
     sbx_json_tok t;
-    sbx_json_kind kind;
-    int field = 0;
     sbx_json_init(&j, 0);
-    while ((kind = sbx_json_next(&j, &p, end, &t)) < SBX_JSON_MORE) {
+    for (;;) {
+        sbx_json_kind kind = sbx_json_next(&j, &p, end, &t);
         if (kind == SBX_JSON_KEY) {
-            field = 0;
-            if (t.n == 4 && memcmp(t.p, "type", 4) == 0)
-                field = 1;
-            else if (t.n == 4 && memcmp(t.p, "data", 4) == 0)
-                field = 2;
+            field = NONE;
+            if (t.n == 4)
+                field = memcmp(t.p, "data", 4) == 0 ? DATA : memcmp(t.p, "type", 4) == 0 ? TYPE : NONE;
             else if (t.n == 6 && memcmp(t.p, "offset", 6) == 0)
-                field = 3;
-        } else if (kind == SBX_JSON_STRING) {
-            if (field == 2)
+                field = OFFSET;
+        } else if (kind == SBX_JSON_STRING || kind == SBX_JSON_NUMBER) {
+            if (field == DATA || field == OFFSET)
                 sum += t.n;
-        } else if (kind == SBX_JSON_NUMBER) {
-            if (field == 3)
-                sum += t.n;
+        } else if (kind == SBX_JSON_DONE) {
+            return;
+        } else if (kind >= SBX_JSON_MORE) {
+            exit(2);
         }
     }
-    if (kind != SBX_JSON_DONE)
-        exit(2);
 }
 
 static void consume_all(char *p, const size_t *at, size_t n)
