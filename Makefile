@@ -154,7 +154,7 @@ test-unit: $(TESTS_unit)
 	@$(RUN) $(call suites,unit)
 # The codecs' vectors are the unit tests of the codecs.
 CODECS = text json http1 ws
-CODEC_TESTS = $(foreach c,$(CODECS),$(filter %/test_$(c) %/test_$(c)_%,$(TESTS_unit)))
+CODEC_TESTS = $(filter $(foreach c,$(CODECS),$(addprefix %/,$(basename $(notdir $(wildcard tests/unit/test_$(c).c tests/unit/test_$(c)_*.c))))),$(TESTS_unit))
 test-vectors: $(CODEC_TESTS)
 	@$(RUN) $(foreach t,$(CODEC_TESTS),'$(call suite_name,$(t))|$(t)')
 test-transport: $(TESTS_transport)

@@ -363,9 +363,9 @@ typedef struct sbx_json {
     uint64_t stack;  /* a bit a level: 1 = object */
     uint64_t offset; /* after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there */
     uint32_t cp;     /* of the character being put together */
+    char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t error;   /* sbx_json_error */
     uint8_t state, max_depth;
-    char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t sub, held_n;
     char held[6];
 } sbx_json;
@@ -2114,7 +2114,7 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 }
 
 /* The state behind a value that ends at p; takes a comma that follows. */
-static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
     if (!sbxi_json_depth(j)) {
         j->state = SBXI_JSON_OVER;
@@ -2127,7 +2127,7 @@ static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
     return p;
 }
 
-static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     uint32_t tail, one;
@@ -2142,7 +2142,7 @@ static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
 }
 
-static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     bool object = j->stack & 1;
@@ -2263,7 +2263,7 @@ static int sbxi_json_char(sbx_json *j, unsigned c)
 /* ---- strings ---- */
 
 /* The text ends at p, where its quote is; takes a colon or comma behind it. */
-static char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
+static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
 {
     p++;
     if (j->state != SBXI_JSON_IN_NAME)
@@ -2497,6 +2497,8 @@ static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_t
     case SBXI_JSON_IN_STRING:
         sbxi_json_set(j, tok, *p, 0);
         tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
+        if (j->sub != SBXI_JSON_PLAIN)
+            return sbxi_json_text(j, p, end, tok);
         return sbxi_json_long(j, p, end, tok, *p);
     case SBXI_JSON_IN_NUMBER:
         return sbxi_json_number(j, p, end, tok);
@@ -2750,15 +2752,14 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
             } else if (c == '"' || c < 0x20) {
                 break;
             }
-            for (;;) {
-                if (r > last)
-                    goto rest;
-                n = sbxi_json_plain(r);
-                if (n != 16)
-                    break;
+            if (r > last)
+                break;
+            while ((n = sbxi_json_plain(r)) == 16) {
                 sbxi_json_move16(w, r);
                 w += 16;
                 r += 16;
+                if (r > last)
+                    goto rest;
             }
             if ((size_t)(r - w) + n >= 16)
                 sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
@@ -2780,8 +2781,6 @@ rest:
 
 static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
-    if (j->sub != SBXI_JSON_PLAIN)
-        return sbxi_json_text(j, p, end, tok);
     while (end - r >= 17) {
         size_t n = sbxi_json_plain(r);
         r += n;
@@ -2795,80 +2794,34 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *e
     return (sbx_json_kind)tok->kind;
 }
 
-/* What stands near the end of the input, if it is simple. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
-{
-    char *r = *p, *q = r;
-    unsigned state = j->state;
-    if (state == SBXI_JSON_NAME) {
-        if (sbxi_json_room(r, end, 11) && *r == '"') {
-            size_t n = sbxi_json_plain8(r + 1);
-            if (memcmp(r + n + 1, "\":", 2) == 0) {
-                sbxi_json_set(j, tok, r + 1, n);
-                j->state = SBXI_JSON_MEMBER;
-                *p = r + n + 3;
-                return SBX_JSON_KEY;
-            }
-        }
-    } else if (state == SBXI_JSON_MEMBER) {
-        if (r != end && *r != '0') {
-            while (q != end && *q >= '0' && *q <= '9')
-                q++;
-            if (q != end && q != r && *q == '}') {
-                sbxi_json_set(j, tok, r, (size_t)(q - r));
-                tok->kind = SBX_JSON_NUMBER;
-                j->state = SBXI_JSON_AFTER;
-                *p = q;
-                return SBX_JSON_NUMBER;
-            }
-        }
-    } else if (state == (SBXI_JSON_OVER | SBXI_JSON_FRESH)) {
-        if (r == end) {
-            sbxi_json_set(j, tok, r, 0);
-            tok->kind = SBX_JSON_DONE;
-            return SBX_JSON_DONE;
-        }
-    } else if (state == SBXI_JSON_AFTER && r != end && *r == '}' && (j->stack & 1)) {
-        sbxi_json_close(j, p, end);
-        sbxi_json_set(j, tok, r, 0);
-        tok->kind = SBX_JSON_OBJECT_END;
-        if (*p == end)
-            j->state |= SBXI_JSON_FRESH;
-        return SBX_JSON_OBJECT_END;
-    }
-    return sbxi_json_any(j, p, end, tok);
-}
-
-/* Brackets and words, with 20 bytes there. */
+/* Brackets and words inside the input. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p;
-    sbx_json_kind kind;
-    size_t n;
     if (j->state == (SBXI_JSON_TOP | SBXI_JSON_FRESH)) {
         j->offset += (uint64_t)(end - r);
         j->state = SBXI_JSON_TOP;
     }
-    if (*r == '{' || *r == '[') {
+    if (*r == '{') {
         if (j->state - 1u < SBXI_JSON_TOP && sbxi_json_depth(j) < j->max_depth) {
             sbxi_json_set(j, tok, r, 0);
-            kind = sbxi_json_open(j, *r == '{');
-            if (r[1] == '"')
-                j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-            tok->kind = (uint8_t)kind;
+            tok->kind = SBX_JSON_OBJECT;
+            sbxi_json_open(j, true);
             *p = r + 1;
-            return kind;
+            if (r[1] == '"')
+                j->state = SBXI_JSON_NAME;
+            return SBX_JSON_OBJECT;
         }
-    } else if (*r == '}' || *r == ']') {
-        if (j->state == SBXI_JSON_AFTER ? (*r == '}') == (j->stack & 1) : j->state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST)) {
-            kind = sbxi_json_close(j, p, end);
+    } else if (*r == '}') {
+        if (j->state == SBXI_JSON_FIRST_NAME || (j->state == SBXI_JSON_AFTER && (j->stack & 1))) {
+            sbxi_json_close(j, p, end);
             sbxi_json_set(j, tok, r, 0);
-            tok->kind = (uint8_t)kind;
-            return kind;
+            tok->kind = SBX_JSON_OBJECT_END;
+            return SBX_JSON_OBJECT_END;
         }
     } else if (j->state == SBXI_JSON_MEMBER) {
-        kind = SBX_JSON_MORE;
-        n = 4;
+        sbx_json_kind kind = SBX_JSON_MORE;
+        size_t n = 4;
         if (memcmp(r, "true", 4) == 0) {
             kind = SBX_JSON_TRUE;
         } else if (*r == 'f' && memcmp(r + 1, "alse", 4) == 0) {
@@ -2883,6 +2836,55 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char
             *p = sbxi_json_after(j, r + n, end);
             return kind;
         }
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+/* What stands near the end of the input, if it is simple. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p, *q = r;
+    size_t n;
+    switch (j->state) {
+    case SBXI_JSON_NAME:
+        if (!sbxi_json_room(r, end, 11) || *r != '"')
+            break;
+        n = sbxi_json_plain8(r + 1);
+        if (memcmp(r + n + 1, "\":", 2) != 0)
+            break;
+        sbxi_json_set(j, tok, r + 1, n);
+        j->state = SBXI_JSON_MEMBER;
+        *p = r + n + 3;
+        return SBX_JSON_KEY;
+    case SBXI_JSON_MEMBER:
+        if (r == end || *r == '0')
+            break;
+        while (q != end && (unsigned char)(*q - '0') < 10)
+            q++;
+        if (q == end || q == r || *q != '}')
+            break;
+        sbxi_json_set(j, tok, r, (size_t)(q - r));
+        tok->kind = SBX_JSON_NUMBER;
+        j->state = SBXI_JSON_AFTER;
+        *p = q;
+        return SBX_JSON_NUMBER;
+    case SBXI_JSON_AFTER:
+        if (r == end || *r != '}' || sbxi_json_depth(j) != 1 || !(j->stack & 1))
+            break;
+        sbxi_json_close(j, p, end);
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = SBX_JSON_OBJECT_END;
+        if (*p == end)
+            j->state |= SBXI_JSON_FRESH;
+        return SBX_JSON_OBJECT_END;
+    case SBXI_JSON_OVER | SBXI_JSON_FRESH:
+        if (r != end)
+            break;
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = SBX_JSON_DONE;
+        return SBX_JSON_DONE;
+    default:
+        break;
     }
     return sbxi_json_any(j, p, end, tok);
 }
@@ -6052,10 +6054,11 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
 }
 
 /* The beginning of a message that fits into the receive buffer: it is left
-   there until the rest has come, so that the reader sees it whole. */
+   there until the rest has come, so that the reader sees it whole. Not where
+   buffers are scarce: peers that stop half-way must not keep them all. */
 static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
 {
-    return ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
+    return net->rx.used + 2 <= net->rx.count && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
 }
 
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
@@ -7590,9 +7593,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     if (f->code != SBX_OK) {
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
-        out->cut = said && (said->cut || !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)));
-        if (!out->cut)
-            out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text));
+        out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
             sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
     }
@@ -7642,6 +7643,13 @@ SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer l
 
 /* ---- repetition ---- */
 
+/* What went wrong with an attempt is no business of the next one. */
+static void sbxi_op_fail_clear(sbxi_op *op)
+{
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+}
+
 SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
 {
     int64_t at = sbxi_after(c->net.now, delay_ms);
@@ -7651,6 +7659,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     sbxi_op_release_link(c, op, false);
     op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
     op->retry_code = op->fail.code;
+    sbxi_op_fail_clear(op);
     op->delay_ms = delay_ms;
     op->attempt_at = SBXI_NEVER;
     op->state = SBXI_OP_PAUSE;
@@ -7707,6 +7716,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     if (stale && (op->row->retry == SBXI_RETRY_SAFE || !(op->flags & SBXI_OP_SENT)) && !(op->flags & SBXI_OP_STREAMING && op->u.http.total)) {
         /* The server closed a kept connection just now: no fault of this request. */
         op->flags &= (uint16_t)~SBXI_OP_SENT;
+        sbxi_op_fail_clear(op);
         op->state = SBXI_OP_START;
         sbxi_op_wake(c, op);
         return;
@@ -10989,6 +10999,7 @@ const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_up
 static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
     SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
     SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_FILE, "FileNotFound"),
     SBXI_RULE(416, SBX_ERR_RANGE, 0, NULL),
@@ -11008,7 +11019,10 @@ static const sbxi_rule sbxi_data_rule_list[] = {
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
 
 /* No such path at all: the server is older, or it is not a data plane. */
-static const sbxi_rule sbxi_stream_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+static const sbxi_rule sbxi_stream_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
+    SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL),
+};
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };
 
 /* ======== src/langsmith_stream.c ======== */

@@ -65,7 +65,7 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 }
 
 /* The state behind a value that ends at p; takes a comma that follows. */
-static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
     if (!sbxi_json_depth(j)) {
         j->state = SBXI_JSON_OVER;
@@ -78,7 +78,7 @@ static char *sbxi_json_after(sbx_json *j, char *p, const char *end)
     return p;
 }
 
-static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     uint32_t tail, one;
@@ -93,7 +93,7 @@ static sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
 }
 
-static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     bool object = j->stack & 1;
@@ -109,16 +109,20 @@ static sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 
 /* ---- characters: one at a time, from any number of inputs ---- */
 
-static void sbxi_json_put(sbx_json *j, uint32_t cp)
+static size_t sbxi_json_encode(char *to, uint32_t cp)
 {
-    char *h = j->held + j->held_n;
-    unsigned n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    j->held_n = (uint8_t)(j->held_n + n);
-    for (unsigned i = n - 1; i; i--) {
-        h[i] = (char)(0x80 | (cp & 0x3F));
+    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i; i--) {
+        to[i] = (char)(0x80 | (cp & 0x3F));
         cp >>= 6;
     }
-    h[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+    to[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+    return n;
+}
+
+static void sbxi_json_put(sbx_json *j, uint32_t cp)
+{
+    j->held_n = (uint8_t)(j->held_n + sbxi_json_encode(j->held + j->held_n, cp));
 }
 
 enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
@@ -210,7 +214,7 @@ static int sbxi_json_char(sbx_json *j, unsigned c)
 /* ---- strings ---- */
 
 /* The text ends at p, where its quote is; takes a colon or comma behind it. */
-static char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
+static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
 {
     p++;
     if (j->state != SBXI_JSON_IN_NAME)
@@ -284,237 +288,15 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *e
     return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
 }
 
-#if !SBX_SMALL
-
-/* How many of 16 bytes are plain: neither quote, backslash nor control, and
-   ASCII. c ^ 2 puts the quote (22) right above the controls; as signed, what
-   is not ASCII is below them. */
-#if SBXI_TEXT_BLOCKS
-
-/* FF where a byte is plain. */
-static inline void sbxi_json_plain_mask(unsigned char plain[16], const char *p)
+/* Goes on with a piece of a string that is plain from tok->p to r. */
+#if SBX_SMALL
+static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
-    const signed char *s = (const signed char *)p;
-    for (unsigned i = 0; i < 16; i++)
-        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
-}
-
-static inline size_t sbxi_json_plain_count(const unsigned char plain[16])
-{
-    uint64_t low = ~sbxi_load64((const char *)plain), high = ~sbxi_load64((const char *)plain + 8);
-    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
-}
-
-#endif
-
-/* Likewise of 8. A borrow goes upwards only, so the lowest mark is right. */
-static inline size_t sbxi_json_plain8(const char *p)
-{
-    const uint64_t ones = UINT64_MAX / 255;
-    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-    return stop ? sbxi_first_byte(stop) : 8;
-}
-
-static inline size_t sbxi_json_plain(const char *p)
-{
-#if SBXI_TEXT_BLOCKS
-    unsigned char plain[16];
-    sbxi_json_plain_mask(plain, p);
-    return sbxi_json_plain_count(plain);
-#else
-    size_t n = sbxi_json_plain8(p);
-    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
-#endif
-}
-
-/* Moves 16 bytes to a lower place that may overlap. */
-static inline void sbxi_json_move16(char *to, const char *from)
-{
-    char block[16];
-    memcpy(block, from, 16);
-    memcpy(to, block, 16);
-}
-
-/* Moves n < 16 bytes to a lower place that may overlap: reads before it writes. */
-static inline void sbxi_json_move(char *to, const char *from, size_t n)
-{
-    if (n >= 8) {
-        uint64_t a, b;
-        memcpy(&a, from, 8);
-        memcpy(&b, from + n - 8, 8);
-        memcpy(to, &a, 8);
-        memcpy(to + n - 8, &b, 8);
-    } else if (n >= 4) {
-        uint32_t a, b;
-        memcpy(&a, from, 4);
-        memcpy(&b, from + n - 4, 4);
-        memcpy(to, &a, 4);
-        memcpy(to + n - 4, &b, 4);
-    } else if (n) {
-        char a = from[0], b = from[n >> 1], c = from[n - 1];
-        to[0] = a;
-        to[n >> 1] = b;
-        to[n - 1] = c;
-    }
-}
-
-/* What is behind a backslash; 0: not one of the short ones. */
-static const char sbxi_json_short[256] = {
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
-    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-};
-
-/* Four hex digits, or UINT32_MAX. */
-static uint32_t sbxi_json_hex4(const char *p)
-{
-    uint32_t v = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned c = (unsigned char)p[i], digit = c - '0';
-        if (digit > 9) {
-            digit = (c | 32) - 'a';
-            if (digit > 5)
-                return UINT32_MAX;
-            digit += 10;
-        }
-        v = v << 4 | digit;
-    }
-    return v;
-}
-
-/* A \u escape at r, with 12 bytes there. Writes at *to what it stands for and
-   returns what is behind it; r itself if it, or an escape behind a lone high
-   surrogate, is wrong. */
-static char *sbxi_json_unicode(char **to, char *r, sbx_json_tok *tok)
-{
-    uint32_t cp = sbxi_json_hex4(r + 2);
-    sbx_json j;
-    if (cp == UINT32_MAX)
-        return r;
-    r += 6;
-    if (cp - 0xD800 < 0x400) {
-        uint32_t low = 0;
-        if (r[0] == '\\' && r[1] == 'u')
-            low = sbxi_json_hex4(r + 2);
-        else if (r[0] == '\\' && !sbxi_json_short[(unsigned char)r[1]])
-            low = UINT32_MAX;
-        if (low == UINT32_MAX)
-            return r - 6;
-        if (low - 0xDC00 < 0x400) {
-            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
-            r += 6;
-        }
-    }
-    if (cp - 0xD800 < 0x800)
-        cp = 0xFFFD;
-    if (cp == 0xFFFD)
-        tok->replaced = true;
-    j.held_n = 0;
-    sbxi_json_put(&j, cp);
-    memcpy(*to, j.held, j.held_n);
-    *to += j.held_n;
-    return r;
-}
-
-/* The length of a character above ASCII (given its first four bytes), 0 if it
-   is none. */
-static inline size_t sbxi_json_wide(uint32_t x)
-{
-    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
-        return 2;
-    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
-        return 3;
-    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
-        return 4;
-    return 0;
-}
-
-/* A string that is plain up to r, in blocks: all but the errors and the last
-   few bytes of the input. What is read at r is written at r + d. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    ptrdiff_t d = 0;
-    if (end - r >= 19) {
-        const char *last = end - 19; /* of a block with 3 bytes behind it */
-        for (;;) {
-            size_t n;
-            unsigned c = (unsigned char)*r;
-            if (c == '\\') {
-                char plain = sbxi_json_short[(unsigned char)r[1]];
-                if (plain) {
-                    r[d] = plain;
-                    r += 2;
-                    d--;
-                } else {
-                    char *w = r + d, *was = r;
-                    if (r[1] != 'u' || end - r < 12 || (r = sbxi_json_unicode(&w, r, tok)) == was)
-                        break;
-                    d = w - r;
-                }
-            } else if (c >= 0x80) {
-                uint32_t x = sbxi_load32(r);
-                char *w = r + d;
-                char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
-                n = sbxi_json_wide(x);
-                if (n == 0)
-                    break;
-                w[0] = x0;
-                w[1] = x1;
-                if (n > 2) {
-                    w[2] = x2;
-                    if (n > 3)
-                        w[3] = x3;
-                    if ((x & 0xFFFFFF) == 0xBDBFEF)
-                        tok->replaced = true;
-                }
-                r += n;
-                if ((unsigned char)*r >= 0x80 && end - r >= 4)
-                    continue;
-            }
-            for (n = 16; r <= last; r += 16) {
-                n = sbxi_json_plain(r);
-                if (n < 16)
-                    break;
-                sbxi_json_move16(r + d, r);
-            }
-            if (n == 16) /* at the end */
-                break;
-            if (n - (size_t)d >= 16)
-                sbxi_json_move16(r + d, r); /* overwrites nothing that is still to be read */
-            else if (d)
-                sbxi_json_move(r + d, r, n);
-            r += n;
-            if (*r == '"' || (unsigned char)*r < 0x20)
-                break;
-        }
-    }
-    tok->n = (size_t)(r + d - tok->p);
-    if (r != end && *r == '"') {
-        *p = sbxi_json_text_end(j, r, end);
-        return (sbx_json_kind)tok->kind;
-    }
-    *p = r;
+    (void)r;
     return sbxi_json_text(j, p, end, tok);
 }
-
-/* A string that is plain up to r, for as far as it stays so. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_run(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    while (end - r >= 17) {
-        size_t n = sbxi_json_plain(r);
-        r += n;
-        if (n < 16) {
-            if (*r != '"')
-                break;
-            tok->n = (size_t)(r - tok->p);
-            *p = sbxi_json_text_end(j, r, end);
-            return (sbx_json_kind)tok->kind;
-        }
-    }
-    return sbxi_json_blocks(j, p, end, tok, r);
-}
-
+#else
+static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
 #endif
 
 /* ---- numbers and words ---- */
@@ -666,11 +448,9 @@ static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_t
     case SBXI_JSON_IN_STRING:
         sbxi_json_set(j, tok, *p, 0);
         tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
-#if !SBX_SMALL
-        if (j->sub == SBXI_JSON_PLAIN)
-            return sbxi_json_blocks(j, p, end, tok, *p);
-#endif
-        return sbxi_json_text(j, p, end, tok);
+        if (j->sub != SBXI_JSON_PLAIN)
+            return sbxi_json_text(j, p, end, tok);
+        return sbxi_json_long(j, p, end, tok, *p);
     case SBXI_JSON_IN_NUMBER:
         return sbxi_json_number(j, p, end, tok);
     case SBXI_JSON_IN_WORD:
@@ -706,19 +486,67 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *en
     return kind;
 }
 
+SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+{
+    sbx_json_kind kind = SBX_JSON_DONE;
+    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
+    memset(tok, 0, sizeof *tok);
+    tok->p = j->held;
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+        j->state = SBXI_JSON_OVER;
+        kind = SBX_JSON_NUMBER;
+    } else if (state == SBXI_JSON_FAILED) {
+        kind = SBX_JSON_ERROR;
+    } else if (state != SBXI_JSON_OVER) {
+        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+    }
+    tok->kind = (uint8_t)kind;
+    return kind;
+}
+
 #if !SBX_SMALL
+
+/* ---- the fast ways: what is frequent, and whole in the input ---- */
+
+/* How many of 8 bytes are plain: neither quote, backslash nor control, and
+   ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
+   upwards only, so the lowest mark is right. */
+static inline size_t sbxi_json_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
+/* Likewise of 16. As signed, what is not ASCII is below the controls. */
+static inline size_t sbxi_json_plain(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const signed char *s = (const signed char *)p;
+    unsigned char plain[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+    low = ~sbxi_load64((const char *)plain);
+    high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = sbxi_json_plain8(p);
+    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
+#endif
+}
 
 /* How many of 16 bytes are digits. */
 static inline size_t sbxi_json_digits(const char *p)
 {
 #if SBXI_TEXT_BLOCKS
     const unsigned char *s = (const unsigned char *)p;
-    unsigned char stop[16];
+    unsigned char digit[16];
     uint64_t low, high;
     for (unsigned i = 0; i < 16; i++)
-        stop[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
-    low = sbxi_load64((const char *)stop);
-    high = sbxi_load64((const char *)stop + 8);
+        digit[i] = (unsigned char)(s[i] - '0') > 9 ? 0xFF : 0;
+    low = sbxi_load64((const char *)digit);
+    high = sbxi_load64((const char *)digit + 8);
     return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
 #else
     size_t n = 0;
@@ -734,8 +562,286 @@ static inline bool sbxi_json_room(const char *r, const char *end, size_t n)
     return (uintptr_t)r + n <= (uintptr_t)end;
 }
 
-/* Like sbxi_json_plain, of 32. */
-static inline size_t sbxi_json_plain2(const char *p, const char *end)
+/* Moves 16 bytes to a lower place that may overlap. */
+static inline void sbxi_json_move16(char *to, const char *from)
+{
+    char block[16];
+    memcpy(block, from, 16);
+    memcpy(to, block, 16);
+}
+
+/* Likewise n < 16 bytes: reads before it writes. */
+static inline void sbxi_json_move(char *to, const char *from, size_t n)
+{
+    if (n >= 8) {
+        uint64_t a, b;
+        memcpy(&a, from, 8);
+        memcpy(&b, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, from, 4);
+        memcpy(&b, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &b, 4);
+    } else if (n) {
+        char a = from[0], b = from[n >> 1], c = from[n - 1];
+        to[0] = a;
+        to[n >> 1] = b;
+        to[n - 1] = c;
+    }
+}
+
+/* What is behind a backslash; 0: not one of the short ones. */
+static const char sbxi_json_short[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '/', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+    0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0, 0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+/* Four hex digits, or UINT32_MAX. */
+static uint32_t sbxi_json_hex4(const char *p)
+{
+    uint32_t x = sbxi_load32(p), letter = x >> 6 & 0x01010101, digit = (x & 0x0F0F0F0F) + letter * 9;
+    /* written again from the values it must be the same, but for the case */
+    uint32_t again = digit + 0x30303030 + ((digit + 0x06060606) >> 4 & 0x01010101) * 0x27;
+    if ((digit & 0xF0F0F0F0) != 0 || again != (x | letter << 5))
+        return UINT32_MAX;
+    return (digit & 0xF) << 12 | (digit & 0xF00) | (digit >> 12 & 0xF0) | digit >> 24;
+}
+
+/* A \u escape at r, with 12 bytes there. Writes at w what it stands for and
+   returns how long that is; *r goes behind the escape. 0 if it, or an escape
+   behind a lone high surrogate, is wrong. */
+static inline size_t sbxi_json_unicode(char *w, char **r, sbx_json_tok *tok)
+{
+    char *s = *r + 6;
+    uint32_t cp = sbxi_json_hex4(s - 4);
+    size_t n;
+    if (cp == UINT32_MAX)
+        return 0;
+    if (cp - 0xD800 < 0x400) {
+        uint32_t low = 0;
+        if (s[0] == '\\' && s[1] == 'u')
+            low = sbxi_json_hex4(s + 2);
+        else if (s[0] == '\\' && !sbxi_json_short[(unsigned char)s[1]])
+            low = UINT32_MAX;
+        if (low == UINT32_MAX)
+            return 0;
+        if (low - 0xDC00 < 0x400) {
+            cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+            s += 6;
+        }
+    }
+    if (cp - 0xD800 < 0x800)
+        cp = 0xFFFD;
+    if (cp == 0xFFFD)
+        tok->replaced = true;
+    n = sbxi_json_encode(w, cp);
+    *r = s;
+    return n;
+}
+
+/* The length of a character above ASCII (given its first four bytes), 0 if it
+   is none. */
+static inline size_t sbxi_json_wide(uint32_t x)
+{
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
+}
+
+/* In blocks: all but the errors and the last few bytes of the input. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    char *w = r;
+    if (end - r >= 19) {
+        const char *last = end - 19; /* of a block with 3 bytes behind it */
+        for (;;) {
+            size_t n;
+            unsigned c = (unsigned char)*r;
+            if (c == '\\') {
+                char plain = sbxi_json_short[(unsigned char)r[1]];
+                if (plain) {
+                    *w++ = plain;
+                    r += 2;
+                } else {
+                    if (r[1] != 'u' || end - r < 12)
+                        break;
+                    n = sbxi_json_unicode(w, &r, tok);
+                    if (!n)
+                        break;
+                    w += n;
+                }
+            } else if (c >= 0x80) {
+                do {
+                    uint32_t x = sbxi_load32(r);
+                    char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
+                    n = sbxi_json_wide(x);
+                    if (n == 0)
+                        break;
+                    w[0] = x0;
+                    w[1] = x1;
+                    if (n > 2) {
+                        w[2] = x2;
+                        if (n > 3)
+                            w[3] = x3;
+                        if ((x & 0xFFFFFF) == 0xBDBFEF)
+                            tok->replaced = true;
+                    }
+                    w += n;
+                    r += n;
+                } while ((unsigned char)*r >= 0x80 && end - r >= 4);
+                if (n == 0)
+                    break;
+            } else if (c == '"' || c < 0x20) {
+                break;
+            }
+            if (r > last)
+                break;
+            while ((n = sbxi_json_plain(r)) == 16) {
+                sbxi_json_move16(w, r);
+                w += 16;
+                r += 16;
+                if (r > last)
+                    goto rest;
+            }
+            if ((size_t)(r - w) + n >= 16)
+                sbxi_json_move16(w, r); /* overwrites nothing that is still to be read */
+            else if (w != r)
+                sbxi_json_move(w, r, n);
+            w += n;
+            r += n;
+        }
+    }
+rest:
+    tok->n = (size_t)(w - tok->p);
+    if (r != end && *r == '"') {
+        *p = sbxi_json_text_end(j, r, end);
+        return (sbx_json_kind)tok->kind;
+    }
+    *p = r;
+    return sbxi_json_text(j, p, end, tok);
+}
+
+static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    while (end - r >= 17) {
+        size_t n = sbxi_json_plain(r);
+        r += n;
+        if (n != 16)
+            break;
+    }
+    if (r == end || *r != '"')
+        return sbxi_json_blocks(j, p, end, tok, r);
+    tok->n = (size_t)(r - tok->p);
+    *p = sbxi_json_text_end(j, r, end);
+    return (sbx_json_kind)tok->kind;
+}
+
+/* Brackets and words inside the input. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+    if (j->state == (SBXI_JSON_TOP | SBXI_JSON_FRESH)) {
+        j->offset += (uint64_t)(end - r);
+        j->state = SBXI_JSON_TOP;
+    }
+    if (*r == '{') {
+        if (j->state - 1u < SBXI_JSON_TOP && sbxi_json_depth(j) < j->max_depth) {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_OBJECT;
+            sbxi_json_open(j, true);
+            *p = r + 1;
+            if (r[1] == '"')
+                j->state = SBXI_JSON_NAME;
+            return SBX_JSON_OBJECT;
+        }
+    } else if (*r == '}') {
+        if (j->state == SBXI_JSON_FIRST_NAME || (j->state == SBXI_JSON_AFTER && (j->stack & 1))) {
+            sbxi_json_close(j, p, end);
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = SBX_JSON_OBJECT_END;
+            return SBX_JSON_OBJECT_END;
+        }
+    } else if (j->state == SBXI_JSON_MEMBER) {
+        sbx_json_kind kind = SBX_JSON_MORE;
+        size_t n = 4;
+        if (memcmp(r, "true", 4) == 0) {
+            kind = SBX_JSON_TRUE;
+        } else if (*r == 'f' && memcmp(r + 1, "alse", 4) == 0) {
+            kind = SBX_JSON_FALSE;
+            n = 5;
+        } else if (memcmp(r, "null", 4) == 0) {
+            kind = SBX_JSON_NULL;
+        }
+        if (kind != SBX_JSON_MORE) {
+            sbxi_json_set(j, tok, r, 0);
+            tok->kind = (uint8_t)kind;
+            *p = sbxi_json_after(j, r + n, end);
+            return kind;
+        }
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+/* What stands near the end of the input, if it is simple. */
+static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p, *q = r;
+    size_t n;
+    switch (j->state) {
+    case SBXI_JSON_NAME:
+        if (!sbxi_json_room(r, end, 11) || *r != '"')
+            break;
+        n = sbxi_json_plain8(r + 1);
+        if (memcmp(r + n + 1, "\":", 2) != 0)
+            break;
+        sbxi_json_set(j, tok, r + 1, n);
+        j->state = SBXI_JSON_MEMBER;
+        *p = r + n + 3;
+        return SBX_JSON_KEY;
+    case SBXI_JSON_MEMBER:
+        if (r == end || *r == '0')
+            break;
+        while (q != end && (unsigned char)(*q - '0') < 10)
+            q++;
+        if (q == end || q == r || *q != '}')
+            break;
+        sbxi_json_set(j, tok, r, (size_t)(q - r));
+        tok->kind = SBX_JSON_NUMBER;
+        j->state = SBXI_JSON_AFTER;
+        *p = q;
+        return SBX_JSON_NUMBER;
+    case SBXI_JSON_AFTER:
+        if (r == end || *r != '}' || sbxi_json_depth(j) != 1 || !(j->stack & 1))
+            break;
+        sbxi_json_close(j, p, end);
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = SBX_JSON_OBJECT_END;
+        if (*p == end)
+            j->state |= SBXI_JSON_FRESH;
+        return SBX_JSON_OBJECT_END;
+    case SBXI_JSON_OVER | SBXI_JSON_FRESH:
+        if (r != end)
+            break;
+        sbxi_json_set(j, tok, r, 0);
+        tok->kind = SBX_JSON_DONE;
+        return SBX_JSON_DONE;
+    default:
+        break;
+    }
+    return sbxi_json_any(j, p, end, tok);
+}
+
+/* Like sbxi_json_plain, of 32 if they are there. */
+static inline size_t sbxi_json_plain32(const char *p, const char *end)
 {
     size_t n = sbxi_json_plain(p);
     if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
@@ -743,99 +849,17 @@ static inline size_t sbxi_json_plain2(const char *p, const char *end)
     return n;
 }
 
-/* Brackets, words, and what is short and near the end of the input. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_near(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
-{
-    char *r = *p, *behind = r;
-    size_t n = 0;
-    unsigned state = j->state;
-    sbx_json_kind kind = SBX_JSON_MORE;
-    if (state & SBXI_JSON_FRESH) {
-        state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - r);
-        j->state = (uint8_t)state;
-    }
-    sbxi_json_set(j, tok, r, 0);
-    if (r == end) {
-        kind = state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
-        if (state == SBXI_JSON_FAILED)
-            return sbxi_json_any(j, p, end, tok);
-    } else if (state == SBXI_JSON_NAME) {
-        if (*r == '"' && end - r >= 11) {
-            n = sbxi_json_plain8(r + 1);
-            tok->p = r + 1;
-            behind = r + n + 3;
-            if (memcmp(behind - 2, "\":", 2) == 0) {
-                j->state = SBXI_JSON_MEMBER;
-                kind = SBX_JSON_KEY;
-            }
-        }
-    } else if (*r == '}' || *r == ']') {
-        if (state == (*r == '}' ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST) || (state == SBXI_JSON_AFTER && (*r == '}') == (j->stack & 1))) {
-            kind = sbxi_json_close(j, &behind, end);
-            tok->depth--;
-        }
-    } else if (state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER) {
-        if (*r == '{' || *r == '[') {
-            if (sbxi_json_depth(j) < j->max_depth) {
-                kind = sbxi_json_open(j, *r == '{');
-                if (++behind != end && *behind == '"')
-                    j->state = *r == '{' ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-            }
-        } else if (state == SBXI_JSON_MEMBER) {
-            if (*r >= '1' && *r <= '9') {
-                do
-                    behind++;
-                while (behind != end && *behind >= '0' && *behind <= '9');
-                n = (size_t)(behind - r);
-                kind = SBX_JSON_NUMBER;
-            } else if (*r == 't' && end - r >= 5 && memcmp(r, "true", 4) == 0) {
-                behind += 4;
-                kind = SBX_JSON_TRUE;
-            } else if (*r == 'f' && end - r >= 6 && memcmp(r + 1, "alse", 4) == 0) {
-                behind += 5;
-                kind = SBX_JSON_FALSE;
-            }
-            if (behind == end)
-                kind = SBX_JSON_MORE;
-            else if (behind != r) {
-                if (*behind == ',') {
-                    j->state = SBXI_JSON_NAME;
-                    behind++;
-                } else if (*behind == '}') {
-                    j->state = SBXI_JSON_AFTER;
-                } else {
-                    kind = SBX_JSON_MORE;
-                }
-            }
-        }
-    }
-    if (kind == SBX_JSON_MORE && r != end)
-        return sbxi_json_any(j, p, end, tok);
-    tok->n = n;
-    tok->kind = (uint8_t)kind;
-    *p = behind;
-    if (behind == end)
-        j->state |= SBXI_JSON_FRESH;
-    return kind;
-}
-
-#endif
-
+/* First of all the members of objects, as long as they are short, well inside
+   the input and without escapes. */
 SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-#if SBX_SMALL
-    return sbxi_json_any(j, p, end, tok);
-#else
-    /* the members of objects, as long as they are short, well inside the
-       input and without escapes; all the rest elsewhere */
     char *r = *p;
     size_t n;
     if (SBXI_UNLIKELY(!sbxi_json_room(r, end, 20)))
-        return sbxi_json_near(j, p, end, tok);
+        return sbxi_json_tail(j, p, end, tok);
     if (j->state == SBXI_JSON_NAME) {
         if (*r == '"') {
-            n = sbxi_json_plain2(r + 1, end);
+            n = sbxi_json_plain32(r + 1, end);
             sbxi_json_set(j, tok, r + 1, n);
             if (SBXI_LIKELY(memcmp(r + n + 1, "\":", 2) == 0)) {
                 j->state = SBXI_JSON_MEMBER;
@@ -843,12 +867,12 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
                 return SBX_JSON_KEY;
             }
             j->state = SBXI_JSON_IN_NAME;
-            j->sub = 0;
-            return sbxi_json_run(j, p, end, tok, r + n + 1);
+            j->sub = SBXI_JSON_PLAIN;
+            return sbxi_json_long(j, p, end, tok, r + n + 1);
         }
     } else if (j->state == SBXI_JSON_MEMBER) {
         if (*r == '"') {
-            n = sbxi_json_plain2(r + 1, end);
+            n = sbxi_json_plain32(r + 1, end);
             sbxi_json_set(j, tok, r + 1, n);
             tok->kind = SBX_JSON_STRING;
             if (memcmp(r + n + 1, "\",", 2) == 0) {
@@ -857,8 +881,8 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
                 return SBX_JSON_STRING;
             }
             j->state = SBXI_JSON_IN_STRING;
-            j->sub = 0;
-            return sbxi_json_run(j, p, end, tok, r + n + 1);
+            j->sub = SBXI_JSON_PLAIN;
+            return sbxi_json_long(j, p, end, tok, r + n + 1);
         }
         if (memcmp(r, "null", 4) == 0 && r[4] == ',') {
             sbxi_json_set(j, tok, r, 0);
@@ -878,24 +902,14 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
             }
         }
     }
-    return sbxi_json_near(j, p, end, tok);
-#endif
+    return sbxi_json_bracket(j, p, end, tok);
 }
 
-SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
+#else
+
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    sbx_json_kind kind = SBX_JSON_DONE;
-    unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
-    memset(tok, 0, sizeof *tok);
-    tok->p = j->held;
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
-        j->state = SBXI_JSON_OVER;
-        kind = SBX_JSON_NUMBER;
-    } else if (state == SBXI_JSON_FAILED) {
-        kind = SBX_JSON_ERROR;
-    } else if (state != SBXI_JSON_OVER) {
-        kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
-    }
-    tok->kind = (uint8_t)kind;
-    return kind;
+    return sbxi_json_any(j, p, end, tok);
 }
+
+#endif

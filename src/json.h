@@ -62,9 +62,9 @@ typedef struct sbx_json {
     uint64_t stack;  /* a bit a level: 1 = object */
     uint64_t offset; /* after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there */
     uint32_t cp;     /* of the character being put together */
+    char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t error;   /* sbx_json_error */
     uint8_t state, max_depth;
-    char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t sub, held_n;
     char held[6];
 } sbx_json;

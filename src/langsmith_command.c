@@ -270,10 +270,11 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
     }
 }
 
-/* The caller holds the next bytes back: they wait in the socket. */
+/* The caller holds the next bytes back: they wait in the socket. (What lies in
+   the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || l->rx_at < l->rx_end || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || op->u.command.message_done || l->ready & SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back

@@ -305,6 +305,7 @@ const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_up
 static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
     SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
     SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_FILE, "FileNotFound"),
     SBXI_RULE(416, SBX_ERR_RANGE, 0, NULL),
@@ -324,5 +325,8 @@ static const sbxi_rule sbxi_data_rule_list[] = {
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
 
 /* No such path at all: the server is older, or it is not a data plane. */
-static const sbxi_rule sbxi_stream_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
+static const sbxi_rule sbxi_stream_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
+    SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL),
+};
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };

@@ -123,8 +123,11 @@ static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
 
 static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
-    sbxi_failure *f = sbxi_message_failure(c, op);
+    sbxi_failure *f;
 
+    if (op->u.command.type != SBXI_T_NONE && op->u.command.type != SBXI_T_ERROR)
+        return;
+    f = sbxi_message_failure(c, op);
     if (!f)
         return;
     if (op->u.command.field == SBXI_K_ERROR)
@@ -147,21 +150,30 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     if (t->more)
         return NULL;
     k->part_n = 0;
-    return *n < sizeof k->held.part ? k->held.part : "";
+    if (*n == sizeof k->held.part)
+        *n = 0; /* fits none of ours */
+    return k->held.part;
 }
 
-static void sbxi_message_id(sbxi_command *k, const char *p, size_t n)
+/* Compared as it comes. What an older server chose is kept aside until the
+   message proves to be `started`. */
+static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
-    bool same = strlen(k->id) == n && memcmp(k->id, p, n) == 0;
+    sbxi_command *k = &op->u.command;
+    size_t at = k->part_n, n = SBXI_MIN(t->n, sizeof k->id - 1 - at);
 
-    /* One that names another command is no sign of ours; the first one names
-       what an older server chose. */
-    if (k->phase == SBXI_PHASE_STARTING && !k->attach && n && n < sizeof k->id) {
-        memcpy(k->id, p, n);
-        k->id[n] = 0;
-        same = true;
+    k->same = (at == 0 || k->same) && n == t->n && strlen(k->id) >= at + n && memcmp(k->id + at, t->p, n) == 0;
+    if (op->block && !k->started && !k->attach) {
+        char *chosen = op->block->failure.error_id;
+
+        memcpy(chosen + at, t->p, n);
+        chosen[n == t->n ? at + n : 0] = 0;
     }
-    k->same = same;
+    k->part_n = (uint8_t)(at + n);
+    if (!t->more) {
+        k->same = k->same && !k->id[k->part_n];
+        k->part_n = 0;
+    }
 }
 
 static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
@@ -177,14 +189,15 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
             sbxi_message_text(c, op, t);
         return;
     }
+    if (k->field == SBXI_K_COMMAND_ID) {
+        if (text)
+            sbxi_message_id(op, t);
+        return;
+    }
     if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
         return;
     switch (k->field) {
     case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
-    case SBXI_K_COMMAND_ID:
-        if (text)
-            sbxi_message_id(k, p, n);
-        return;
     case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -192,14 +205,18 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
         return;
     if (k->field == SBXI_K_EXIT_CODE)
         k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
-    else if (k->field == SBXI_K_PID)
+    else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }
 
 /* ---- whole messages ---- */
 
-static void sbxi_message_begin(sbxi_command *k, bool whole)
+static void sbxi_message_begin(sbxi_op *op, bool whole)
 {
+    sbxi_command *k = &op->u.command;
+
+    if (op->block)
+        memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
     k->type = SBXI_T_NONE;
     k->field = SBXI_K_OTHER;
@@ -232,7 +249,11 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
-    if (!k->same && k->id[0])
+    /* The first one names what an older server chose; after that, one that
+       names another command is no sign of ours. */
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0])
+        memcpy(k->id, op->block->failure.error_id, sizeof k->id);
+    else if (!k->same)
         return;
     k->drops = 0;
     if (k->phase != SBXI_PHASE_STARTING)
@@ -294,7 +315,7 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     }
     if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
         if (k->type == SBXI_T_NONE && t->n)
-            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, "a message larger than rx_bytes does not begin with its type: raise rx_bytes");
+            sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
     if (k->phase == SBXI_PHASE_STARTING)
@@ -419,7 +440,7 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
     sbxi_command *k = &op->u.command;
 
     if (e->first) {
-        sbxi_message_begin(k, e->last);
+        sbxi_message_begin(op, e->last);
         k->in_message = true;
         k->assuming = false;
     }

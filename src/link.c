@@ -732,6 +732,14 @@ static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, c
     return SBXI_GOT_EVENT;
 }
 
+/* The beginning of a message that fits into the receive buffer: it is left
+   there until the rest has come, so that the reader sees it whole. Not where
+   buffers are scarce: peers that stop half-way must not keep them all. */
+static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
+{
+    return net->rx.used + 2 <= net->rx.count && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
+}
+
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
 {
     for (;;) {
@@ -740,11 +748,20 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
 
         if (l->rx_at < l->rx_end) {
             char *p = l->rx + l->rx_at;
+            sbx_ws after;
 
             got = sbxi_ws_can_answer(net, l);
             if (got != SBXI_GOT_EVENT)
                 return got;
-            kind = sbx_ws_read(&l->codec.ws, &p, l->rx + l->rx_end, ev);
+            after = l->codec.ws;
+            kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
+            if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+                got = sbxi_link_fill(net, l);
+                if (got != SBXI_GOT_EVENT)
+                    return got;
+                continue;
+            }
+            l->codec.ws = after;
             l->rx_at = (uint32_t)(p - l->rx);
             if (kind == SBX_WS_TEXT || kind == SBX_WS_BINARY)
                 return SBXI_GOT_EVENT;

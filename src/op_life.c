@@ -90,9 +90,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     if (f->code != SBX_OK) {
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
-        out->cut = said && (said->cut || !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)));
-        if (!out->cut)
-            out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text));
+        out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
             sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
     }
@@ -142,6 +140,13 @@ SBXI_FN void sbxi_op_fail(sbx_client *c, sbxi_op *op, sbx_code code, sbx_layer l
 
 /* ---- repetition ---- */
 
+/* What went wrong with an attempt is no business of the next one. */
+static void sbxi_op_fail_clear(sbxi_op *op)
+{
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+}
+
 SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
 {
     int64_t at = sbxi_after(c->net.now, delay_ms);
@@ -151,6 +156,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     sbxi_op_release_link(c, op, false);
     op->flags &= (uint16_t)~(SBXI_OP_SENT | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_PUSH_END);
     op->retry_code = op->fail.code;
+    sbxi_op_fail_clear(op);
     op->delay_ms = delay_ms;
     op->attempt_at = SBXI_NEVER;
     op->state = SBXI_OP_PAUSE;
@@ -207,6 +213,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     if (stale && (op->row->retry == SBXI_RETRY_SAFE || !(op->flags & SBXI_OP_SENT)) && !(op->flags & SBXI_OP_STREAMING && op->u.http.total)) {
         /* The server closed a kept connection just now: no fault of this request. */
         op->flags &= (uint16_t)~SBXI_OP_SENT;
+        sbxi_op_fail_clear(op);
         op->state = SBXI_OP_START;
         sbxi_op_wake(c, op);
         return;
@@ -407,7 +414,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
-    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || l->rx_at < l->rx_end || op->piece_n))
+    if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || op->piece_n))
         at = sbxi_after(c->net.now, op->timeout_ms);
     else if (op->state == SBXI_OP_BODY)
         at = sbxi_after(l->last_rx, op->timeout_ms);

@@ -19,6 +19,8 @@ import sys
 import time
 
 SHOWN_LINES = 80
+# AddressSanitizer's map of the memory around: long, and rarely what one needs first.
+SHADOW = re.compile(r"(=>|  )0x[0-9a-f]+:|Shadow byte|  [A-Z][\w ]+:\s+[0-9a-f]{2}\b")
 
 
 def count(log, status):
@@ -85,7 +87,7 @@ def run(name, command, limit, logs):
     if late:
         line += f"  (stopped after {limit} s)"
     if failed:
-        lines = text.splitlines()
+        lines = [x for x in text.splitlines() if not SHADOW.match(x)]
         cut = [f"[the first {len(lines) - SHOWN_LINES} lines: {path}]"] if len(lines) > SHOWN_LINES else []
         line += "".join(f"\n      | {x}" for x in cut + lines[-SHOWN_LINES:])
     return line, passed, failed

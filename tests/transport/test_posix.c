@@ -70,6 +70,7 @@ static const struct {
     {"four.test", {"127.0.0.1", "::1"}},
     {"one.test", {"127.0.0.1"}},
     {"slow.test", {"127.0.0.2"}},
+    {"v6.test", {"::1"}},
     {"many.test",
      {"::1", "::2", "::3", "::4", "::5", "::6", "::7", "::8", "::9", "127.0.0.1", "127.0.0.2"}},
 };
@@ -337,8 +338,13 @@ static void test_slow_address(void **state)
     config.address_timeout_ms = 80;
     sbxt_open_with(&r, &config, 8);
     for (i = 0; i < 3; i++) {
+        sbx_io io;
         start = r.t->mono_ms(r.ctx);
-        sbxt_connected(&r, 0, "two.test", peer.port);
+        while ((io = sbxt_connect_step(&r, 0, "two.test", peer.port, &fault)) != SBX_IO_OK) {
+            assert_int_not_equal(io, SBX_IO_FAIL);
+            sbxt_watch(&r, 0, SBX_WRITABLE);
+            sbxt_look(&r, -1, 8); /* ends by itself when the time is over */
+        }
         assert_true(r.t->mono_ms(r.ctx) - start >= 80);
         sbxt_close(&r, 0);
     }
@@ -386,6 +392,77 @@ static void test_slow_address(void **state)
     sbxt_hole_fill(&hole);
     sbxt_peer_stop(&peer);
     assert_int_equal(sbxt_descriptors(), before);
+}
+
+/* A connection that stands only after a while; what was asked of `watch`
+   meanwhile holds from then on. */
+static void test_late_connect(void **state)
+{
+    sbxt_hole hole;
+    sbxt_rig r;
+    sbx_fault fault;
+    char word[8];
+    size_t n;
+    int theirs = -1;
+    (void)state;
+    sbxt_hole_dig(&hole, "127.0.0.2", 0);
+    sbxt_open(&r, 1);
+    assert_int_equal(sbxt_connect_step(&r, 0, "127.0.0.2", hole.port, &fault), SBX_IO_WANT_WRITE);
+    sbxt_watch(&r, 0, SBX_READABLE | SBX_WRITABLE);
+    assert_int_equal(fcntl(hole.fd, F_SETFL, O_NONBLOCK), 0);
+    while (theirs < 0) {
+        struct sockaddr_in who, we;
+        socklen_t size = sizeof who, wide = sizeof we;
+        sbxt_look(&r, 10, 8);
+        theirs = accept(hole.fd, (struct sockaddr *)&who, &size);
+        if (theirs < 0)
+            continue;
+        assert_int_equal(getsockname((int)r.t->conn_handle(r.ctx, sbxt_conn(&r, 0)), (struct sockaddr *)&we, &wide), 0);
+        if (who.sin_port != we.sin_port) {
+            close(theirs);
+            theirs = -1;
+        }
+    }
+    while (!(r.bits[0] & SBX_WRITABLE))
+        sbxt_look(&r, -1, 8);
+    assert_int_equal(sbxt_connect_step(&r, 0, "127.0.0.2", hole.port, &fault), SBX_IO_OK);
+    r.bits[0] = 0;
+    assert_int_equal(sbxt_recv(&r, 0, word, sizeof word, &n, &fault), SBX_IO_WANT_READ);
+    assert_int_equal(send(theirs, "late", 4, 0), 4);
+    while (!(r.bits[0] & SBX_READABLE))
+        sbxt_look(&r, -1, 8);
+    assert_int_equal(sbxt_read(&r, 0, word, 4, &n, &fault), SBX_IO_OK);
+    assert_memory_equal(word, "late", 4);
+    close(theirs);
+    sbxt_close(&r, 0);
+    sbxt_shut(&r);
+    sbxt_hole_fill(&hole);
+}
+
+/* A lookup that is still in use serves others, but not for long. */
+static void test_old_lookup(void **state)
+{
+    sbxt_hole hole;
+    sbxt_rig r;
+    sbx_fault fault;
+    uint32_t i;
+    (void)state;
+    sbxt_hole_dig(&hole, "127.0.0.2", 0);
+    sbxt_open(&r, 3);
+    for (i = 0; i < 3; i++) {
+        while (sbxt_connect_step(&r, i, "two.test", hole.port, &fault) == SBX_IO_WANT_READ)
+            sbxt_look(&r, SBXT_GUARD_MS, 8);
+        if (i == 1) {
+            assert_int_equal(__atomic_load_n(&hook_lookups, __ATOMIC_SEQ_CST), 1);
+            nap(600);
+            nap(600);
+        }
+    }
+    assert_int_equal(__atomic_load_n(&hook_lookups, __ATOMIC_SEQ_CST), 2);
+    for (i = 0; i < 3; i++)
+        sbxt_close(&r, i);
+    sbxt_shut(&r);
+    sbxt_hole_fill(&hole);
 }
 
 static void test_small_buffers(void **state)
@@ -564,6 +641,27 @@ static void test_close_while_hanging(void **state)
     assert_int_equal(blocks(), 0);
 }
 
+/* The answer of a lookup that was given up is not taken for the answer of the
+   one that has its place now. */
+static void test_late_answer(void **state)
+{
+    sbxt_rig r;
+    sbx_fault fault;
+    uint16_t port;
+    int fd = sbxt_listen("::1", 4, 0, &port);
+    (void)state;
+    sbxt_open(&r, 1);
+    assert_int_equal(sbxt_connect_step(&r, 0, "hang.test", port, &fault), SBX_IO_WANT_READ);
+    hanging();
+    sbxt_close(&r, 0);
+    assert_int_equal(sbxt_connect_step(&r, 0, "v6.test", port, &fault), SBX_IO_WANT_READ);
+    sem_post(&hook_hang);
+    sbxt_connected(&r, 0, "v6.test", port);
+    sbxt_close(&r, 0);
+    sbxt_shut(&r);
+    close(fd);
+}
+
 /* Shutting down does not wait for it either; the thread cleans up later. */
 static void test_shut_while_hanging(void **state)
 {
@@ -622,6 +720,8 @@ static void test_starved(void **state)
     sbxt_close(&r, 1);
     done[1] = true;
     left -= 3;
+    if (r.t->poll_handle(r.ctx) >= 0)
+        assert_int_equal(sbxt_readable(r.t->poll_handle(r.ctx), 0), 1);
     assert_int_equal(sbxt_look(&r, 0, 8), 1);
     assert_int_not_equal(r.bits[TAKEN + 1], 0);
     /* It gives up instead of taking it: the one after it is told. */
@@ -935,16 +1035,18 @@ static void test_watch(void **state)
     (void)state;
     if (!sbx_posix.watch)
         return;
-    sbxt_peer_start(&peer, "127.0.0.1", sbxt_serve_fin);
+    sbxt_peer_start(&peer, "127.0.0.1", sbxt_serve_reset);
     sbxt_open(&r, 1);
     sbxt_connected(&r, 0, "127.0.0.1", peer.port);
+    assert_int_equal(sbxt_write(&r, 0, "x", 1, &fault), SBX_IO_OK);
+    r.bits[0] = 0;
     sbxt_until(&r, 0, SBX_READABLE);
     sbxt_watch(&r, 0, 0);
-    nap(30);
     assert_int_equal(sbxt_look(&r, 20, 8), 0);
     sbxt_watch(&r, 0, SBX_READABLE);
     assert_int_equal(sbxt_look(&r, 0, 8), 1);
-    assert_int_equal(sbxt_read(&r, 0, word, sizeof word, &n, &fault), SBX_IO_EOF);
+    assert_int_equal(r.bits[0], SBX_READABLE | SBX_WRITABLE);
+    assert_int_equal(sbxt_read(&r, 0, word, sizeof word, &n, &fault), SBX_IO_FAIL);
     {
         static union {
             long long align[2];
@@ -1029,12 +1131,15 @@ int main(void)
         OWN(test_telling_error),
         OWN(test_families_alternate),
         OWN(test_slow_address),
+        OWN(test_late_connect),
+        OWN(test_old_lookup),
         OWN(test_small_buffers),
         OWN(test_name_texts),
         OWN(test_many_names),
 #if WITH_THREADS
         OWN(test_shared_lookup),
         OWN(test_close_while_hanging),
+        OWN(test_late_answer),
         OWN(test_shut_while_hanging),
         OWN(test_starved),
 #endif

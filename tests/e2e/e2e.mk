@@ -1,0 +1,2 @@
+# test_examples runs them.
+test-e2e: examples

@@ -1,0 +1,122 @@
+/* The example programs do what they say. */
+#include "e2e.h"
+
+#include <sys/wait.h>
+
+static e2e_bytes output;
+
+/* Runs build/NAME and takes its standard output. */
+static void run(const char *name)
+{
+    const char *build = getenv("BUILD");
+    char path[512], piece[4096];
+    size_t n;
+    FILE *f;
+    int status;
+
+    snprintf(path, sizeof path, "%s/%s", build ? build : "build", name);
+    f = popen(path, "r");
+    assert_non_null(f);
+    output.n = 0;
+    e2e_add(&output, "", 0);
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+        e2e_add(&output, piece, n);
+    status = pclose(f);
+    if (status)
+        print_error("%s: status %d, printed:\n%s", path, status, output.p);
+    assert_int_equal(status, 0);
+}
+
+/* Goes on behind `text`, which must come next. */
+static const char *expect(const char *at, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (strncmp(at, text, n) != 0)
+        fail_msg("instead of '%s' comes '%.60s'", text, at);
+    return at + n;
+}
+
+static const char *skip_name(const char *at)
+{
+    at = expect(at, "sbx-");
+    return at + strspn(at, "0123456789abcdef");
+}
+
+static void quickstart(void **state)
+{
+    const char *at;
+
+    (void)state;
+    run("quickstart");
+    at = skip_name(expect(output.p, "created "));
+    at = expect(at, "\nrun: exit 0\nLinux\nhello from /bin/bash\nstreaming:\n");
+    at = expect(at, "  | line 1\n  | line 2\n  | line 3\n  | oops\nexit 3\n");
+    at = expect(at, "file: 18 bytes: Grüße, sandbox!\nkilling a long command:\n  | tick\n  | tick\n  | tick\n");
+    while (strncmp(at, "  | tick\n", 9) == 0) /* on its way when the kill was sent */
+        at += 9;
+    at = skip_name(expect(at, "exit 137\ndeleted "));
+    assert_string_equal(at, "\n");
+}
+
+static void events(void **state)
+{
+    int next[21] = { 0 }, ended = 0;
+    bool mixed = false;
+    int last = 0;
+    const char *at;
+
+    (void)state;
+    run("events");
+    for (at = output.p; *at; at = strchr(at, '\n') + 1) {
+        char want[64], got[64];
+        int job = atoi(at);
+
+        assert_true(job >= 1 && job <= 20);
+        if (next[job] < 3)
+            snprintf(want, sizeof want, "%3d | line %d of %d", job, next[job] + 1, job);
+        else
+            snprintf(want, sizeof want, "%3d | exit %d", job, (job - 1) % 5);
+        snprintf(got, sizeof got, "%.*s", (int)strcspn(at, "\n"), at);
+        assert_string_equal(got, want);
+        ended += next[job]++ == 3;
+        mixed |= last && next[last] < 4 && last != job;
+        last = job;
+    }
+    assert_int_equal(ended, 20);
+    for (int i = 1; i <= 20; i++)
+        assert_int_equal(next[i], 4);
+    assert_true(mixed);
+}
+
+static void static_memory(void **state)
+{
+    unsigned long used = 0, room = 0;
+    const char *at;
+
+    (void)state;
+    run("static_memory");
+    assert_int_equal(sscanf(output.p, "client: %lu bytes of %lu\n", &used, &room), 2);
+    assert_true(used > 1000 && used <= room && room <= 16 * 1024);
+    at = strchr(output.p, '\n') + 1;
+    assert_string_equal(at, "run: exit 3: 53d025127ae99ab79e8502aae2d9bea6  -\nfile: written from a small place\n"
+                            "used: 1 operations, 2 connections, 1 receive and 1 send buffers\n");
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    free(output.p);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quickstart),
+        cmocka_unit_test(events),
+        cmocka_unit_test(static_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, finish);
+}

@@ -1,0 +1,76 @@
+/* The library, once for all programs of this suite, and a look into it. */
+#define SANDBOX_IMPLEMENTATION
+#include "peer.h"
+
+#include <stdio.h>
+
+/* Buffers, blocks, timers and links that an idle client must not hold. */
+const char *sim_client_busy(sbx_client *c)
+{
+    static char why[160];
+
+    if (c->ops_used || c->blocks.used || c->net.rx.used || c->net.tx.used || c->timers.count || c->net.connecting) {
+        snprintf(why, sizeof why, "ops %u blocks %u rx %u tx %u timers %u connecting %u", c->ops_used, c->blocks.used, c->net.rx.used,
+                 c->net.tx.used, c->timers.count, c->net.connecting);
+        return why;
+    }
+    for (uint32_t i = 0; i < c->net.link_count; i++) {
+        unsigned state = c->net.links[i].state;
+
+        if (state != SBXI_LINK_FREE && state != SBXI_LINK_IDLE && state != SBXI_LINK_CLOSING) {
+            snprintf(why, sizeof why, "link %u in state %u", i, state);
+            return why;
+        }
+    }
+    for (unsigned i = 1; i < SBXI_LIST_COUNT; i++)
+        if (c->lists[i].head != SBXI_NIL)
+            return "an operation in a list";
+    return NULL;
+}
+
+static bool sim_timer_set(const sbx_client *c, uint32_t id)
+{
+    return c->timers.pos[id] != SBXI_NIL;
+}
+
+/* Asked when the client is about to sleep. */
+const char *sim_client_stall(sbx_client *c)
+{
+    static char why[200];
+    uint32_t rx = 0, tx = 0, links = 0;
+
+    for (uint32_t i = 0; i < c->net.link_count; i++) {
+        const sbxi_link *l = &c->net.links[i];
+
+        rx += l->rx != NULL;
+        tx += l->tx != NULL;
+        links += l->state != SBXI_LINK_FREE;
+        if (l->rx_at > l->rx_end || l->rx_end > c->net.rx.size || l->tx_at > l->tx_end || l->tx_end > c->net.tx.size)
+            return "a link's buffer positions are wrong";
+    }
+    if (rx != c->net.rx.used || tx != c->net.tx.used || links != c->net.links_used)
+        return "buffers or links are counted wrongly";
+    for (uint32_t i = 0; i < c->desc.max_ops; i++) {
+        const sbxi_op *op = &c->ops[i];
+        const sbxi_link *l = op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
+        bool waits_io = l && l->state != SBXI_LINK_FREE && (l->ready & (SBX_READABLE | SBX_WRITABLE)) != (SBX_READABLE | SBX_WRITABLE);
+        bool starved = op->list == SBXI_LIST_STARVED && (c->net.rx.used + 1 >= c->net.rx.count || c->net.tx.used + 1 >= c->net.tx.count);
+
+        if (op->state == SBXI_OP_FREE)
+            continue;
+        if (l && l->owner != i) {
+            snprintf(why, sizeof why, "operation %u has a link of operation %u", i, l->owner);
+            return why;
+        }
+        if (op->list == SBXI_LIST_RUN || op->list == SBXI_LIST_EVENT || op->list == SBXI_LIST_LINK || starved || waits_io || op->state == SBXI_OP_REWIND)
+            continue;
+        if ((op->flags & SBXI_OP_STREAMING) && op->state == SBXI_OP_SEND && !(op->flags & SBXI_OP_PUSH_END))
+            continue; /* the caller pushes */
+        if (c->shutdown == i || (sim_timer_set(c, i) && op->state == SBXI_OP_PAUSE))
+            continue;
+        snprintf(why, sizeof why, "operation %u (%s) stalls: state %u list %u ready %u rx %u/%u tx %u/%u timer %d", i, op->row->operation, op->state, op->list,
+                 l ? l->ready : 0u, c->net.rx.used, c->net.rx.count, c->net.tx.used, c->net.tx.count, (int)sim_timer_set(c, i));
+        return why;
+    }
+    return NULL;
+}
