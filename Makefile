@@ -137,6 +137,15 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 # Inputs found are kept in build/fuzz/X.corpus; tests/fuzz/corpus/X, if there, is where it starts.
 fuzz_suites = $(foreach f,$(FUZZERS),'fuzz/$(f)@$(shell expr $(1) + 120)|mkdir -p $(BUILD)/fuzz/$(f).corpus && $(BUILD)/fuzz/$(f) -max_total_time=$(1) -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/$(f)- $(BUILD)/fuzz/$(f).corpus $(wildcard tests/fuzz/corpus/$(f:fuzz_%=%))')
 
+# Counted as it is shipped: no sanitizer, gcc -O2, the fast variant.
+COUNT_BINARIES = $(COUNTERS:%=$(BUILD)/count/%)
+define count_rule
+$(BUILD)/count/$(1): tests/count/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/count/*.[ch]) | sandbox.h
+	$$(call say,CC,$$@)mkdir -p $$(@D) && $$(GCC) -std=gnu11 -O2 -g -Wall -Wextra -DSBX_SMALL=0 $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1)) $(if $(filter peer_%,$(1)),-ljansson -lwslay) -pthread
+endef
+$(foreach c,$(COUNTERS),$(eval parts_$(c) := $(call parts_named,tests/count/$(c).c)))
+$(foreach c,$(COUNTERS),$(eval $(call count_rule,$(c))))
+
 MATRIX = 'matrix gcc|python3 tests/build/matrix.py gcc' 'matrix clang|python3 tests/build/matrix.py clang' 'matrix arm|python3 tests/build/matrix.py arm'
 SYMBOLS = 'symbols gcc|python3 tests/build/symbols.py gcc' 'symbols clang|python3 tests/build/symbols.py clang'
 BUILD_SUITES = $(foreach t,$(wildcard tests/build/test_*.py),'build/$(basename $(notdir $(t)))|python3 $(t)')
@@ -187,15 +196,6 @@ test:
 	    $(E2E_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS))
 
 # --------------------------------------------------------------------- figures
-
-# Counted as it is shipped: no sanitizer, gcc -O2, the fast variant.
-COUNT_BINARIES = $(COUNTERS:%=$(BUILD)/count/%)
-define count_rule
-$(BUILD)/count/$(1): tests/count/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/count/*.[ch]) | sandbox.h
-	$$(call say,CC,$$@)mkdir -p $$(@D) && $$(GCC) -std=gnu11 -O2 -g -Wall -Wextra -DSBX_SMALL=0 $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1)) $(if $(filter peer_%,$(1)),-ljansson -lwslay) -pthread
-endef
-$(foreach c,$(COUNTERS),$(eval parts_$(c) := $(call parts_named,tests/count/$(c).c)))
-$(foreach c,$(COUNTERS),$(eval $(call count_rule,$(c))))
 
 count: $(COUNT_BINARIES)
 	@python3 tests/count/run.py

@@ -17,7 +17,7 @@ import re
 import sys
 
 # The declarations, in order.
-PUBLIC = ["types.h", "error.h", "transport.h", "json.h", "http1.h", "ws.h", "api.h", "langsmith.h"]
+PUBLIC = ["guide.h", "types.h", "error.h", "transport.h", "json.h", "http1.h", "ws.h", "api.h", "langsmith.h"]
 
 # The implementation: part -> files, in order. A part's files carry its name.
 PRIVATE = [
@@ -25,7 +25,7 @@ PRIVATE = [
     ("pool", ["pool.h", "pool.c"]),
     ("timer", ["timer.h", "timer.c"]),
     ("text", ["text.h", "text.c"]),
-    ("json", ["json.c", "json_num.c", "json_write.c"]),
+    ("json", ["json_member.h", "json.c", "json_num.c", "json_write.c"]),
     ("http1", ["http1.c", "http1_write.c"]),
     ("ws", ["ws.c"]),
     ("model", ["model.h", "model.c", "model_encode.c"]),
@@ -40,7 +40,7 @@ PRIVATE = [
 ]
 
 # transports/sandbox_NAME.h that --with can add, in order.
-TRANSPORTS = ["posix"]
+TRANSPORTS = ["posix", "files"]
 
 # feature -> files that --without leaves out altogether. Every SBX_NO_NAME that
 # the sources know can be named to it; what stands here only saves more.

@@ -9,6 +9,263 @@
 #ifndef SBX_SANDBOX_H_INCLUDED
 #define SBX_SANDBOX_H_INCLUDED
 
+/* ======== src/guide.h ======== */
+/* ---- guide: how to use sandbox.h (no code) ----
+
+   sandbox.h creates cloud sandboxes, runs commands in them with their output
+   live, moves files, and cleans up. One C99 header: no other library, no
+   thread of its own, and after its start no memory but what it was given. It
+   speaks to LangSmith's sandbox service, and to anything with the same API,
+   such as the local server examples/sandboxd of its repository.
+
+   Contents: Drop in / First program / Errors / Streaming / Event loop / The
+   model / Memory / Transports / C++ / Threads / Limits / Configuration.
+
+
+   Drop in
+   -------
+   Put sandbox.h and sandbox_posix.h beside your sources. In one file, before
+   any system header:
+
+       #define SANDBOX_IMPLEMENTATION
+       #include "sandbox.h"
+       #include "sandbox_posix.h"
+
+   In every other file that uses it, include "sandbox.h" alone. Build with a
+   C99 or C++11 compiler, and -pthread. The declarations depend on nothing but
+   <stdbool.h>, <stddef.h>, <stdint.h> and <string.h>.
+
+   Why before any system header: sandbox_posix.h needs more than strict C99
+   shows. On Linux sandbox.h defines _GNU_SOURCE itself, where it is the first
+   include of the implementing file. Where it cannot be, compile that file
+   with -D_DEFAULT_SOURCE or without -std=c99; else an #error says so.
+
+
+   First program
+   -------------
+   Endpoint and key come from LANGSMITH_ENDPOINT and LANGSMITH_API_KEY.
+
+       #define SANDBOX_IMPLEMENTATION
+       #include "sandbox.h"
+       #include "sandbox_posix.h"
+       #include <stdio.h>
+
+       int main(void)
+       {
+           char text[256];
+           sbx_client_desc desc = { .transport = &sbx_posix };
+           sbx_create_opts create = { .delete_on_close = true };
+           sbx_run_opts run = { .out = { text, sizeof text } };
+           sbx_client *c;
+           sbx_box box;
+           sbx_result result;
+           sbx_error err;
+           sbx_op op;
+
+           if (sbx_open(&desc, &c, &err))
+               return fprintf(stderr, "%s\n", err.text), 1;
+           op = sbx_create(c, &create, &box);
+           if (!sbx_await(c, op)) {
+               op = sbx_run(c, &box, sbx_s("echo hello from $(uname)"), &run, &result);
+               if (!sbx_await(c, op))
+                   printf("exit %d: %.*s", result.exit_code, (int)result.out_n, text);
+           }
+           sbx_error_of(c, op, &err);
+           if (err.code)
+               fprintf(stderr, "%s: %s\n", sbx_code_name(err.code), err.text);
+           sbx_close(c);
+           return err.code != SBX_OK;
+       }
+
+   sbx_posix carries plain TCP: an https endpoint, the default one included,
+   ends each call with SBX_ERR_UNSUPPORTED until a TLS transport is laid over
+   it. Use an http endpoint, such as sandboxd's.
+
+
+   Errors
+   ------
+   Codes are sbx_code; SBX_OK is 0. A command that exits with a number other
+   than 0 is no error. sbx_error_of gives all that is known: the code, the
+   server's status, type and text, the option that was refused, whether the
+   request was sent. It knows the operation that ended last and the call that
+   was refused last: ask at once.
+
+       if (sbx_await(c, op) != SBX_OK) {
+           sbx_error_of(c, op, &err);
+           fprintf(stderr, "%s %s: %s (HTTP %d)\n", err.operation, sbx_code_name(err.code), err.text, err.status);
+       }
+
+   Which errors a call can have stands with it below; what to do about each
+   code stands in the README.
+
+
+   Streaming
+   ---------
+   The same command with its output as it comes. END is the last event.
+
+       op = sbx_command(c, &box, sbx_s("make -j4"), NULL);
+       while (sbx_next_of(c, &op, &ev)) {
+           if (ev.kind == SBX_EV_STDOUT || ev.kind == SBX_EV_STDERR)
+               fwrite(ev.data.p, 1, ev.data.n, ev.stream == 1 ? stdout : stderr);
+           else if (ev.kind == SBX_EV_GAP)
+               fprintf(stderr, "[%llu bytes lost]\n", (unsigned long long)ev.lost);
+           else if (ev.kind == SBX_EV_END && ev.code == SBX_OK)
+               printf("exit %d\n", ev.exit_code);
+       }
+
+   Files stream in the same way: sbx_read with `stream` gives SBX_EV_DATA,
+   sbx_write with `stream` takes sbx_push; lists give SBX_EV_ITEM.
+
+   Output arrives complete and once, also over a lost connection, which is
+   made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
+   a gap, with its place and size. While you do not pull, bytes wait in the
+   socket and the sender is slowed down; nothing grows here.
+
+
+   Event loop
+   ----------
+   Nothing above needs to block. Start any number of operations, then repeat:
+   step, take all events, sleep until the handle is readable or the deadline.
+   `user` in each call's options comes back with its events.
+
+       for (sbx_get_usage(c, &usage); usage.ops; sbx_get_usage(c, &usage)) {
+           int64_t now = sbx_posix.mono_ms(NULL), due;
+           struct pollfd fd = { .fd = (int)sbx_poll_handle(c), .events = POLLIN };
+
+           sbx_step(c, now);
+           while (sbx_next(c, &ev))
+               on_event(&ev);
+           due = sbx_next_deadline(c);
+           poll(&fd, 1, due <= now ? 0 : due - now > 60000 ? 60000 : (int)(due - now));
+       }
+
+   Without a foreign loop, sbx_wait does the sleeping and the step:
+
+       for (sbx_get_usage(c, &usage); usage.ops && sbx_wait(c, SBX_FOREVER); sbx_get_usage(c, &usage))
+           while (sbx_next(c, &ev))
+               on_event(&ev);
+
+
+   The model
+   ---------
+   - Every call starts an operation and returns its handle at once; nothing
+     blocks but sbx_await, sbx_next_of, sbx_wait and sbx_close.
+   - Await it (for a result), or pull its events (for a stream). An operation
+     holds one of max_ops until its END was pulled or its await returned.
+   - A call that is refused returns a handle too, with the code inside: check
+     in one place, at await or END. sbx_next reports no event for it.
+   - Waiting for one operation neither loses nor reorders another's events.
+   - Options: zero is the default. They and texts are read during the call.
+   - Borrowed until END: the sbx_box, result pointers, sbx_buf buffers, the
+     bytes given to sbx_write. Results are written once, while the operation
+     ends inside a blocking call or step, on success (exceptions stand with
+     the call), and never after sbx_cancel or sbx_close returned.
+   - An event's data is borrowed until the next call that pulls or steps.
+   - Everything is plain data: no sbx_box, result or error has to be freed, but
+     for results that asked for `alloc` (sbx_free).
+   - A sandbox lives on when the program ends, unless delete_on_close is set.
+   - Calls from inside a transport's function or the trace hook are refused.
+
+
+   Memory
+   ------
+   sbx_open takes the client's memory from malloc, once, and frees it in
+   sbx_close. sbx_client_init uses memory of yours instead: sbx_client_size
+   says how much, the same layout is used for both. Nothing else is allocated
+   later, except results with `alloc`, through `resize` of the description.
+
+       static char memory[48 * 1024];
+
+       desc.endpoint = "http://127.0.0.1:8080/v2/sandboxes";
+       desc.api_key = "key";
+       desc.max_ops = 4;
+       desc.max_links = 2;
+       desc.max_requests = 2;
+       desc.request_bytes = 1024;
+       desc.buffers = 2;
+       desc.rx_bytes = 2048;
+       desc.tx_bytes = 1024;
+       desc.max_owned = 1;
+       if (sbx_client_init(memory, sizeof memory, &desc, &c, &err))
+           return fprintf(stderr, "%s\n", err.text), 1;
+
+   Bytes that each field costs, at most:
+
+     one of           64-bit   32-bit
+     (the client)      2,400    2,200
+     max_ops             416      368
+     max_links           176      160   and the transport's conn_size
+     max_requests      2,560    2,560   and request_bytes
+     buffers                            rx_bytes and tx_bytes
+     max_owned           144      144
+
+   and the transport's context (sbx_posix: 8 KiB on Linux), the endpoint, the
+   headers and the user agent. With the defaults and sbx_posix that is about
+   220 KiB; above it is about 24 KiB. Sizes are rounded up to 16 bytes.
+   sbx_get_usage tells how much of each was ever in use.
+
+   How small: a command's messages may be longer than rx_bytes, they stream
+   through it. A request's head (URL, key, headers) must fit in tx_bytes, and
+   what a call sends besides bulk data in request_bytes. Each of the two kinds
+   of buffers keeps one back for the operation being awaited.
+
+
+   Transports
+   ----------
+   A transport moves bytes, gives random bytes and tells the time: one const
+   table of functions (sbx_transport). sandbox_posix.h brings sbx_posix; the
+   README shows one of your own in full. With desc.transport NULL there is
+   none: the program owns the connections and moves the bytes itself
+   (sbx_port_next), and nothing blocks.
+
+
+   C++
+   ---
+   The header compiles as C++11 and later. C's designated initialisers are not
+   to be had there in all versions; `= {}` is:
+
+       sbx_run_opts options = {};
+       options.discard = true;
+       options.timeout_s = 5;
+       if (sbx_await(c, sbx_run(c, &box, sbx_s("true"), &options, &result)) == SBX_OK)
+           std::printf("exit %d\n", result.exit_code);
+
+
+   Threads, signals, fork
+   ----------------------
+   A client belongs to one thread at a time; there is no global state, so
+   several clients run in parallel freely. sbx_wake alone may be called from
+   any other thread (with sbx_posix also from a signal handler), while the
+   client lives. After fork only the parent goes on with a client; the child
+   opens its own and does not close that of the parent.
+
+
+   Limits
+   ------
+   Every growing thing has a cap: the description's fields (below, each with
+   its default) and the fixed ones in the README. At a cap a call is refused
+   (SBX_ERR_FULL, SBX_ERR_TOO_LARGE), output is cut and counted, or the sender
+   waits; nothing is dropped silently.
+
+
+   Configuration
+   -------------
+   Macros, 0 or 1, read by the implementation only; 0 is the default.
+
+     SBX_NO_MALLOC      no sbx_open, no <stdlib.h> of its own
+     SBX_NO_ERROR_TEXT  no texts for people: sbx_error.text stays empty
+     SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
+     SBX_SMALL          smaller code instead of faster
+
+   The first and the third together leave nothing of the C library but the
+   functions of <string.h>. SBX_API, where defined, is the linkage of the
+   public functions (`static`: private to one file). sandbox_posix.h has
+   switches of its own, listed at its beginning. */
+#ifndef SBX_GUIDE_H
+#define SBX_GUIDE_H
+#include <stddef.h> /* a file of no declarations at all is not C */
+#endif
+
 /* ======== src/types.h ======== */
 /* ---- types: what every part shares ---- */
 #ifndef SBX_TYPES_H
@@ -29,8 +286,9 @@
 #define SBX_EXTERN_C_END
 #endif
 
-/* Linkage of the public functions. Define it as `static` before both
-   includes to keep the whole library private to one file. */
+/* Linkage of the public functions. Define it as `static` before the include
+   to keep the whole library private to one file (what that file does not call
+   is then unused: -Wno-unused-function). */
 #ifndef SBX_API
 #define SBX_API extern
 #endif
@@ -45,19 +303,21 @@
 SBX_EXTERN_C_BEGIN
 
 /* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
-   given" where an option is optional. */
+   given" where an option is optional; how long they must live stands with each
+   call. */
 typedef struct sbx_str {
     const char *p;
     size_t n;
 } sbx_str;
 
-/* A buffer of the caller's, borrowed until the operation's END. */
+/* A buffer of the caller's, borrowed until the operation's END. Nothing is
+   terminated in it: the result says how many bytes were stored. */
 typedef struct sbx_buf {
     void *p;
     size_t n; /* bytes of room */
 } sbx_buf;
 
-/* A C string as sbx_str; NULL gives `{NULL, 0}`. */
+/* A C string as sbx_str, which points to it; NULL gives `{NULL, 0}`. */
 static inline SBX_UNUSED sbx_str sbx_s(const char *z)
 {
     sbx_str s;
@@ -66,6 +326,7 @@ static inline SBX_UNUSED sbx_str sbx_s(const char *z)
     return s;
 }
 
+/* n bytes as sbx_str. */
 static inline SBX_UNUSED sbx_str sbx_sn(const char *p, size_t n)
 {
     sbx_str s;
@@ -82,7 +343,9 @@ SBX_EXTERN_C_END
 #ifndef SBX_ERROR_H
 #define SBX_ERROR_H
 
-/* X(NAME, text): every code that a call can return, with its default text. */
+/* X(NAME, text): every code that a call can return, with its default text.
+   SBX_ERR_EXISTS and SBX_ERR_IN_USE belong to resources that no call of this
+   version has; SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
     /* the caller's side; nothing was sent */ \
@@ -142,7 +405,7 @@ typedef enum sbx_layer {
     SBX_LAYER_SERVICE    /* the server's own answer */
 } sbx_layer;
 
-/* What was not found, in conflict or over quota. */
+/* What was not found or in conflict. */
 typedef enum sbx_resource {
     SBX_RESOURCE_NONE,
     SBX_RESOURCE_SANDBOX,
@@ -155,6 +418,8 @@ typedef enum sbx_resource {
     SBX_RESOURCE_REGISTRY
 } sbx_resource;
 
+/* Which quota an SBX_ERR_QUOTA is about; NONE = a rate limit, or one that the
+   server's text does not name. */
 typedef enum sbx_quota {
     SBX_QUOTA_NONE,
     SBX_QUOTA_SANDBOX_COUNT,
@@ -165,8 +430,10 @@ typedef enum sbx_quota {
 } sbx_quota;
 
 /* Everything known of a failure. Plain data, nothing to free; texts are
-   NUL-terminated and cut at a character border (`cut` says so). Secrets never
-   appear in it. */
+   NUL-terminated and cut at a character border. The library puts neither keys
+   nor header values into it; `text` can be the server's own words. Under
+   SBX_NO_ERROR_TEXT `text` stays empty, the rest is the same but for the name
+   of an option in `field`. */
 typedef struct sbx_error {
     sbx_code code;
     sbx_layer layer;
@@ -174,7 +441,7 @@ typedef struct sbx_error {
     sbx_quota quota;
     int status;             /* HTTP status, or the WebSocket close code; 0 = none */
     int sys;                /* the transport's own number (errno); 0 = none */
-    int64_t retry_after_ms; /* -1 = the server named none */
+    int64_t retry_after_ms; /* the answer's Retry-After, at most a day; -1 = none */
     bool sent;              /* the request, or a part of it, was sent */
     bool cut;               /* `text` is shorter than what the server said */
     uint8_t attempts;       /* tries made, the first included */
@@ -201,11 +468,14 @@ SBX_EXTERN_C_END
 SBX_EXTERN_C_BEGIN
 
 /* A transport moves bytes, gives random bytes and tells the time. It is a
-   const table of functions; all of its state lies in memory that the client
-   lays out: one context a client, one connection state a connection, both
-   aligned to 16 bytes and zeroed before first use.
+   const table of functions, which must outlive the client; all of its state
+   lies in memory that the client lays out: one context a client, one state a
+   connection, both aligned to 16 bytes and zeroed before first use (a
+   connection's state anew for every connection). They stay where they are.
 
-   No function may block, but `wait`. */
+   No function may block but `wait`, and none may call the client. connect,
+   recv, send, close, entropy and mono_ms must be there; the others may be NULL.
+   The README shows a complete one. */
 
 typedef enum sbx_io {
     SBX_IO_OK,         /* done; the count says how many bytes (at least 1) */
@@ -222,7 +492,8 @@ typedef struct sbx_fault {
     const char *text; /* what happened, static or valid until the next call; NULL = the code's text */
 } sbx_fault;
 
-/* Where to connect. Borrowed during `connect` only, given again at each call. */
+/* Where to connect. Borrowed during `connect` only, given again at each call.
+   A transport that speaks TLS must check the certificate against `host`. */
 typedef struct sbx_target {
     sbx_str host;  /* a name or an IP literal, without brackets */
     uint16_t port;
@@ -243,23 +514,29 @@ typedef struct sbx_transport sbx_transport;
 struct sbx_transport {
     const char *name;
     unsigned flags;
-    uint32_t ctx_size;     /* bytes of context a client */
+    uint32_t ctx_size;     /* bytes of context a client; 0 is allowed */
     uint32_t ctx_per_conn; /* further bytes of context for each connection the client may hold */
     uint32_t conn_size;    /* bytes of state a connection */
     const sbx_transport *lower; /* a decorator's lower transport, NULL = none */
 
-    /* Prepares ctx. `config` is sbx_client_desc.transport_config; max_conns
-       the number of connections that can be open at once. */
+    /* Optional. Prepares ctx. `config` is sbx_client_desc.transport_config;
+       max_conns the number of connections that can be open at once. Any code
+       but SBX_OK fails sbx_client_init with the fault. A decorator opens its
+       lower transport itself, and likewise for every other call. */
     sbx_code (*open)(void *ctx, const void *config, uint32_t max_conns, sbx_fault *fault);
-    /* Releases what open took. Every connection was closed before. */
+    /* Optional. Releases what open took. Every connection was closed before. */
     void (*shut)(void *ctx);
 
     /* Starts or continues a connection: OK when it can carry bytes, WANT_… to
        be called again when ready, FAIL. After FAIL the client calls close. */
+    /* recv and send: OK with at least 1 byte in *got, *sent (up to room, n,
+       neither of which is 0); less than asked for is fine. WANT_… and the rest
+       move none. */
     sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
     sbx_io (*recv)(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault);
     sbx_io (*send)(void *ctx, void *conn, const void *p, size_t n, size_t *sent, sbx_fault *fault);
-    /* Frees what the connection holds, at any stage, also in mid connect. */
+    /* Frees what the connection holds, at any stage, also in mid connect; once
+       for each connection on which connect was called. */
     void (*close)(void *ctx, void *conn);
 
     /* Optional. What the client waits for on conn (bits, 0 = nothing). A
@@ -269,7 +546,9 @@ struct sbx_transport {
        timeout_ms passed (0 = look only, -1 = no limit); fills up to max of
        `ready` and returns their number. A connection counts as readable until
        recv answered WANT_READ, as writable until send answered WANT_WRITE:
-       reporting only changes is right, reporting too much is harmless. */
+       reporting only changes is right, reporting too much is harmless. Without
+       `wait` sbx_await and sbx_wait are not to be had, and sbx_step tries every
+       connection each time. */
     int (*wait)(void *ctx, int64_t timeout_ms, sbx_ready *ready, int max);
     /* Optional. Ends a wait early. The one function that may be called from
        another thread. */
@@ -289,8 +568,10 @@ struct sbx_transport {
     int64_t (*wall_ms)(void *ctx);
 };
 
-/* A decorator's own state comes first, its lower transport's behind it. */
+/* n rounded up to 16. */
 #define SBX_TRANSPORT_ALIGN(n) (((size_t)(n) + 15u) & ~(size_t)15u)
+/* A decorator's own state comes first, its lower transport's behind it.
+   own_size: conn_size; for the context ctx_size + ctx_per_conn * max_conns. */
 static inline SBX_UNUSED void *sbx_lower(void *own, uint32_t own_size)
 {
     return (char *)own + SBX_TRANSPORT_ALIGN(own_size);
@@ -694,16 +975,19 @@ SBX_API const char *sbx_version(void);
 
 typedef struct sbx_client sbx_client;
 
-/* A request header. Names compare without case and only one value of a name
-   is sent: the call's before the client's. Names must be tokens; a value with
-   CR, LF, NUL or another control character is refused (SBX_ERR_ARGUMENT).
-   Host, Content-Length, Transfer-Encoding, Connection, Upgrade and
-   Sec-WebSocket-* are the library's own and refused. */
+/* A request header (RFC 9110 5). Names compare without case. A call's header
+   replaces the client's of the same name; User-Agent, X-Api-Key and Accept
+   replace the library's own. Two of one name in the same list are both sent.
+   Names must be tokens; a value with CR, LF, NUL or another control character
+   is refused (SBX_ERR_ARGUMENT). Host, Content-Length, Content-Type,
+   Transfer-Encoding, TE, Trailer, Connection, Upgrade, Expect and
+   Sec-WebSocket-* are the library's own and refused alike. */
 typedef struct sbx_header {
     sbx_str name, value;
 } sbx_header;
 
-/* A name and a value: an environment variable, a label. */
+/* A name and a value: an environment variable, a label. The name must not be
+   empty; both must be UTF-8. */
 typedef struct sbx_pair {
     sbx_str name, value;
 } sbx_pair;
@@ -719,14 +1003,14 @@ typedef enum sbx_tri { SBX_TRI_UNSET, SBX_TRI_NO, SBX_TRI_YES } sbx_tri;
 /* ------------------------------------------------------------------ client */
 
 /* What a trace hook is told. No secret is in it: neither header values nor
-   bodies. */
+   bodies nor a URL's query. */
 typedef enum sbx_trace_kind {
-    SBX_TRACE_CONNECT, /* text = host */
-    SBX_TRACE_REQUEST, /* text = method and path without the query */
+    SBX_TRACE_CONNECT, /* text = host; number = port */
+    SBX_TRACE_REQUEST, /* text = the URL's path, without the query */
     SBX_TRACE_STATUS,  /* number = HTTP status */
     SBX_TRACE_CLOSE,   /* a connection was closed; number = sbx_code */
-    SBX_TRACE_RETRY,   /* number = wait in ms */
-    SBX_TRACE_END      /* number = sbx_code */
+    SBX_TRACE_RETRY,   /* text = operation; number = wait in ms */
+    SBX_TRACE_END      /* text = operation; number = sbx_code */
 } sbx_trace_kind;
 
 typedef struct sbx_trace {
@@ -734,58 +1018,64 @@ typedef struct sbx_trace {
     uint32_t op;   /* the operation's slot, 0 = none */
     uint32_t link; /* the connection's number, 0 = none */
     int64_t number;
-    sbx_str text;
+    sbx_str text;  /* valid during the hook only */
 } sbx_trace;
 
-/* Times in milliseconds, sizes in bytes. Zero is the default everywhere;
-   SBX_FOREVER switches a time limit off. */
+/* What a client is made of. All zero is valid but for `endpoint` (which
+   sbx_open takes from the environment). Times are milliseconds, sizes bytes.
+   Zero is the default, given behind the colon; SBX_FOREVER switches a time
+   limit off. Read during sbx_client_size, _init and sbx_open only, except
+   what `transport`, `resize` and `trace` point to, which must outlive the
+   client. */
 typedef struct sbx_client_desc {
     const sbx_transport *transport; /* NULL = transport-less: the caller moves the bytes (see sbx_port_next) */
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
-    const char *api_key;   /* copied, at most 511 bytes, wiped on close */
+    const char *api_key;   /* sent as X-Api-Key; NULL = none; copied, at most 511 bytes, wiped on close */
     const char *tenant_id; /* X-Tenant-Id of an organisation's key; NULL = not sent; copied */
     const char *user_agent; /* put before the library's own product token; copied */
     const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
     size_t headers_n;
 
-    uint32_t max_ops;       /* operations at once: 64 */
-    uint32_t max_links;     /* connections at once: 32 */
+    uint32_t max_ops;       /* operations at once, until their END was pulled: 64 */
+    uint32_t max_links;     /* connections at once: 32. A running command holds one, idle ones count */
     uint32_t max_connects;  /* connections being made at once: 16 */
-    uint32_t max_requests;  /* requests whose answer has not begun: 16 */
-    uint32_t request_bytes; /* largest request without its bulk data: 4,096, at least 256 */
-    uint32_t buffers;       /* receive and send buffers, shared by all: 4 of each, at least 2 */
+    uint32_t max_requests;  /* requests kept for repetition at once: 16. A call holds one until it ends, a command until it started (with headers of its own until it ends), an END with the server's text until it was pulled */
+    uint32_t request_bytes; /* largest request without its bulk data (path, query, a call's headers, JSON): 4,096, at least 256 */
+    uint32_t buffers;       /* receive and send buffers, shared by all: 4 of each, at least 2; the last of each serves only the operation being awaited */
     uint32_t rx_bytes;      /* a receive buffer: 16,384, at least 512 */
-    uint32_t tx_bytes;      /* a send buffer: 4,096, at least 1,024 */
+    uint32_t tx_bytes;      /* a send buffer; a request's head must fit in it, its URL in half of it: 4,096, at least 1,024 */
     uint32_t max_owned;     /* sandboxes with delete_on_close at once: 4 */
 
-    int32_t timeout_ms;   /* one attempt at a request, to its answer's head, and any silence after it: 10,000 */
+    int32_t timeout_ms;   /* one attempt at a request, to its answer's head, and any silence after it: 10,000. Calls with a limit of their own say so */
     int32_t total_ms;     /* a whole operation with its retries: no limit */
     int32_t connect_ms;   /* one connection, names and TLS included: 10,000 */
     int32_t idle_ms;      /* how long an idle connection is kept: 30,000; SBX_NONE = never */
     int32_t close_ms;     /* what sbx_close may spend on delete_on_close: 10,000 */
-    int32_t max_retries;  /* repetitions after the first attempt: 3; SBX_NONE = none */
-    uint32_t head_bytes;  /* cap on an answer's head: 65,536 */
+    int32_t max_retries;  /* repetitions after the first attempt: 3, at most 100; SBX_NONE = none */
+    uint32_t head_bytes;  /* cap on an answer's head: 65,536, at least 256 */
 
-    int32_t ws_open_ms;     /* one WebSocket upgrade: 30,000 */
+    int32_t ws_open_ms;     /* one WebSocket upgrade, and then the wait for `started`: 30,000 */
     int32_t ws_connect_budget_ms; /* all attempts to open a command's stream: 120,000 */
-    int32_t ws_ping_interval_ms;  /* 30,000 */
+    int32_t ws_ping_interval_ms;  /* silence before a ping: 30,000; SBX_FOREVER = no pings */
     int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
-    int32_t ws_close_ms;    /* wait for the peer's close: 10,000 */
+    int32_t ws_close_ms;    /* wait for the peer's close: 10,000; SBX_NONE = hang up at once */
 
     void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
     void *resize_user;
-    void (*trace)(void *user, const sbx_trace *t);
+    void (*trace)(void *user, const sbx_trace *t);  /* must not call the client */
     void *trace_user;
 } sbx_client_desc;
 
 /* Bytes of memory that sbx_client_init needs for this description; SIZE_MAX:
-   it can never be met. */
+   more than can be addressed. Checks nothing else. What a part costs stands
+   in the guide under "Memory". */
 SBX_API size_t sbx_client_size(const sbx_client_desc *desc);
 
 /* Lays a client out in `mem` (any alignment, borrowed until sbx_close). Reads no
-   environment and allocates nothing, now or later.
+   environment and allocates nothing, now or later (a transport may: see its
+   manual). Does not block.
    Errors: SBX_ERR_ARGUMENT (err->field names the option), SBX_ERR_MEMORY
    (err->text says how many bytes are needed), SBX_ERR_ENTROPY, and what the
    transport's open says. `err` may be NULL. On failure *out is NULL. */
@@ -796,13 +1086,17 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
    else https://api.smith.langchain.com (with /v2/sandboxes put behind);
    LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
    (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
-   seconds. Not there under SBX_NO_MALLOC. */
+   seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
+   read is ignored. `resize` defaults to realloc. Errors as sbx_client_init's.
+   Not there under SBX_NO_MALLOC. */
 SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
 
 /* Deletes what delete_on_close owns (within close_ms; blocks only for that,
-   and only when the transport can wait), closes every connection, wipes the
-   keys and frees what sbx_open took. No event comes after it; open operations
-   end unreported. NULL is allowed. */
+   and only when the transport can wait and sbx_shutdown was not called),
+   closes every connection, overwrites the client's memory, keys included,
+   with zeros and frees what sbx_open took. No event comes after it; open
+   operations end unreported, their out-pointers unwritten. Results in
+   allocated memory are the caller's: sbx_free them before. NULL is allowed. */
 SBX_API void sbx_close(sbx_client *c);
 
 /* Replaces the API key for every request not yet written. Errors:
@@ -811,7 +1105,7 @@ SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key);
 
 /* High-water marks and counters, for sizing. */
 typedef struct sbx_usage {
-    size_t memory;           /* bytes of client memory */
+    size_t memory;           /* bytes of client memory, as given */
     uint32_t ops, ops_high;  /* operations now and at most */
     uint32_t links, links_high;
     uint32_t requests, requests_high;
@@ -819,30 +1113,53 @@ typedef struct sbx_usage {
     uint32_t timers_high;
     uint64_t connects, reused; /* connections made; requests on a kept one */
     uint64_t retries, reconnects;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out; /* as the transport moved them */
 } sbx_usage;
+/* *out is filled; nothing else changes. */
 SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out);
 
 /* -------------------------------------------------------------- operations */
 
-/* An operation: what every call returns. A call that is refused at once gives
-   slot 0 with its code inside; await, next_of and error_of take it like any
-   other, no event comes for it. Handles never come back to life: a slot's
-   generation counts 32 bits. */
+/* An operation: what every call returns. The call itself never blocks and
+   does no I/O; the operation runs inside sbx_await, sbx_next…, sbx_step and
+   sbx_wait. A call that is refused at once gives slot 0 with its code in gen;
+   await, next_of and error_of take it like any other, sbx_next reports no
+   event for it. A handle is dead once its END was pulled or awaited, and never
+   comes back to life: a slot's generation counts 32 bits.
+
+   Any call can end with these, and its comment names only what comes besides:
+   at once  SBX_ERR_ARGUMENT (the error's field names the option), _FULL
+            (max_ops, max_requests), _TOO_LARGE (request_bytes), _CLOSED
+            (after sbx_shutdown), _STATE (called from inside the transport),
+            _ENTROPY
+   later    SBX_ERR_RESOLVE, _CONNECT, _CONNECTION, _TLS, _UNSUPPORTED (https
+            without a TLS transport), _DEADLINE, _PROTOCOL, _ENTROPY,
+            _TOO_LARGE (the head does not fit tx_bytes; an id or URL in the
+            answer does not fit its field), _CANCELLED, _CLOSED
+   answers  SBX_ERR_AUTH, _NOT_FOUND, _VALIDATION, _CONFLICT, _QUOTA,
+            _NOT_READY, _SERVER; data plane calls also _PERMISSION, _OPERATION
+
+   Repeated, at most max_retries times with jittered back-off (Retry-After
+   where the server names it), until the total deadline: what was not sent,
+   429, and 503 without an error type of the service; where repeating does no
+   harm (all but create, start, stop and SBX_VIA_HTTP) also any 503, 502, 504,
+   lost connections and silence. Those four are never sent again once they may
+   have been carried out: SBX_ERR_OUTCOME. After SBX_ERR_DEADLINE the error's
+   `sent` says whether they may have been. */
 typedef struct sbx_op {
     uint32_t slot;
     uint32_t gen;
 } sbx_op;
 
 /* The part of its options that every call has; the first member of each
-   options struct. */
+   options struct. Everything is read during the call. */
 typedef struct sbx_call {
-    int32_t total_ms;   /* the whole operation; 0 = the client's */
-    int32_t timeout_ms; /* one attempt; 0 = the client's or the call's own */
-    int32_t max_retries; /* 0 = the client's, SBX_NONE = none */
-    const sbx_header *headers; /* added, or in place of the client's; read during the call */
+    int32_t total_ms;   /* the whole operation; 0 = the client's, SBX_FOREVER = no limit */
+    int32_t timeout_ms; /* one attempt; 0 = the call's own or the client's, SBX_FOREVER = no limit */
+    int32_t max_retries; /* 0 = the client's, SBX_NONE = none, at most 100 */
+    const sbx_header *headers; /* added, or in place of the client's */
     size_t headers_n;
-    sbx_str api_key;    /* instead of the client's; read during the call */
+    sbx_str api_key;    /* instead of the client's */
     void *user;         /* comes back in every event */
 } sbx_call;
 
@@ -854,122 +1171,153 @@ typedef enum sbx_event_kind {
     SBX_EV_DATA,        /* file bytes: data, offset */
     SBX_EV_ITEM,        /* one item of a list: `item` */
     SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
-    SBX_EV_RETRYING,    /* an attempt failed with `code`; the next comes in delay_ms */
+    SBX_EV_RETRYING,    /* any call: an attempt failed with `code`; the next comes in delay_ms */
     SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
     SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
-    SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte, or cancelled */
+    SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
 } sbx_event_kind;
 
+/* Fields that an event's kind does not name are 0. */
 typedef struct sbx_event {
     sbx_event_kind kind;
     sbx_op op;
     void *user;        /* sbx_call.user */
-    sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step or sbx_wait */
+    sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step, sbx_wait, sbx_cancel, sbx_port_… or sbx_close */
     const void *item;  /* ITEM: sbx_box_info or sbx_match, by the call; borrowed alike */
     uint64_t offset;   /* of the first byte of data in its stream or file */
     uint64_t lost;     /* GAP */
     uint32_t delay_ms; /* RETRYING */
     uint32_t pid;      /* STARTED */
     int stream;        /* STDOUT, STDERR, GAP: 1 or 2 */
-    int exit_code;     /* END of a command */
+    int exit_code;     /* END of a command (-1 where it has none), of sbx_shutdown: sandboxes left */
     sbx_code code;     /* END, RETRYING */
 } sbx_event;
 
-/* Runs an operation to its end and returns its code. Events of other
-   operations are neither consumed nor lost; the operation's own output events
-   are (it is for calls that collect). Needs a transport that can wait, else
-   SBX_ERR_UNSUPPORTED. The handle is dead afterwards. */
+/* Runs an operation to its end and returns its code. Blocks; set total_ms to
+   bound it. Events of other operations are neither consumed nor lost; the
+   operation's own are dropped (await is for calls that collect, and not for
+   uploads by sbx_push). Other errors, none of which ends the operation:
+   SBX_ERR_UNSUPPORTED (the transport cannot wait), SBX_ERR_HANDLE (a dead
+   handle), SBX_ERR_STATE (called from inside the transport). */
 SBX_API sbx_code sbx_await(sbx_client *c, sbx_op op);
 
 /* Blocks for the operation's next event. True with *ev filled; false after its
-   END was returned, or for a handle that is stale (a call refused at once gives
-   one END event first). */
+   END was returned, or for a dead handle. A call refused at once gives one END
+   event first and changes *op, so ask sbx_error_of for ev->op. With a
+   transport that cannot wait it does not block: false also means none now. */
 SBX_API bool sbx_next_of(sbx_client *c, sbx_op *op, sbx_event *ev);
 
-/* The next event of any operation, without waiting; false = none now. */
+/* The next event of any operation, without waiting; false = none now. Reads
+   what the event needs from the transport, in turn with other operations. */
 SBX_API bool sbx_next(sbx_client *c, sbx_event *ev);
 
-/* Moves everything that can move, without blocking. now_ms: a clock that never
-   steps back, of the caller's choice, the same in every call. */
+/* Moves everything that can move, without blocking. now_ms: milliseconds of
+   the transport's clock (mono_ms; sbx_posix: CLOCK_MONOTONIC), since sbx_wait,
+   sbx_await and sbx_next_of read that; for a transport-less client any clock
+   that begins at 0 or above and never steps back. A time before the last one
+   is ignored. */
 SBX_API void sbx_step(sbx_client *c, int64_t now_ms);
 
 /* Blocks until something is ready, sbx_wake was called or timeout_ms passed
-   (SBX_FOREVER: no limit), then steps by the transport's clock. False when
-   the transport cannot wait. */
+   (SBX_FOREVER: no limit), then steps by the transport's clock; does not
+   block while events or work wait. False, at once, when the transport cannot
+   wait. */
 SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms);
 
 /* When the next sbx_step is due at the latest, on now_ms's clock; INT64_MAX =
-   never; a time in the past = now (events or work wait). A pure query. */
+   never; not later than the last step = now (events or work wait). A pure
+   query. */
 SBX_API int64_t sbx_next_deadline(const sbx_client *c);
 
-/* Ends a running sbx_wait, sbx_await or sbx_next_of's sleep early. The one
-   call allowed from another thread, while the client lives. */
+/* Ends a running sbx_wait early; sbx_await and sbx_next_of look around and
+   wait on. The one call allowed from another thread, while the client lives.
+   No effect where the transport has no wake. */
 SBX_API void sbx_wake(sbx_client *c);
 
-/* One handle for a foreign event loop that is readable whenever sbx_step has
-   work (an epoll descriptor), -1 where the transport has none. */
+/* One handle for a foreign event loop that is readable whenever a connection
+   is ready (an epoll descriptor), -1 where the transport has none. Watch it
+   for reading together with sbx_next_deadline. */
 SBX_API intptr_t sbx_poll_handle(const sbx_client *c);
 
 /* Ends an operation with SBX_ERR_CANCELLED; its out-pointers are not written
-   any more. A command that runs on the server goes on (sbx_kill ends it). END
-   is still reported. SBX_ERR_HANDLE for a dead handle. */
+   any more, its borrowed buffers are free. END is still reported. What the
+   server has begun goes on: a command runs on (sbx_kill ends it, or
+   kill_on_disconnect). SBX_OK without effect when it has ended already;
+   SBX_ERR_HANDLE for a dead handle. */
 SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op op);
 
-/* The error of an operation: of one refused at once, of one whose END is the
-   last event returned, or of the last that was awaited. Else code is SBX_OK. */
+/* The error of an operation: of the last call refused at once, or of the
+   operation whose END was pulled or awaited last. Ask before the next one
+   ends; for any other handle code is SBX_OK. */
 SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
 
-/* Starts to shut down: every operation ends with SBX_ERR_CLOSED, new calls
-   are refused, then the sandboxes of delete_on_close are deleted. Its END
-   carries SBX_OK, or SBX_ERR_DEADLINE after `ms`, exit_code = sandboxes that
-   remain. */
+/* Starts to shut down: every operation ends with SBX_ERR_CLOSED (their END
+   events are still to be pulled), new calls are refused, then the sandboxes of
+   delete_on_close are deleted. `ms` bounds it, SBX_FOREVER = no limit. Its END
+   has exit_code = sandboxes that remain, and SBX_OK for none, SBX_ERR_SERVER
+   when some could not be deleted, SBX_ERR_DEADLINE after `ms`. At once:
+   SBX_ERR_CLOSED (called before), SBX_ERR_FULL (END events hold every slot:
+   pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
-/* The next bytes of a streamed upload (sbx_write with `stream`): takes what
-   fits, *taken says how much (possibly 0: wait for SBX_EV_WRITABLE). `end`
-   with everything taken ends the body. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE
-   (not an upload, ended, or a rewind is due), SBX_ERR_ARGUMENT (more than
-   the size that was announced, or end before it). */
+/* The next bytes of a streamed upload (sbx_write with `stream`): copies what
+   the send buffer takes, *taken says how much (possibly 0: wait for
+   SBX_EV_WRITABLE, and give the rest again). `end` with everything taken ends
+   the body. Does not block. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (not an
+   upload, ended, or a rewind is due), SBX_ERR_ARGUMENT (more than the size
+   that was announced, or end before it). */
 SBX_API sbx_code sbx_push(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
-/* The answer to SBX_EV_REWIND: the body will be pushed again from its start. */
+/* The answer to SBX_EV_REWIND: the body will be pushed again from its start,
+   after the next SBX_EV_WRITABLE. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (no
+   rewind is due). */
 SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op op);
 
-/* Memory that a result with `alloc` was given. */
+/* Frees memory that a result with `alloc` was given; NULL is allowed. */
 SBX_API void sbx_free(sbx_client *c, void *p);
 
 /* ---------------------------------------------------------- transport-less */
 
 /* With desc.transport NULL the program owns the connections. sbx_port_next
-   lists what has to be done: each port is one connection, named by `id`. */
+   lists what has to be done: each port is one connection, named by `id` (1 to
+   max_links; a number is used again after its CLOSE). Nothing blocks, so
+   sbx_await answers SBX_ERR_UNSUPPORTED; time comes with sbx_step. In a loop:
+   sbx_step; bytes that came to sbx_port_recv; sbx_next until none; bytes of
+   sbx_port_send to each open connection; sbx_port_next until none. */
 typedef enum sbx_port_action {
-    SBX_PORT_CONNECT, /* connect to host:port (with TLS if tls), then sbx_port_opened */
+    SBX_PORT_CONNECT, /* connect to host:port (with TLS if tls, checking the name), then sbx_port_opened */
     SBX_PORT_CLOSE    /* close it and forget the id */
 } sbx_port_action;
 
 typedef struct sbx_port {
     uint32_t id;
     sbx_port_action action;
-    sbx_str host; /* borrowed until the next call */
+    sbx_str host; /* CONNECT: a name or an IP literal; borrowed until the next call */
     uint16_t port;
     bool tls;
 } sbx_port;
 
-/* The next action, false = none now. Call it after each step and event. */
+/* The next action, false = none now. Call it after each step and event. Not
+   meant (always false) for a client with a transport. */
 SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out);
+/* These three: SBX_ERR_HANDLE for an id that has no connection any more. */
 SBX_API sbx_code sbx_port_opened(sbx_client *c, uint32_t id);
 /* It could not be opened, or broke: SBX_ERR_RESOLVE, _CONNECT, _CONNECTION or _TLS. */
 SBX_API sbx_code sbx_port_failed(sbx_client *c, uint32_t id, sbx_code code);
-/* The peer ended its stream. */
+/* The peer ended its stream, and all that it sent was taken. */
 SBX_API sbx_code sbx_port_eof(sbx_client *c, uint32_t id);
 /* Bytes that arrived: returns how many were taken; keep the rest and give it
-   again after the next event or step. */
+   again after the next event or step. 0 for a port that is not open. */
 SBX_API size_t sbx_port_recv(sbx_client *c, uint32_t id, const void *p, size_t n);
-/* Bytes to be sent: fills p, returns their number, 0 = none. */
+/* Bytes to be sent: fills p, returns their number, 0 = none. They count as
+   sent: do not lose them. */
 SBX_API size_t sbx_port_send(sbx_client *c, uint32_t id, void *p, size_t room);
 /* A transport-less client has no randomness of its own: seed it before the
-   first call with 32 strong random bytes, again to add more. wall_ms: Unix
-   time in ms, 0 = not known. */
+   first call with 32 strong random bytes (up to 64 are used), again to add
+   more. wall_ms: Unix time in ms, 0 = not known. Without it the calls that
+   need random bytes (commands, uploads, delete_on_close) end with
+   SBX_ERR_ENTROPY. Errors: SBX_ERR_ARGUMENT (under 32), SBX_ERR_STATE (the
+   client has a transport). */
 SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_t wall_ms);
 
 SBX_EXTERN_C_END
@@ -981,16 +1329,31 @@ SBX_EXTERN_C_END
 #define SBX_LANGSMITH_H
 SBX_EXTERN_C_BEGIN
 
+/* The service: LangSmith sandboxes, in the generation of its API that the npm
+   package `langsmith` 0.10.5 speaks ("current"). Control plane calls go to the
+   client's endpoint, …/v2/sandboxes; data plane calls (commands, files) to the
+   sandbox's own URL, with the same key and headers. The data plane wakes a
+   stopped sandbox.
+
+   Every call returns at once with an operation (see sbx_op, which also lists
+   the errors that any call can end with) and takes NULL for `opts`. Texts and
+   options are read during the call; out-pointers, buffers and the sbx_box are
+   borrowed until END, and written only on success unless it says otherwise.
+   A value put into a URL is percent-encoded, with nothing left but unreserved
+   characters; empty ones, `.` and `..`, NUL and what is not UTF-8 are refused.
+   An option that is a text and set must not be empty. */
+
 /* A sandbox: what every call on it needs. Plain data, copyable, nothing to
    free. It must outlive the operations that were given it. */
 typedef struct sbx_box {
     char id[64];
-    char name[128];
-    char url[512]; /* data plane; "" = not known yet */
+    char name[128]; /* control plane calls use it, or the id where it is "" */
+    char url[512];  /* data plane; "" = not known yet: data plane calls are refused */
 } sbx_box;
 
-/* A box known by its name (and data plane) only, from a configuration. False:
-   empty or too long. */
+/* A box known by its name and, where url is not empty, data plane only, from a
+   configuration. False: the name is empty, or one of them too long. The API
+   key is sent to whatever host the URL names. */
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
 
 typedef enum sbx_status {
@@ -1004,7 +1367,8 @@ typedef enum sbx_status {
 
 /* The whole model. A text that is longer than its field is cut at a character
    border and `cut` is set; ids and URLs are never cut (SBX_ERR_TOO_LARGE).
-   Times are Unix ms, 0 = not given; numbers are -1 where not given.
+   Times are Unix ms, 0 = not given; numbers are -1 where not given; a missing
+   status reads as ready.
    run_config, mount_config, proxy_config, access_delegation and labels have
    no bound: read them from the raw answer (sbx_box_opts.raw). */
 typedef struct sbx_box_info {
@@ -1023,25 +1387,26 @@ typedef struct sbx_box_info {
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
 } sbx_box_info;
 
-/* Defaults of a sandbox's commands; layered snapshot < sandbox < command. */
+/* Defaults of a sandbox's commands: Unix user, working directory, environment.
+   Layered by the server: snapshot < sandbox < command. */
 typedef struct sbx_run_config {
     sbx_str user, work_dir;
     const sbx_pair *env;
     size_t env_n;
 } sbx_run_config;
 
-/* POST …/boxes. */
+/* POST …/boxes. What is zero is left out of the request. */
 typedef struct sbx_create_opts {
     sbx_call call;
-    sbx_str name;          /* none = the server (or, with delete_on_close, the client) makes one */
-    sbx_str snapshot;      /* name or name:tag; at most one of the three is given */
+    sbx_str name;          /* at most 127 bytes; none = the server (or, with delete_on_close, the client) makes one */
+    sbx_str snapshot;      /* name or name:tag; at most one of the three is given, none = the server's default */
     sbx_str snapshot_name;
     sbx_str snapshot_id;
     bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
     int32_t wait_s;        /* how long the server waits for ready: 30 */
-    int32_t idle_ttl_s;    /* multiple of 60; SBX_NONE = never stop; 0 = the server's default */
-    int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never */
-    int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
+    int32_t idle_ttl_s;    /* seconds until an unused sandbox is stopped, a multiple of 60; SBX_NONE = never; 0 = the server's default */
+    int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never; 0 = the server's default */
+    int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores; /* 0 = the server's; it checks their ratio */
     sbx_run_config run_config;
     const sbx_pair *env;   /* env_vars */
     size_t env_n;
@@ -1053,92 +1418,117 @@ typedef struct sbx_create_opts {
     sbx_tri restore_memory;
     /* JSON values, passed as they are (checked to be well-formed). */
     sbx_str mount_config, proxy_config, access_delegation;
-    bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost */
-    sbx_buf raw;           /* gets the answer's JSON text; see raw_n */
+    bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
+    sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
     size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */
     sbx_box_info *info;    /* written with the result */
 } sbx_create_opts;
 
-/* Creates a sandbox and (unless no_wait) waits until it is ready. *out is
-   written on success, and on SBX_ERR_TOO_LARGE with id and name, so that it
-   can be deleted. Repeated only when the request was not sent, on 429, or on
-   503 without a typed body. Errors besides the general ones: SBX_ERR_CREATION
-   (type: ImagePull, CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT,
-   SBX_ERR_QUOTA, SBX_ERR_CONFLICT, SBX_ERR_OUTCOME. */
+/* Creates a sandbox and (unless no_wait) waits until it is ready. `out` may be
+   NULL. *out is written on success, and on SBX_ERR_TOO_LARGE with id and name,
+   so that it can be deleted. One attempt has wait_s + 30 s (no_wait: 30 s),
+   unless call.timeout_ms is set. Repeated only when the request was not sent,
+   on 429, or on 503 without a typed body.
+   Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
+   well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
+   CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
+   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_CONFLICT (the
+   name is taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it
+   may exist: look for its name; delete_on_close sees to that). */
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out);
 
 typedef struct sbx_box_opts {
     sbx_call call;
-    sbx_buf raw;     /* gets the answer's JSON text */
+    sbx_buf raw;     /* gets the answer's JSON text (sbx_stat: unused) */
     size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
-    int32_t wait_s;  /* sbx_wait_ready, sbx_start: limit 120 */
+    int32_t wait_s;  /* sbx_wait_ready, sbx_start: limit in seconds, 120; SBX_FOREVER = none */
     int32_t poll_ms; /* sbx_wait_ready, sbx_start: interval 1,000, jittered by 10 % */
 } sbx_box_opts;
 
-/* GET …/boxes/{name}. `out` and `info` may each be NULL. */
+/* GET …/boxes/{name}: the sandbox as it is now; an id serves as well. `out` and
+   `info` may each be NULL; on SBX_ERR_TOO_LARGE *out has what fitted. Errors:
+   SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 
-/* GET …/boxes: an SBX_EV_ITEM (sbx_box_info) for each sandbox of every page;
-   or into `items`, an array of sbx_box_info. */
+/* GET …/boxes, all pages unless one_page. Zero = not sent. */
 typedef struct sbx_list_opts {
     sbx_call call;
+    /* Filters and order, the server's words; sort_direction is the older
+       server's name of sort_order; created_by knows "me". cursor: begin at this
+       page (excludes offset). */
     sbx_str name_contains, status, sort_by, sort_direction, sort_order, created_by, cursor;
     const sbx_str *labels; /* `key` or `key=value`; all must match */
     size_t labels_n;
     int32_t page_size;   /* items a request, 0 = the server's */
     int32_t limit;       /* the same on older servers */
-    int32_t offset;
+    int32_t offset;      /* items to skip, older servers */
     bool one_page;       /* only the first page */
-    sbx_buf items;       /* instead of events */
+    sbx_buf items;       /* an array of sbx_box_info (its size in bytes), instead of events */
     sbx_buf raw;         /* the JSON text of the last page */
     size_t *raw_n;
 } sbx_list_opts;
 typedef struct sbx_list_result {
-    uint64_t count;       /* items seen */
+    uint64_t count;       /* items that came */
     uint64_t stored;      /* items in `items` */
-    bool cut;             /* stored < count */
+    bool cut;             /* with `items`: stored < count */
     bool truncated;       /* the server said that there are more (glob, grep) */
-    char next_cursor[256]; /* one_page: where the next page begins */
+    char next_cursor[256]; /* one_page: where the next page begins, "" = the end */
     int64_t next_offset;  /* one_page, older servers; 0 = the end */
 } sbx_list_result;
+/* An SBX_EV_ITEM (sbx_box_info) for each sandbox; or into `items`. An item
+   that a shifting page brings again is dropped (by id, of the last 32). `out`
+   may be NULL; it is written also on SBX_ERR_TOO_LARGE (an id or cursor longer
+   than its field). Errors: SBX_ERR_NO_ENDPOINT (404: check the endpoint),
+   SBX_ERR_PROTOCOL (also a next page that does not move). */
 SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
 
-/* PATCH …/boxes/{name}: 0/NULL = leave. Nothing to change is a GET. */
+/* What sbx_update can clear. */
 typedef enum sbx_clear {
-    SBX_CLEAR_MOUNT_CONFIG = 1, SBX_CLEAR_PROXY_CONFIG = 2, SBX_CLEAR_RUN_CONFIG = 4, SBX_CLEAR_TAGS = 8
+    SBX_CLEAR_PROXY_CONFIG = 2, SBX_CLEAR_RUN_CONFIG = 4, SBX_CLEAR_TAGS = 8
 } sbx_clear;
+/* 0/NULL = leave as it is. */
 typedef struct sbx_update_opts {
     sbx_call call;
-    sbx_str name;
+    sbx_str name; /* the new name */
     int32_t idle_ttl_s, delete_after_stop_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
     const sbx_str *tag_value_ids;
     size_t tag_value_ids_n;
-    unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null */
+    unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null; excludes a value */
     sbx_buf raw;
     size_t *raw_n;
 } sbx_update_opts;
+/* PATCH …/boxes/{name}; with nothing to change a GET. Units and limits as in
+   sbx_create_opts. `out` and `info` may each be NULL. After a
+   new name use *out: *box has the old one. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_CONFLICT (the name is taken), SBX_ERR_NOT_READY (proxy_config of a
+   stopped sandbox on older servers). */
 SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info);
 
-/* DELETE …/boxes/{name}. A repetition's 404 counts as success. */
+/* DELETE …/boxes/{name}. A repetition's 404 counts as success, that of the
+   first attempt is SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
 
+/* Of a status without a value it reads provisioning. */
 typedef struct sbx_status_info {
     sbx_status status;
     bool cut;
     char status_text[16];
     char status_message[256];
 } sbx_status_info;
+/* GET …/boxes/{name}/status, once. `out` may be NULL. Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_status_info *out);
 
-/* Polls the status until ready, then GETs the sandbox. SBX_ERR_CREATION when
-   it failed, SBX_ERR_TIMEOUT (with the last status) after wait_s. */
+/* Polls the status until ready, then GETs the sandbox into `out` and `info`
+   (each may be NULL). SBX_ERR_CREATION when it failed (text: the status
+   message), SBX_ERR_TIMEOUT (type: the last status) after wait_s,
+   SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 
-/* POST …/start, then as sbx_wait_ready; POST …/stop. Neither is repeated once
-   sent: after SBX_ERR_OUTCOME ask for the status. */
+/* POST …/start, then as sbx_wait_ready; POST …/stop, which does not wait.
+   Neither is repeated once sent: after SBX_ERR_OUTCOME ask for the status. */
 SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
 
@@ -1146,29 +1536,32 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP /* one POST /execute: no streaming, no reconnect, cut at about 310 s */
+    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill or command id; a proxy of the service cuts it at about 310 s */
 } sbx_via;
+
+/* One of out and err, alloc or discard must be given to sbx_run
+   (SBX_ERR_NO_BUFFER), none of them to sbx_command. */
 
 typedef struct sbx_run_opts {
     sbx_call call;
-    sbx_buf out, err;      /* sbx_run: where the output goes */
-    bool alloc;            /* sbx_run: into memory of desc.resize instead; free with sbx_free */
-    bool discard;          /* sbx_run: no output wanted, only the exit code */
+    sbx_buf out, err;      /* where the output goes; what is beyond is counted and dropped */
+    bool alloc;            /* into memory of desc.resize instead; free with sbx_free */
+    bool discard;          /* no output wanted, only the exit code */
     size_t max_output;     /* with alloc: cap a stream, 0 = 16 MiB */
     sbx_via via;
-    int32_t timeout_s;     /* of the command: 60; SBX_NONE = none */
+    int32_t timeout_s;     /* of the command, by the server: 60; SBX_NONE = none */
     int32_t idle_timeout_s; /* killed after so long without clients: 300; SBX_NONE = never */
-    int32_t ttl_s;         /* kept after its end: 600; SBX_NONE = for ever */
+    int32_t ttl_s;         /* kept after its end, for sbx_attach: 600; SBX_NONE = for ever */
     sbx_str shell;         /* "/bin/bash" */
     sbx_str cwd;
     const sbx_pair *env;
     size_t env_n;
     sbx_run_config run_config; /* excludes cwd and env */
-    sbx_str command_id;    /* a UUID: makes the call idempotent across programs; none = made here */
+    sbx_str command_id;    /* a UUID (36 characters): makes the call idempotent across programs; none = a version 7 one is made */
     bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
-    bool pty;              /* a terminal; its output comes as stdout */
-    uint16_t cols, rows;   /* with pty */
-    bool kill_on_disconnect;
+    bool pty;              /* a terminal, its input open; its output comes as stdout; `command` may be empty */
+    uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
+    bool kill_on_disconnect; /* the server kills it when the connection goes */
     bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
 } sbx_run_opts;
 
@@ -1179,55 +1572,85 @@ typedef struct sbx_result {
     bool gap;               /* output was lost in a reconnect */
     size_t out_n, err_n;    /* bytes stored */
     uint64_t out_total, err_total; /* bytes that came */
-    char *out_p, *err_p;    /* with alloc: NUL-terminated, the caller's */
-    char command_id[37];
+    char *out_p, *err_p;    /* with alloc: NUL-terminated, the caller's (sbx_free); NULL where nothing came */
+    char command_id[37];    /* "" and pid 0 with SBX_VIA_HTTP */
 } sbx_result;
 
-/* Runs a command and collects its output. *out (may be NULL) is written at the
-   end also when the command was started and then failed (a timeout, a lost
-   stream): what is in the buffers is then what came until there.
-   A non-zero exit code is not an error. */
+/* Runs a command in a shell and collects its output. *out (may be NULL) is
+   written at the end also when the command was started and then failed (a
+   timeout, a lost stream): what is in the buffers is then what came until
+   there; not after cancel and close. A non-zero exit code is not an error.
+
+   The stream reconnects: what broke is opened again at once (close code 1001)
+   or after 0.5 s doubling up to 8 s, jittered, five times in a row, counted
+   anew from every sign of the command; output goes on where it stopped, complete and once, or with a
+   gap that is reported. Opening it the first time has ws_connect_budget_ms
+   altogether; the server runs a command_id once, however often it is sent.
+   Silence is answered with pings (ws_ping_…).
+
+   Errors: SBX_ERR_COMMAND, _COMMAND_TIMEOUT (timeout_s), _COMMAND_NOT_FOUND and
+   _SESSION_EXPIRED (the server gave it up meanwhile), _NO_ENDPOINT (404: no
+   such sandbox or an older server), _CONNECTION (the stream was lost for good),
+   _DEADLINE, _MEMORY (alloc), _TOO_LARGE (a message above rx_bytes that does
+   not begin with its type). With SBX_VIA_HTTP one attempt has timeout_s + 10 s
+   and SBX_ERR_OUTCOME means that the command may have run. */
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out);
 /* The same, its output as events: STARTED, STDOUT, STDERR, GAP, RETRYING,
-   RECONNECTED, END. The sender is slowed while events are not pulled. */
+   RECONNECTED, WRITABLE, END. `offset` counts the bytes of each stream. Events
+   that are not pulled stay in the socket and slow the sender down; the client
+   sends pongs meanwhile, so that the connection lives on. */
 SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts);
 
-/* Attaches to a command that runs already, or ended within its ttl, from the
-   given offsets on. */
 typedef struct sbx_attach_opts {
     sbx_call call;
-    uint64_t stdout_offset, stderr_offset;
+    uint64_t stdout_offset, stderr_offset; /* bytes of each stream that are known already */
     bool no_reconnect;
 } sbx_attach_opts;
+/* Attaches to a command that runs already, or ended within its ttl, from the
+   given offsets on; older output than the server keeps is a GAP. Never starts
+   one. command_id: 1 to 39 characters. Events and errors as sbx_command's,
+   SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
-   elsewhere. */
+   elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer
+   bytes than it has, the offset stays where it was last certain: the output
+   from there comes again. SBX_ERR_HANDLE after END: ask before. */
 SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset);
 
-/* Standard input: takes what can be sent now, *taken says how much; with 0
-   wait for SBX_EV_WRITABLE. Bytes of an unfinished UTF-8 character at the end
-   are left to the caller; SBX_ERR_ARGUMENT when data is not UTF-8 (the
-   protocol carries text), SBX_ERR_STATE after close_stdin. */
+/* The calls below are for commands over a WebSocket. None blocks. Errors of
+   all: SBX_ERR_HANDLE (dead, or no such command), SBX_ERR_STATE (it has ended). */
+
+/* Standard input (stdin_open or pty): takes what can be sent now, *taken says
+   how much; where that is less, give the rest after SBX_EV_WRITABLE. Before
+   `started` and while the stream is down it takes nothing. Bytes of an
+   unfinished UTF-8 character at the end are left to the caller, to be given
+   with what follows. What was taken is sent once: a drop can lose it. Errors:
+   SBX_ERR_ARGUMENT when data is not UTF-8 (the protocol carries text),
+   SBX_ERR_STATE when standard input is closed. */
 SBX_API sbx_code sbx_input(sbx_client *c, sbx_op op, sbx_str data, size_t *taken);
 /* The next three are kept while the stream is down and sent after it is back. */
+/* End of file for the command's standard input. */
 SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op);
+/* Both from 1; the last one given counts. SBX_ERR_ARGUMENT for 0. */
 SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op op, uint16_t cols, uint16_t rows);
 /* SIGKILL to the command's process group; the operation goes on until the
-   exit code came (10 s at most). */
+   exit code came, SBX_ERR_DEADLINE after 10 s without. Once it was sent a drop
+   is not mended any more (SBX_ERR_CONNECTION). */
 SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op);
 
 /* ------------------------------------------------------------------- files */
 
+/* From an answer's headers (RFC 9110 8.6, 8.8); 0 or "" where not given. */
 typedef struct sbx_file_stat {
-    uint64_t size;
-    int64_t modified_ms;
-    char etag[96];
-    char content_type[64];
+    uint64_t size;        /* bytes of the whole file */
+    int64_t modified_ms;  /* Unix ms */
+    char etag[96];        /* "" also when longer */
+    char content_type[64]; /* cut when longer */
 } sbx_file_stat;
 
 typedef struct sbx_read_opts {
     sbx_call call;
-    sbx_buf out;          /* collected here, */
+    sbx_buf out;          /* collected here (what is beyond is counted and dropped), */
     bool alloc;           /* or in memory of desc.resize, */
     bool stream;          /* or as SBX_EV_DATA */
     size_t max_bytes;     /* with alloc: cap, 0 = 64 MiB */
@@ -1248,26 +1671,38 @@ typedef struct sbx_read_result {
     sbx_file_stat stat;
 } sbx_read_result;
 
-/* GET …/download. path: absolute, or relative to the home directory. */
+/* GET …/download (RFC 9110 14). path: absolute, or relative to the home
+   directory. `out` may be NULL; with `stream` it is written with END. Each
+   attempt has 60 s to its answer's head, and for any silence after it. A
+   transfer that breaks goes on by range where the server gave a strong ETag,
+   else it ends with SBX_ERR_CONNECTION.
+   Errors: SBX_ERR_NO_BUFFER (none of out, alloc, stream), SBX_ERR_NOT_FOUND
+   (resource file), SBX_ERR_RANGE (416), SBX_ERR_CHANGED (another file than
+   if_match_etag, or than the first part), SBX_ERR_PERMISSION,
+   SBX_ERR_OPERATION, SBX_ERR_MEMORY (alloc), SBX_ERR_UNSUPPORTED (last bytes
+   of a server that knows neither ranges nor lengths). */
 SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out);
 
 typedef struct sbx_write_opts {
     sbx_call call;
-    bool stream;   /* the body comes by sbx_push */
-    int64_t size;  /* with stream: its bytes; SBX_NONE = not known (chunked) */
+    bool stream;   /* the body comes by sbx_push, `data` is empty */
+    int64_t size;  /* with stream: its bytes (0 = an empty file); SBX_NONE = not known (chunked) */
 } sbx_write_opts;
 
-/* POST …/upload. `data` is borrowed until END. Writing a file again is the
-   same file: it is repeated after a lost answer (with stream: after
-   SBX_EV_REWIND). */
+/* POST …/upload: creates or replaces a file. `data` is borrowed until END and
+   sent without a copy. Writing a file again is the same file: it is repeated
+   after a lost answer (with stream: after SBX_EV_REWIND). Limits of time as
+   sbx_read's; the clock stands while the caller pushes nothing. Errors:
+   SBX_ERR_PERMISSION, SBX_ERR_OPERATION (type WriteError). */
 SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_str data, const sbx_write_opts *opts);
 
-/* HEAD …/download. */
+/* HEAD …/download: size, time and ETag. `out` may be NULL. Errors:
+   SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out);
 
 /* One answer of glob, ls or grep. */
 typedef struct sbx_match {
-    char path[512];
+    char path[512];      /* a longer one ends the call with SBX_ERR_TOO_LARGE */
     char text[512];      /* grep: the line, cut if longer */
     int64_t size;        /* -1 = not given */
     int64_t modified_ms; /* 0 = not given */
@@ -1278,13 +1713,14 @@ typedef struct sbx_match {
 
 typedef struct sbx_find_opts {
     sbx_call call;
-    sbx_str path;    /* directory; none = "/" */
+    sbx_str path;    /* directory; none = "/" (sbx_ls: its argument counts) */
     sbx_str glob;    /* grep: which files */
     int32_t limit;   /* 0 = the server's */
-    sbx_buf items;   /* an array of sbx_match, instead of events */
+    sbx_buf items;   /* an array of sbx_match (its size in bytes), instead of events */
 } sbx_find_opts;
-/* An SBX_EV_ITEM (sbx_match) for each; sbx_ls is the pattern `*`; grep looks
-   for literal text. */
+/* POST …/glob, …/grep. An SBX_EV_ITEM (sbx_match) for each, or into `items`;
+   sbx_ls is the glob `*`; grep looks for literal text. `out` may be NULL.
+   Limits of time as sbx_read's. Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out);
@@ -1535,14 +1971,16 @@ SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
 }
 
 /* now + ms without overflow; a negative ms is never. */
-SBXI_INLINE int64_t sbxi_after(int64_t now, int64_t ms)
-{
-    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
-}
+SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms);
 
 #endif
 
 /* ======== src/timer.c ======== */
+
+SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms)
+{
+    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
+}
 
 SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids)
 {
@@ -1642,6 +2080,21 @@ SBXI_INLINE uint64_t sbxi_load64(const char *s)
         | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
+/* Eight bytes in the machine's order. */
+SBXI_INLINE uint64_t sbxi_word(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+
+/* Whether 64 bytes are ASCII. */
+SBXI_INLINE bool sbxi_ascii64(const char *p)
+{
+    return ((sbxi_word(p) | sbxi_word(p + 8) | sbxi_word(p + 16) | sbxi_word(p + 24) | sbxi_word(p + 32) | sbxi_word(p + 40) | sbxi_word(p + 48)
+             | sbxi_word(p + 56)) & UINT64_MAX / 255 * 0x80) == 0;
+}
+
 /* Index of the lowest byte that is not 0; v is not 0. */
 SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
 {
@@ -1653,6 +2106,49 @@ SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
         n++;
     return n;
 #endif
+}
+
+#if !SBX_SMALL
+/* How many of 8 bytes are plain in JSON: neither quote, backslash nor control,
+   and ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
+   upwards only, so the lowest mark is right. */
+SBXI_INLINE size_t sbxi_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
+/* Likewise of 16. As signed, what is not ASCII is below the controls. */
+SBXI_INLINE size_t sbxi_plain16(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const signed char *s = (const signed char *)p;
+    unsigned char plain[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+    low = ~sbxi_load64((const char *)plain);
+    high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = sbxi_plain8(p);
+    return n < 8 ? n : 8 + sbxi_plain8(p + 8);
+#endif
+}
+#endif
+
+/* Length of the UTF-8 character above ASCII whose first four bytes are given
+   (sbxi_load32), 0 if it is none. */
+SBXI_INLINE size_t sbxi_utf8_length(uint32_t x)
+{
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
 }
 
 /* Resumable UTF-8 check (RFC 3629). *state is 0 at the start and at every
@@ -1707,7 +2203,7 @@ static uint32_t sbxi_text_lead(unsigned c)
     return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
 }
 
-SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+static bool sbxi_text_utf8(uint32_t *state, const char *p, size_t n)
 {
     uint32_t s = *state;
     for (size_t i = 0; i < n; i++) {
@@ -1725,6 +2221,102 @@ SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
     *state = s;
     return true;
 }
+
+#if SBX_SMALL
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    return sbxi_text_utf8(state, p, n);
+}
+
+#else
+
+#if SBXI_TEXT_BLOCKS
+
+#define SBXI_TEXT_16 for (int i = 0; i < 16; i++)
+
+/* 16 bytes behind a character border, with three more before them: whether
+   continuation bytes stand where they must and only there, and what else a
+   byte forbids by itself or to the next. The last character may be cut. Each
+   step is a loop of its own: so it becomes one operation on a vector. */
+static inline bool sbxi_text_utf8_block(const char *text)
+{
+    const unsigned char *u = (const unsigned char *)text;
+    const signed char *s = (const signed char *)text;
+    unsigned char must[16], bad[16], t[16], m[16];
+    /* above 0: a byte that starts two, three or four stands one, two or three before */
+    SBXI_TEXT_16 must[i] = (unsigned char)((u[i - 1] > 0xBF ? u[i - 1] : 0xBF) - 0xBF);
+    SBXI_TEXT_16 t[i] = (unsigned char)((u[i - 2] > 0xDF ? u[i - 2] : 0xDF) - 0xDF);
+    SBXI_TEXT_16 m[i] = (unsigned char)((u[i - 3] > 0xEF ? u[i - 3] : 0xEF) - 0xEF);
+    SBXI_TEXT_16 must[i] |= t[i] | m[i];
+    SBXI_TEXT_16 m[i] = must[i] == 0 ? 0xFF : 0;
+    SBXI_TEXT_16 t[i] = s[i] < -0x40 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] = m[i] == t[i] ? 0xFF : 0;
+    /* C0, C1, F5..FF */
+    SBXI_TEXT_16 m[i] = (u[i] & 0xFE) == 0xC0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i];
+    SBXI_TEXT_16 m[i] = u[i] > 0xF4 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i];
+    /* E0 80..9F, ED A0..BF; F0 80..8F, F4 90..BF */
+    SBXI_TEXT_16 t[i] = s[i] < -0x60 ? 0xFF : 0;
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xE0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & t[i];
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xED ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & ~t[i];
+    SBXI_TEXT_16 t[i] = s[i] < -0x70 ? 0xFF : 0;
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xF0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & t[i];
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xF4 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & ~t[i];
+    return (sbxi_word((const char *)bad) | sbxi_word((const char *)bad + 8)) == 0;
+}
+
+#undef SBXI_TEXT_16
+#endif
+
+/* About 128 bytes behind a border, which is behind the third byte at least:
+   how many were good, to another border; 0: bad. */
+static inline size_t sbxi_text_utf8_some(const char *p, size_t n)
+{
+    size_t i = 0;
+#if SBXI_TEXT_BLOCKS
+    for (; i < 128 && n - i >= 16; i += 16)
+        if (!sbxi_text_utf8_block(p + i))
+            return 0;
+    return sbxi_utf8_cut(p, i);
+#else
+    while (i < 128 && n - i >= 4) {
+        uint32_t x = sbxi_load32(p + i);
+        size_t length = x & 0x80 ? sbxi_utf8_length(x) : 1;
+        if (!length)
+            return 0;
+        i += length;
+    }
+    return i;
+#endif
+}
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    size_t i = 0;
+    do {
+        /* byte by byte to such a border */
+        while (i < n && (*state || i < 3))
+            if (!sbxi_text_utf8(state, p + i++, 1))
+                return false;
+        while (n - i >= 64 && sbxi_ascii64(p + i))
+            i += 64;
+        if (n - i >= 16) {
+            size_t good = sbxi_text_utf8_some(p + i, n - i);
+            if (!good)
+                return false;
+            i += good;
+        }
+    } while (n - i >= 16);
+    return sbxi_text_utf8(state, p + i, n - i);
+}
+
+#endif
 
 SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n)
 {
@@ -2049,6 +2641,65 @@ SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
     return true;
 }
 
+/* ======== src/json_member.h ======== */
+/* ---- json: members of an object whose names are expected (private) ---- */
+#ifndef SBXI_JSON_MEMBER_H
+#define SBXI_JSON_MEMBER_H
+
+#if !SBX_SMALL
+/* Whether the next thing is a member of the object `depth` containers deep. It
+   stays so for as long as sbxi_json_member takes members. */
+SBXI_FN bool sbxi_json_at_member(const sbx_json *j, unsigned depth);
+/* If the next member has this name and a value that is short, simple, whole in
+   the input and followed by another member, takes both and returns the value's
+   kind (NULL for {}, too); else MORE with nothing taken: sbx_json_next goes on. */
+SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, size_t name_n, sbx_json_tok *tok);
+#endif
+
+/* Whether two texts of n bytes are equal. Two loads that overlap cover 4 to 16
+   bytes: names are short, and a call to memcmp would cost more. */
+SBXI_INLINE bool sbxi_json_same(const char *a, const char *b, size_t n)
+{
+#if !SBX_SMALL
+    uint64_t x, y, u, v;
+    uint32_t p, q, r, s;
+
+    if (n >= 8 && n <= 16) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        memcpy(&u, a + n - 8, 8);
+        memcpy(&v, b + n - 8, 8);
+        return ((x ^ y) | (u ^ v)) == 0;
+    }
+    if (n >= 4 && n < 8) {
+        memcpy(&p, a, 4);
+        memcpy(&q, b, 4);
+        memcpy(&r, a + n - 4, 4);
+        memcpy(&s, b + n - 4, 4);
+        return ((p ^ q) | (r ^ s)) == 0;
+    }
+    if (n > 16) {
+        const char *last_a = a + n - 8, *last_b = b + n - 8;
+
+        for (; a < last_a; a += 8, b += 8) {
+            memcpy(&x, a, 8);
+            memcpy(&y, b, 8);
+            if (x != y)
+                return false;
+        }
+        memcpy(&u, last_a, 8);
+        memcpy(&v, last_b, 8);
+        return u == v;
+    }
+#endif
+    while (n--)
+        if (*a++ != *b++)
+            return false;
+    return true;
+}
+
+#endif
+
 /* ======== src/json.c ======== */
 
 /* What the reader expects. In the middle of a text the state is its kind's. */
@@ -2067,6 +2718,7 @@ enum {
     SBXI_JSON_IN_WORD,
     SBXI_JSON_OVER,
     SBXI_JSON_FAILED,
+    SBXI_JSON_REPORTED,    /* `offset` says where */
     SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
 };
 
@@ -2078,9 +2730,6 @@ enum {
     SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
     SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
 };
-
-/* sbx_json.sub inside a number: rows of sbxi_json_number_next. */
-enum { SBXI_JSON_NUMBER_END = 9, SBXI_JSON_NUMBER_BAD };
 
 static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
 {
@@ -2116,27 +2765,34 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 /* The state behind a value that ends at p; takes a comma that follows. */
 static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
-    if (!sbxi_json_depth(j)) {
-        j->state = SBXI_JSON_OVER;
-    } else if (p != end && *p == ',') {
+    j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
+#if SBX_SMALL
+    (void)end;
+#else
+    if (p != end && *p == ',' && sbxi_json_depth(j)) {
         j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
         p++;
-    } else {
-        j->state = SBXI_JSON_AFTER;
     }
+#endif
     return p;
+}
+
+/* One container more or less: the tail changes as one word, as it is read. */
+static inline void sbxi_json_nest(sbx_json *j, bool deeper)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    uint32_t tail, one;
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail = deeper ? tail + one : tail - one;
+    memcpy(j->tail, &tail, 4);
 }
 
 static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
-    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
-    uint32_t tail, one;
     if (sbxi_json_depth(j) == j->max_depth)
         return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
-    memcpy(&tail, j->tail, 4);
-    memcpy(&one, sbxi_json_deeper, 4);
-    tail += one; /* as one word: it is read as one soon */
-    memcpy(j->tail, &tail, 4);
+    sbxi_json_nest(j, true);
     j->stack = j->stack << 1 | object;
     j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
@@ -2144,13 +2800,8 @@ static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 
 static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
-    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     bool object = j->stack & 1;
-    uint32_t tail, one;
-    memcpy(&tail, j->tail, 4);
-    memcpy(&one, sbxi_json_deeper, 4);
-    tail -= one;
-    memcpy(j->tail, &tail, 4);
+    sbxi_json_nest(j, false);
     j->stack >>= 1;
     *p = sbxi_json_after(j, *p + 1, end);
     return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
@@ -2176,23 +2827,21 @@ static void sbxi_json_put(sbx_json *j, uint32_t cp)
 
 enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
 
-/* The four digits of an escape are complete. */
-static int sbxi_json_unit(sbx_json *j)
+/* An escape is complete: what it stands for, a UTF-16 code unit. */
+static int sbxi_json_unit(sbx_json *j, uint32_t unit)
 {
-    uint32_t high = j->cp >> 16, unit = j->cp & 0xFFFF;
+    uint32_t high = j->cp >> 16;
     j->sub = SBXI_JSON_PLAIN;
-    if (high && unit >= 0xDC00 && unit < 0xE000) {
-        sbxi_json_put(j, 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00));
-        return SBXI_JSON_WHOLE;
-    }
-    if (high)
+    if (high && unit - 0xDC00 < 0x400)
+        unit += (high << 10) - (0xD800u << 10) - 0xDC00 + 0x10000;
+    else if (high)
         sbxi_json_put(j, 0xFFFD);
-    if (unit >= 0xD800 && unit < 0xDC00) {
+    if (unit - 0xD800 < 0x400) {
         j->cp = unit << 16;
         j->sub = SBXI_JSON_HIGH;
         return high ? SBXI_JSON_WHOLE : SBXI_JSON_PART;
     }
-    sbxi_json_put(j, unit >= 0xDC00 && unit < 0xE000 ? 0xFFFD : unit);
+    sbxi_json_put(j, unit - 0xD800 < 0x800 ? 0xFFFD : unit);
     return SBXI_JSON_WHOLE;
 }
 
@@ -2202,16 +2851,27 @@ static int sbxi_json_unit(sbx_json *j)
    surrogate and the character behind it. */
 static int sbxi_json_char(sbx_json *j, unsigned c)
 {
-    static const char sbxi_json_escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    static const char sbxi_json_names[] = "\"\\/bfnrt", sbxi_json_named[] = "\"\\/\b\f\n\r\t";
     char byte = (char)c;
+    const char *name;
+    unsigned digit;
     switch (j->sub) {
     case SBXI_JSON_PLAIN:
         j->cp = 0;
+        /* fall through */
+    case SBXI_JSON_HIGH:
         j->held_n = 0;
         if (c == '\\') {
             j->sub = SBXI_JSON_ESC;
             return SBXI_JSON_PART;
         }
+        if (j->cp) {
+            j->sub = SBXI_JSON_PLAIN;
+            sbxi_json_put(j, 0xFFFD);
+            return SBXI_JSON_WHOLE_BEFORE;
+        }
+        if (c < 0x20)
+            return SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
         j->sub = SBXI_JSON_UTF8;
         /* fall through */
     case SBXI_JSON_UTF8:
@@ -2222,41 +2882,22 @@ static int sbxi_json_char(sbx_json *j, unsigned c)
             return SBXI_JSON_PART;
         j->sub = SBXI_JSON_PLAIN;
         return SBXI_JSON_WHOLE;
-    case SBXI_JSON_HIGH:
-        j->held_n = 0;
-        if (c == '\\') {
-            j->sub = SBXI_JSON_ESC;
-            return SBXI_JSON_PART;
-        }
-        j->sub = SBXI_JSON_PLAIN;
-        sbxi_json_put(j, 0xFFFD);
-        return SBXI_JSON_WHOLE_BEFORE;
     case SBXI_JSON_ESC:
         if (c == 'u') {
             j->sub = SBXI_JSON_HEX;
             return SBXI_JSON_PART;
         }
-        for (const char *e = sbxi_json_escapes; *e; e += 2)
-            if (*e == byte) {
-                j->sub = SBXI_JSON_PLAIN;
-                if (j->cp)
-                    sbxi_json_put(j, 0xFFFD);
-                sbxi_json_put(j, (unsigned char)e[1]);
-                return SBXI_JSON_WHOLE;
-            }
-        return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
-    default: { /* a digit */
-        unsigned digit = c - '0';
+        name = (const char *)memchr(sbxi_json_names, (int)c, sizeof sbxi_json_names - 1);
+        return name ? sbxi_json_unit(j, (unsigned char)sbxi_json_named[name - sbxi_json_names]) : SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+    default:
+        digit = c - '0';
         if (digit > 9) {
             digit = (c | 32) - 'a' + 10;
-            if (digit < 10 || digit > 15)
+            if (digit - 10 > 5)
                 return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
         }
         j->cp = (j->cp & 0xFFFF0000) | (j->cp << 4 & 0xFFF0) | digit;
-        if (++j->sub < SBXI_JSON_HEX + 4)
-            return SBXI_JSON_PART;
-        return sbxi_json_unit(j);
-    }
+        return ++j->sub < SBXI_JSON_HEX + 4 ? SBXI_JSON_PART : sbxi_json_unit(j, j->cp & 0xFFFF);
     }
 }
 
@@ -2269,11 +2910,23 @@ static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
     if (j->state != SBXI_JSON_IN_NAME)
         return sbxi_json_after(j, p, end);
     j->state = SBXI_JSON_COLON;
+#if !SBX_SMALL
     if (p != end && *p == ':') {
         j->state = SBXI_JSON_MEMBER;
         p++;
     }
+#else
+    (void)end;
+#endif
     return p;
+}
+
+static sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
+
+/* What a piece of text ends with: itself, or what kept it from being one. */
+static sbx_json_kind sbxi_json_piece(const sbx_json *j, const sbx_json_tok *tok)
+{
+    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : j->error ? SBX_JSON_ERROR : SBX_JSON_MORE;
 }
 
 /* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
@@ -2281,14 +2934,12 @@ static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
    in an earlier input has no room here and is a piece of its own in `held`. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    char *r = *p, *w = tok->p + tok->n, *at = r; /* at: where the character in hand begins */
+    char *r = *p, *w = tok->p + tok->n;
     bool here = j->sub == SBXI_JSON_PLAIN;
-    uint8_t sub = j->sub;
-    uint32_t cp = j->cp;
     tok->more = true;
     while (r != end) {
         unsigned c = (unsigned char)*r;
-        int step = SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
+        int step;
         if (j->sub == SBXI_JSON_PLAIN) {
             if (c == '"') {
                 tok->more = false;
@@ -2297,98 +2948,95 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *e
             }
             if (c >= 0x20 && c != '\\' && c < 0x80) {
                 *w++ = (char)c;
-                at = ++r;
+                r++;
                 continue;
             }
         }
-        if (c >= 0x20 || j->sub != SBXI_JSON_PLAIN)
-            step = sbxi_json_char(j, c);
-        if (step >= SBXI_JSON_BAD) {
-            if (w == tok->p) {
-                *p = r;
-                return sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
-            }
-            /* what is good goes out first; the error is found again */
-            j->sub = sub;
-            j->cp = cp;
-            r = at;
+        step = sbxi_json_char(j, c);
+        if (step >= SBXI_JSON_BAD) { /* what is good goes out first */
+            sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
             break;
         }
-        if (step != SBXI_JSON_WHOLE_BEFORE)
-            r++;
+        r += step != SBXI_JSON_WHOLE_BEFORE;
         if (step == SBXI_JSON_PART)
             continue;
         if (j->held_n >= 3 && memcmp(j->held, "\xEF\xBF\xBD", 3) == 0)
             tok->replaced = true;
         if (!here) {
-            *p = r;
             tok->p = j->held;
-            tok->n = j->held_n;
-            return (sbx_json_kind)tok->kind;
+            w = j->held + j->held_n;
+            break;
         }
         memcpy(w, j->held, j->held_n);
         w += j->held_n;
-        at = r;
-        sub = j->sub;
-        cp = j->cp;
     }
-    tok->n = (size_t)(w - tok->p);
     *p = r;
-    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
+    tok->n = (size_t)(w - tok->p);
+#if !SBX_SMALL
+    if (r == end)
+        j->state |= SBXI_JSON_FRESH;
+    else if (!tok->n && j->error)
+        return sbxi_json_any(j, p, end, tok);
+#endif
+    return sbxi_json_piece(j, tok);
 }
 
-/* Goes on with a piece of a string that is plain from tok->p to r. */
-#if SBX_SMALL
-static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    (void)r;
-    return sbxi_json_text(j, p, end, tok);
-}
-#else
+#if !SBX_SMALL
+/* The same for a string that is plain from tok->p to r. */
 static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
 #endif
 
 /* ---- numbers and words ---- */
 
-/* From each state by 0, 1-9, point, e, sign, anything else. */
-static const char sbxi_json_number_next[9][7] = {
-    { 2, 3, 10, 10, 1, 10, 0 },  /* start */
-    { 2, 3, 10, 10, 10, 10, 0 }, /* - */
-    { 10, 10, 4, 6, 9, 9, 1 },   /* 0 */
-    { 3, 3, 4, 6, 9, 9, 1 },     /* 12 */
-    { 5, 5, 10, 10, 10, 10, 0 }, /* 1. */
-    { 5, 5, 9, 6, 9, 9, 1 },     /* 1.2 */
-    { 8, 8, 10, 10, 7, 10, 0 },  /* 1e */
-    { 8, 8, 10, 10, 10, 10, 0 }, /* 1e+ */
-    { 8, 8, 9, 9, 9, 9, 1 }      /* 1e5 */
+/* sbx_json.sub inside a number: how far it is, and where it may end. */
+enum {
+    SBXI_JSON_MINUS = 1,
+    SBXI_JSON_ZERO,
+    SBXI_JSON_INTEGER,
+    SBXI_JSON_POINT,
+    SBXI_JSON_FRACTION,
+    SBXI_JSON_E,
+    SBXI_JSON_SIGN,
+    SBXI_JSON_EXPONENT
 };
+
+static bool sbxi_json_number_is_whole(const sbx_json *j)
+{
+    return (1u << SBXI_JSON_ZERO | 1u << SBXI_JSON_INTEGER | 1u << SBXI_JSON_FRACTION | 1u << SBXI_JSON_EXPONENT) >> j->sub & 1;
+}
 
 static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p;
-    sbx_json_kind kind = SBX_JSON_NUMBER;
-    tok->p = r;
+    tok->kind = SBX_JSON_NUMBER;
     tok->more = true;
     for (; r != end; r++) {
-        char c = *r, next;
-        unsigned class_ = c == '0' ? 0 : c >= '1' && c <= '9' ? 1 : c == '.' ? 2 : (c | 32) == 'e' ? 3 : c == '-' || (c == '+' && j->sub) ? 4 : 5;
-        next = sbxi_json_number_next[j->sub][class_];
-        if (next == SBXI_JSON_NUMBER_BAD) {
-            if (r == *p)
-                kind = sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
-            break;
-        }
-        if (next == SBXI_JSON_NUMBER_END) {
-            tok->n = (size_t)(r - *p);
+        unsigned c = (unsigned char)*r, sub = j->sub;
+        bool whole = sbxi_json_number_is_whole(j);
+        if (c - '0' < 10 && sub != SBXI_JSON_ZERO) {
+            j->sub = sub > SBXI_JSON_FRACTION ? SBXI_JSON_EXPONENT : sub > SBXI_JSON_INTEGER ? SBXI_JSON_FRACTION
+                : sub > SBXI_JSON_MINUS || c != '0' ? SBXI_JSON_INTEGER : SBXI_JSON_ZERO;
+        } else if (c == '.' && (sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER)) {
+            j->sub = SBXI_JSON_POINT;
+        } else if ((c | 32) == 'e' && whole && sub != SBXI_JSON_EXPONENT) {
+            j->sub = SBXI_JSON_E;
+        } else if ((c == '-' || c == '+') && sub == SBXI_JSON_E) {
+            j->sub = SBXI_JSON_SIGN;
+        } else if (c == '-' && sub == 0) {
+            j->sub = SBXI_JSON_MINUS;
+        } else if (whole && c - '0' >= 10) {
             tok->more = false;
+            tok->n = (size_t)(r - *p);
             *p = sbxi_json_after(j, r, end);
             return SBX_JSON_NUMBER;
+        } else {
+            sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+            break;
         }
-        j->sub = (uint8_t)next;
     }
     tok->n = (size_t)(r - *p);
     *p = r;
-    return kind == SBX_JSON_NUMBER && !tok->n ? SBX_JSON_MORE : kind;
+    return sbxi_json_piece(j, tok);
 }
 
 /* true, false or null; sub counts along all three. */
@@ -2409,129 +3057,104 @@ static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 
 /* ---- structure ---- */
 
-/* The first byte of a value, with text still to be read: MORE. */
-static sbx_json_kind sbxi_json_value(sbx_json *j, char **p)
-{
-    char c = **p;
-    j->sub = 0;
-    if (c == '-' || (c >= '0' && c <= '9')) {
-        j->state = SBXI_JSON_IN_NUMBER;
-    } else if (c == 't' || c == 'f' || c == 'n') {
-        j->state = SBXI_JSON_IN_WORD;
-        j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
-    } else if (c == '"') {
-        j->state = SBXI_JSON_IN_STRING;
-        ++*p;
-    } else if (c == '{' || c == '[') {
-        sbx_json_kind kind = sbxi_json_open(j, c == '{');
-        *p += kind != SBX_JSON_ERROR;
-        return kind;
-    } else {
-        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-    }
-    return SBX_JSON_MORE;
-}
-
 /* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
 static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
 {
-    while (*p != end) {
-        char c = **p;
-        bool object = j->stack & 1;
-        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
-            ++*p;
+    for (; *p != end; ++*p) {
+        unsigned c = (unsigned char)**p, state = j->state;
+        bool object = j->stack & 1, value = state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER;
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+            continue;
+        if (state == SBXI_JSON_COLON && c == ':') {
+            j->state = SBXI_JSON_MEMBER;
             continue;
         }
-        switch (j->state) {
-        case SBXI_JSON_COLON:
-            if (c != ':')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-            j->state = SBXI_JSON_MEMBER;
-            ++*p;
-            continue;
-        case SBXI_JSON_AFTER:
-            if (c == (object ? '}' : ']'))
-                return sbxi_json_close(j, p, end);
-            if (c != ',')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        if (state == SBXI_JSON_AFTER && c == ',') {
             j->state = object ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-            ++*p;
             continue;
-        case SBXI_JSON_FIRST_NAME:
-            if (c == '}')
-                return sbxi_json_close(j, p, end);
-            /* fall through */
-        case SBXI_JSON_NAME:
-            if (c != '"')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-            j->state = SBXI_JSON_IN_NAME;
-            j->sub = 0;
+        }
+        j->sub = 0;
+        if ((c == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && object)))
+            || (c == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !object))))
+            return sbxi_json_close(j, p, end);
+        if (c == '"' && (value || state == SBXI_JSON_NAME || state == SBXI_JSON_FIRST_NAME)) {
+            j->state = value ? SBXI_JSON_IN_STRING : SBXI_JSON_IN_NAME;
             ++*p;
             return SBX_JSON_MORE;
-        case SBXI_JSON_FIRST:
-            if (c == ']')
-                return sbxi_json_close(j, p, end);
-            /* fall through */
-        case SBXI_JSON_MEMBER:
-        case SBXI_JSON_ELEMENT:
-        case SBXI_JSON_TOP:
-            return sbxi_json_value(j, p);
-        default: /* OVER */
-            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
         }
+        if (value && (c | 32) == '{') {
+            sbx_json_kind kind = sbxi_json_open(j, c == '{');
+            *p += kind != SBX_JSON_ERROR;
+            return kind;
+        }
+        if (value && (c == 't' || c == 'f' || c == 'n')) {
+            j->state = SBXI_JSON_IN_WORD;
+            j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+            return SBX_JSON_MORE;
+        }
+        if (value && (c == '-' || c - '0' < 10)) {
+            j->state = SBXI_JSON_IN_NUMBER;
+            return SBX_JSON_MORE;
+        }
+        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
     }
     return SBX_JSON_MORE;
 }
 
 static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER) {
-        sbx_json_kind kind = sbxi_json_structure(j, p, end);
-        tok->depth = (uint8_t)SBXI_MIN(tok->depth, sbxi_json_depth(j)); /* of brackets: what is around them */
-        if (kind != SBX_JSON_MORE)
-            return kind;
-    }
+    sbx_json_kind kind = SBX_JSON_MORE;
+    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER)
+        kind = sbxi_json_structure(j, p, end);
+    if (kind != SBX_JSON_MORE)
+        return kind;
     tok->p = *p;
-    switch (j->state) {
-    case SBXI_JSON_IN_NAME:
-    case SBXI_JSON_IN_STRING:
-        sbxi_json_set(j, tok, *p, 0);
-        tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
-        if (j->sub != SBXI_JSON_PLAIN)
-            return sbxi_json_text(j, p, end, tok);
-        return sbxi_json_long(j, p, end, tok, *p);
-    case SBXI_JSON_IN_NUMBER:
+    if (j->state == SBXI_JSON_IN_NUMBER)
         return sbxi_json_number(j, p, end, tok);
-    case SBXI_JSON_IN_WORD:
+    if (j->state == SBXI_JSON_IN_WORD)
         return sbxi_json_word(j, p, end);
-    default:
-        return j->state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
-    }
+    if (j->state == SBXI_JSON_OVER)
+        return SBX_JSON_DONE;
+    if (j->state < SBXI_JSON_IN_NAME)
+        return SBX_JSON_MORE;
+    tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
+#if !SBX_SMALL
+    if (j->sub == SBXI_JSON_PLAIN)
+        return sbxi_json_long(j, p, end, tok, *p);
+#endif
+    return sbxi_json_text(j, p, end, tok);
 }
 
 /* Everything; the way of all tokens in a small build. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    sbx_json_kind kind;
-    sbxi_json_set(j, tok, *p, 0);
-    tok->kind = SBX_JSON_ERROR;
-    if (j->state == SBXI_JSON_FAILED)
-        return SBX_JSON_ERROR;
+    sbx_json_kind kind = SBX_JSON_ERROR;
+    char *from = *p;
+    sbxi_json_set(j, tok, from, 0);
+#if SBX_SMALL
+    if (!j->error)
+        kind = sbxi_json_step(j, p, end, tok);
+    j->offset += (uint64_t)(*p - from);
+#else
     /* offset: of the end of the input, until it is consumed or has failed */
     if (j->state & SBXI_JSON_FRESH) {
         j->state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - *p);
+        j->offset += (uint64_t)(end - from);
     }
-    kind = sbxi_json_step(j, p, end, tok);
-    tok->kind = (uint8_t)kind;
-    if (kind >= SBX_JSON_MORE) {
-        tok->n = 0;
-        tok->more = tok->replaced = false;
-        if (kind == SBX_JSON_ERROR)
-            j->offset -= (uint64_t)(end - *p);
+    if (!j->error)
+        kind = sbxi_json_step(j, p, end, tok);
+    if (kind == SBX_JSON_ERROR && j->state == SBXI_JSON_FAILED) {
+        j->state = SBXI_JSON_REPORTED;
+        j->offset -= (uint64_t)(end - *p);
     }
-    if (*p == end && kind != SBX_JSON_ERROR)
+    if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
+#endif
+    if (kind >= SBX_JSON_MORE)
+        sbxi_json_set(j, tok, *p, 0);
+    else if (kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
+        tok->depth--;
+    tok->kind = (uint8_t)kind;
     return kind;
 }
 
@@ -2539,15 +3162,15 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
 {
     sbx_json_kind kind = SBX_JSON_DONE;
     unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
-    memset(tok, 0, sizeof *tok);
-    tok->p = j->held;
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+    sbxi_json_set(j, tok, j->held, 0);
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_is_whole(j)) {
         j->state = SBXI_JSON_OVER;
         kind = SBX_JSON_NUMBER;
-    } else if (state == SBXI_JSON_FAILED) {
+    } else if (j->error) {
         kind = SBX_JSON_ERROR;
     } else if (state != SBXI_JSON_OVER) {
         kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+        j->state = SBXI_JSON_REPORTED;
     }
     tok->kind = (uint8_t)kind;
     return kind;
@@ -2556,34 +3179,6 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
 #if !SBX_SMALL
 
 /* ---- the fast ways: what is frequent, and whole in the input ---- */
-
-/* How many of 8 bytes are plain: neither quote, backslash nor control, and
-   ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
-   upwards only, so the lowest mark is right. */
-static inline size_t sbxi_json_plain8(const char *p)
-{
-    const uint64_t ones = UINT64_MAX / 255;
-    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-    return stop ? sbxi_first_byte(stop) : 8;
-}
-
-/* Likewise of 16. As signed, what is not ASCII is below the controls. */
-static inline size_t sbxi_json_plain(const char *p)
-{
-#if SBXI_TEXT_BLOCKS
-    const signed char *s = (const signed char *)p;
-    unsigned char plain[16];
-    uint64_t low, high;
-    for (unsigned i = 0; i < 16; i++)
-        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
-    low = ~sbxi_load64((const char *)plain);
-    high = ~sbxi_load64((const char *)plain + 8);
-    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
-#else
-    size_t n = sbxi_json_plain8(p);
-    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
-#endif
-}
 
 /* How many of 16 bytes are digits. */
 static inline size_t sbxi_json_digits(const char *p)
@@ -2693,19 +3288,6 @@ static inline size_t sbxi_json_unicode(char *w, char **r, sbx_json_tok *tok)
     return n;
 }
 
-/* The length of a character above ASCII (given its first four bytes), 0 if it
-   is none. */
-static inline size_t sbxi_json_wide(uint32_t x)
-{
-    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
-        return 2;
-    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
-        return 3;
-    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
-        return 4;
-    return 0;
-}
-
 /* In blocks: all but the errors and the last few bytes of the input. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
@@ -2732,7 +3314,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
                 do {
                     uint32_t x = sbxi_load32(r);
                     char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
-                    n = sbxi_json_wide(x);
+                    n = sbxi_utf8_length(x);
                     if (n == 0)
                         break;
                     w[0] = x0;
@@ -2754,7 +3336,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
             }
             if (r > last)
                 break;
-            while ((n = sbxi_json_plain(r)) == 16) {
+            while ((n = sbxi_plain16(r)) == 16) {
                 sbxi_json_move16(w, r);
                 w += 16;
                 r += 16;
@@ -2782,7 +3364,7 @@ rest:
 static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
     while (end - r >= 17) {
-        size_t n = sbxi_json_plain(r);
+        size_t n = sbxi_plain16(r);
         r += n;
         if (n != 16)
             break;
@@ -2849,7 +3431,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *e
     case SBXI_JSON_NAME:
         if (!sbxi_json_room(r, end, 11) || *r != '"')
             break;
-        n = sbxi_json_plain8(r + 1);
+        n = sbxi_plain8(r + 1);
         if (memcmp(r + n + 1, "\":", 2) != 0)
             break;
         sbxi_json_set(j, tok, r + 1, n);
@@ -2892,9 +3474,9 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *e
 /* Like sbxi_json_plain, of 32 if they are there. */
 static inline size_t sbxi_json_plain32(const char *p, const char *end)
 {
-    size_t n = sbxi_json_plain(p);
+    size_t n = sbxi_plain16(p);
     if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
-        n += sbxi_json_plain(p + 16);
+        n += sbxi_plain16(p + 16);
     return n;
 }
 
@@ -2952,6 +3534,64 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
         }
     }
     return sbxi_json_bracket(j, p, end, tok);
+}
+
+/* The value at r, which another member follows; MORE: not a simple one. */
+static inline sbx_json_kind sbxi_json_simple(char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    sbx_json_kind kind;
+    size_t n;
+    tok->p = r;
+    if (*r == '"') {
+        size_t more = sbxi_plain16(++r);
+        for (n = more; more == 16 && sbxi_json_room(r, end, n + 20); n += more)
+            more = sbxi_plain16(r + n);
+        tok->p = r;
+        tok->n = n;
+        kind = SBX_JSON_STRING;
+        r += n;
+        if (*r++ != '"')
+            return SBX_JSON_MORE;
+    } else if ((unsigned char)(*r - '0') < 10) {
+        n = sbxi_json_digits(r);
+        if (*r == '0' && n > 1)
+            return SBX_JSON_MORE;
+        tok->n = n;
+        kind = SBX_JSON_NUMBER;
+        r += n;
+    } else if (memcmp(r, "null", 4) == 0) {
+        kind = SBX_JSON_NULL;
+        tok->n = 0;
+        r += 4;
+    } else if (memcmp(r, "{}", 2) == 0) { /* holds nothing either */
+        kind = SBX_JSON_NULL;
+        tok->n = 0;
+        r += 2;
+    } else {
+        return SBX_JSON_MORE;
+    }
+    if (*r != ',')
+        return SBX_JSON_MORE;
+    *p = r + 1;
+    return kind;
+}
+
+SBXI_FN bool sbxi_json_at_member(const sbx_json *j, unsigned depth)
+{
+    return j->state == SBXI_JSON_NAME && sbxi_json_depth(j) == depth;
+}
+
+SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, size_t name_n, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind;
+    if (!sbxi_json_room(r, end, name_n + 24))
+        return SBX_JSON_MORE;
+    if (*r != '"' || r[name_n + 1] != '"' || r[name_n + 2] != ':' || !sbxi_json_same(r + 1, name, name_n))
+        return SBX_JSON_MORE;
+    kind = sbxi_json_simple(p, end, tok, r + name_n + 3);
+    tok->kind = (uint8_t)kind;
+    return kind;
 }
 
 #else
@@ -3156,15 +3796,17 @@ SBX_API bool sbx_json_f64(sbx_str number, double *out)
 
 /* ======== src/json_write.c ======== */
 
+#if SBX_SMALL
+
 /* What a control character, quote or backslash becomes; its length (1: itself). */
-static unsigned sbxi_json_escaped(char out[6], unsigned c)
+static size_t sbxi_json_escaped(char out[8], unsigned c)
 {
-    static const char sbxi_json_short[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    static const char sbxi_json_escape_names[] = "\"\"\\\\\bb\ff\nn\rr\tt";
     out[0] = (char)c;
     if (c >= 0x20 && c != '"' && c != '\\')
         return 1;
     out[0] = '\\';
-    for (const char *e = sbxi_json_short; *e; e += 2)
+    for (const char *e = sbxi_json_escape_names; *e; e += 2)
         if ((unsigned char)*e == c) {
             out[1] = e[1];
             return 2;
@@ -3175,29 +3817,128 @@ static unsigned sbxi_json_escaped(char out[6], unsigned c)
     return 6;
 }
 
+#else
+
+/* What each ASCII character becomes, and the length of that. */
+static const char sbxi_json_escape_text[128][8] = {
+    "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\b", "\\t", "\\n", "\\u000b", "\\f", "\\r", "\\u000e",
+    "\\u000f", "\\u0010", "\\u0011", "\\u0012", "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a", "\\u001b",
+    "\\u001c", "\\u001d", "\\u001e", "\\u001f", " ", "!", "\\\"", "#", "$", "%", "&", "'", "(", ")", "*", "+", ",", "-", ".", "/", "0", "1", "2", "3",
+    "4", "5", "6", "7", "8", "9", ":", ";", "<", "=", ">", "?", "@", "A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P",
+    "Q", "R", "S", "T", "U", "V", "W", "X", "Y", "Z", "[", "\\\\", "]", "^", "_", "`", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l",
+    "m", "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z", "{", "|", "}", "~", "\x7F"
+};
+
+static const size_t sbxi_json_escape_n[128] = {
+    6, 6, 6, 6, 6, 6, 6, 6, 2, 2, 2, 6, 2, 2, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+    1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+};
+
+static inline size_t sbxi_json_escaped(char out[8], unsigned c)
+{
+    memcpy(out, sbxi_json_escape_text[c], 8);
+    return sbxi_json_escape_n[c];
+}
+
+/* Four characters of ASCII, without a branch for any of them. */
+static inline char *sbxi_json_escape_four(char *d, const unsigned char *s)
+{
+    size_t c0 = s[0], c1 = s[1], c2 = s[2], c3 = s[3];
+    memcpy(d, sbxi_json_escape_text[c0], 8);
+    d += sbxi_json_escape_n[c0];
+    memcpy(d, sbxi_json_escape_text[c1], 8);
+    d += sbxi_json_escape_n[c1];
+    memcpy(d, sbxi_json_escape_text[c2], 8);
+    d += sbxi_json_escape_n[c2];
+    memcpy(d, sbxi_json_escape_text[c3], 8);
+    d += sbxi_json_escape_n[c3];
+    return d;
+}
+
+/* n of them, a multiple of 16. */
+static inline char *sbxi_json_escape_ascii(char *d, const char *from, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)from, *end = s + n;
+    for (; s != end; s += 16) {
+        d = sbxi_json_escape_four(d, s);
+        d = sbxi_json_escape_four(d, s + 4);
+        d = sbxi_json_escape_four(d, s + 8);
+        d = sbxi_json_escape_four(d, s + 12);
+    }
+    return d;
+}
+
+/* Blocks, as long as any fits: what needs nothing is copied, other ASCII goes
+   through the table, 64 at once where much is escaped. */
+static inline size_t sbxi_json_escape_blocks(char *dst, size_t cap, const char *src, size_t n, size_t *used)
+{
+    const char *s = src, *s_end = src + n;
+    char *d = dst, *d_end = dst + cap;
+    while (s_end - s >= 16 && d_end - d >= 16 * 6 + 2) {
+        const char *from = d;
+        if (sbxi_plain16(s) == 16) {
+            memcpy(d, s, 16);
+            s += 16;
+            d += 16;
+        } else if (((sbxi_word(s) | sbxi_word(s + 8)) & UINT64_MAX / 255 * 0x80) == 0) {
+            d = sbxi_json_escape_ascii(d, s, 16);
+            s += 16;
+            if (d - from > 17)
+                while (s_end - s >= 64 && d_end - d >= 64 * 6 + 2 && sbxi_ascii64(s)) {
+                    from = d;
+                    d = sbxi_json_escape_ascii(d, s, 64);
+                    s += 64;
+                    if (d - from < 68)
+                        break;
+                }
+        } else {
+            for (const char *last = s + 12; s <= last;) {
+                size_t length;
+                if (!(*s & 0x80)) {
+                    d += sbxi_json_escaped(d, (unsigned char)*s++);
+                    continue;
+                }
+                length = sbxi_utf8_length(sbxi_load32(s));
+                if (!length)
+                    goto end;
+                memcpy(d, s, 4);
+                s += length;
+                d += length;
+            }
+        }
+    }
+end:
+    *used = (size_t)(s - src);
+    return (size_t)(d - dst);
+}
+
+#endif
+
 SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad)
 {
     size_t done = 0, at = 0; /* written, read: both at character borders */
     uint32_t state = 0;
     *bad = false;
+#if !SBX_SMALL
+    done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
+#endif
     while (at < n) {
-        char out[6];
-        unsigned c = (unsigned char)src[at], need = 0, take = 0;
+        char out[8];
         const char *from = src + at;
-        if (c < 0x80) {
-            need = sbxi_json_escaped(out, c);
-            take = 1;
+        size_t need, take = 1;
+        if (!(*from & 0x80)) {
+            need = sbxi_json_escaped(out, (unsigned char)*from);
             from = out;
         } else {
+            take = 0;
             do {
-                if (at + take == n) { /* cut */
-                    *used = at;
-                    return done;
-                }
+                if (at + take == n) /* cut */
+                    goto end;
                 if (!sbxi_utf8(&state, src + at + take, 1)) {
                     *bad = true;
-                    *used = at;
-                    return done;
+                    goto end;
                 }
                 take++;
             } while (state);
@@ -3205,10 +3946,11 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
         }
         if (cap - done < need)
             break;
-        for (unsigned i = 0; i < need; i++)
+        for (size_t i = 0; i < need; i++)
             dst[done++] = from[i];
         at += take;
     }
+end:
     *used = at;
     return done;
 }
@@ -4624,41 +5366,6 @@ SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *it
     sbxi_model_preset(m, out);
 }
 
-/* Names are short: a call to memcmp would cost more than the comparison. Two
-   loads that overlap cover a name of 4 to 16 bytes. */
-static bool sbxi_same_name(const char *a, const char *b, size_t n)
-{
-#if !SBX_SMALL
-    uint64_t x, y, u, v;
-    uint32_t p, q, r, s;
-
-    if (n >= 8 && n <= 16) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        memcpy(&u, a + n - 8, 8);
-        memcpy(&v, b + n - 8, 8);
-        return ((x ^ y) | (u ^ v)) == 0;
-    }
-    if (n >= 4 && n < 8) {
-        memcpy(&p, a, 4);
-        memcpy(&q, b, 4);
-        memcpy(&r, a + n - 4, 4);
-        memcpy(&s, b + n - 4, 4);
-        return ((p ^ q) | (r ^ s)) == 0;
-    }
-    for (; n >= 8; n -= 8, a += 8, b += 8) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        if (x != y)
-            return false;
-    }
-#endif
-    while (n--)
-        if (*a++ != *b++)
-            return false;
-    return true;
-}
-
 /* Servers write fields in a fixed order, mostly the table's: the one behind
    the last hit is tried first. */
 static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
@@ -4671,7 +5378,7 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
         if (at >= m->count)
             at = 0;
         f = &m->fields[at];
-        if (f->name_n == n && sbxi_same_name(f->name, p, n)) {
+        if (f->name_n == n && sbxi_json_same(f->name, p, n)) {
             d->guess = (uint8_t)(at + 1);
             return (int8_t)at;
         }
@@ -4701,7 +5408,7 @@ static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
     d->at = 0;
     if (t->more || d->key_n)
         sbxi_dec_cut_key(d, t);
-    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_same_name(f->name, t->p, t->n))
+    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
         d->field = (int8_t)d->guess++;
     else
         d->field = sbxi_dec_match(d, t->p, t->n);
@@ -4733,6 +5440,8 @@ static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *
     if (n > room) {
         n = sbxi_utf8_cut(t->p, room);
         sbxi_dec_cut(d, f);
+        if (f->kind == SBXI_F_ID) /* a part of one names something else */
+            d->at = (uint16_t)(n = 0);
     }
     if (n)
         memcpy(dst + d->at, t->p, n);
@@ -4898,12 +5607,86 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
         d->field = -1;
 }
 
+#if !SBX_SMALL
+/* Copies n bytes that do not overlap: blocks, of which the last two may. */
+static void sbxi_dec_copy(char *dst, const char *src, size_t n)
+{
+    size_t i = 0;
+
+    if (n >= 16) {
+        for (; i + 16 < n; i += 16)
+            memcpy(dst + i, src + i, 16);
+        memcpy(dst + n - 16, src + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(dst, src, 8);
+        memcpy(dst + n - 8, src + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(dst, src, 4);
+        memcpy(dst + n - 4, src + n - 4, 4);
+    } else {
+        for (; i < n; i++)
+            dst[i] = src[i];
+    }
+}
+
+/* At most 16 digits, which the tokenizer saw to be digits. */
+static int64_t sbxi_dec_digits(const char *p, size_t n)
+{
+    int64_t v = 0;
+
+    for (const char *end = p + n; p < end; p++)
+        v = v * 10 + (*p - '0');
+    return v;
+}
+
+/* A simple value of the expected member. */
+static void sbxi_dec_member(sbxi_dec *d, const sbxi_field *f, sbx_json_tok *t, char *dst)
+{
+    int64_t ms;
+
+    if (t->kind == SBX_JSON_NULL)
+        return;
+    if (t->kind == SBX_JSON_STRING && f->kind <= SBXI_F_ID && t->n < f->cap) {
+        sbxi_dec_copy(dst, t->p, t->n);
+        dst[t->n] = 0;
+    } else if (t->kind == SBX_JSON_NUMBER && f->kind == SBXI_F_I64 && t->n < 16) {
+        *(int64_t *)(void *)dst = sbxi_dec_digits(t->p, t->n);
+    } else if (t->kind == SBX_JSON_STRING && f->kind == SBXI_F_TIME) {
+        if (sbxi_rfc3339(sbx_sn(t->p, t->n), &ms))
+            *(int64_t *)(void *)dst = ms;
+    } else {
+        t->more = false;
+        d->at = 0;
+        sbxi_dec_scalar(d, f, t);
+        d->field = -1;
+    }
+}
+
+/* As long as the members come in the table's order. */
+static void sbxi_dec_members(sbxi_dec *d, char **p, char *end)
+{
+    const sbxi_field *f = d->model->fields + d->guess, *last = d->model->fields + d->model->count;
+    char *base = sbxi_dec_struct(d);
+    sbx_json_tok t;
+
+    for (; f < last && sbxi_json_member(p, end, f->name, f->name_n, &t) != SBX_JSON_MORE; f++)
+        sbxi_dec_member(d, f, &t, base + f->off);
+    d->guess = (uint8_t)(f - d->model->fields);
+}
+#endif
+
 SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
 {
     sbx_json_tok t;
 
     for (;;) {
-        sbx_json_kind kind = sbx_json_next(&d->json, p, end, &t);
+        sbx_json_kind kind;
+
+#if !SBX_SMALL
+        if (!d->model->any_depth && sbxi_json_at_member(&d->json, d->depth))
+            sbxi_dec_members(d, p, end);
+#endif
+        kind = sbx_json_next(&d->json, p, end, &t);
 
         if (SBXI_LIKELY(kind == SBX_JSON_KEY)) {
             if (t.depth == d->depth || d->model->any_depth)
@@ -5245,6 +6028,7 @@ typedef struct sbxi_net {
     int64_t idle_ms, close_ms;
     sbx_http1_caps caps;
     sbx_fault fault;
+    size_t run_left;  /* bytes that the running operation may still read in this turn */
     uint32_t awaited; /* operation that may take the last buffer, SBXI_NIL = none */
     uint32_t link_count, links_used, connecting, max_connects;
     uint64_t seed[2];
@@ -5299,6 +6083,10 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head);
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev);
 
 /* ---- messages of a WebSocket, after the upgrade ---- */
+
+/* The largest control frame. The input is read only while one has room in the
+   send buffer. */
+#define SBXI_WS_CONTROL_MAX (SBX_WS_HEAD_MAX + 125)
 /* The peer's close code, 0 = it sent none. */
 SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
@@ -5558,6 +6346,11 @@ SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
 
 static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l);
 
+static int64_t sbxi_link_idle_until(const sbxi_net *net, const sbxi_link *l)
+{
+    return sbxi_after(l->last_rx, l->state == SBXI_LINK_CLOSING ? net->close_ms : net->idle_ms);
+}
+
 SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner)
 {
     uint32_t i = net->idle_links.tail, prev;
@@ -5571,7 +6364,7 @@ SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owne
             continue;
         /* A server that closed it, or spoke out of turn, shows here. */
         l->ready |= SBX_READABLE;
-        got = sbxi_link_fill(net, l);
+        got = sbxi_link_idle_until(net, l) <= net->now ? SBXI_GOT_EOF : sbxi_link_fill(net, l);
         if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED) {
             sbxi_link_close(net, l, SBX_ERR_CONNECTION);
             continue;
@@ -5713,11 +6506,6 @@ SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l)
     }
     if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED)
         sbxi_link_close(net, l, SBX_OK);
-}
-
-static int64_t sbxi_link_idle_until(const sbxi_net *net, const sbxi_link *l)
-{
-    return sbxi_after(l->last_rx, l->state == SBXI_LINK_CLOSING ? net->close_ms : net->idle_ms);
 }
 
 SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net)
@@ -5866,6 +6654,17 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head)
     sbx_http1_init(&l->codec.http, head, &net->caps);
 }
 
+/* The same for one that is running, within its share of the turn: a peer that
+   sends without end keeps neither the others nor the deadlines waiting. */
+static sbxi_got sbxi_link_more(sbxi_net *net, sbxi_link *l)
+{
+    uint64_t before = net->usage.bytes_in;
+    sbxi_got got = net->run_left ? sbxi_link_fill(net, l) : SBXI_GOT_BLOCKED;
+
+    net->run_left -= (size_t)SBXI_MIN(net->usage.bytes_in - before, net->run_left);
+    return got;
+}
+
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev)
 {
     for (;;) {
@@ -5890,7 +6689,7 @@ SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind 
         }
         if (*kind != SBX_HTTP1_MORE)
             return SBXI_GOT_EVENT;
-        got = sbxi_link_fill(net, l);
+        got = sbxi_link_more(net, l);
         if (got == SBXI_GOT_EOF && l->got_any) {
             *kind = sbx_http1_eof(&l->codec.http);
             if (*kind == SBX_HTTP1_DONE)
@@ -6004,7 +6803,7 @@ SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code)
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 {
-    size_t need = l->pong_open ? l->out.frame.left : SBX_WS_HEAD_MAX + 125;
+    size_t need = l->pong_open ? l->out.frame.left : SBXI_WS_CONTROL_MAX;
 
     if (l->out.frame.left && !l->pong_open)
         return SBXI_GOT_BLOCKED;
@@ -6077,7 +6876,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
             if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
-                got = sbxi_link_fill(net, l);
+                got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)
                     return got;
                 continue;
@@ -6087,7 +6886,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             if (kind == SBX_WS_TEXT || kind == SBX_WS_BINARY)
                 return SBXI_GOT_EVENT;
         }
-        got = kind == SBX_WS_MORE ? sbxi_link_fill(net, l) : sbxi_ws_control(net, l, kind, ev);
+        got = kind == SBX_WS_MORE ? sbxi_link_more(net, l) : sbxi_ws_control(net, l, kind, ev);
         if (got != SBXI_GOT_EVENT)
             return got;
     }
@@ -6163,7 +6962,7 @@ typedef struct sbxi_row {
 /* What a failing answer says. */
 typedef struct sbxi_failure {
     char type[48], field[48], text[256], error_id[40];
-    bool cut;
+    bool cut, typed; /* typed: the server itself named a type */
 } sbxi_failure;
 
 /* What POST /execute answers. */
@@ -6791,6 +7590,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
     size_t n = sizeof sbxi_range_unit - 1;
     uint64_t from = h->pos + h->total;
 
+    op->u.http.bad_range = true; /* until the answer names the right one */
     if (!from && !h->want && !h->from_end && !h->if_range)
         return;
     memcpy(text, sbxi_range_unit, n);
@@ -7065,9 +7865,9 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
     size_t at = 6;
     uint64_t from, to, size;
 
+    h->bad_range = true;
     if (v.n < 8 || memcmp(v.p, "bytes ", 6) != 0)
         return;
-    h->bad_range = true;
     if (sbxi_digits(v, &at, &from) && at < v.n && v.p[at++] == '-' && sbxi_digits(v, &at, &to)) {
         if (h->from_end && !h->total)
             h->pos = from;
@@ -7287,7 +8087,7 @@ static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
 }
 
 /* Decodes the piece. EVENT: an item came out and the piece may hold more. */
-static sbxi_run sbxi_json_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+static sbxi_run sbxi_answer_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_dec *d = &op->block->dec;
     char *p = op->piece, *end = p + op->piece_n;
@@ -7336,7 +8136,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
     if (op->row->answer == SBXI_ANSWER_FILE)
         return sbxi_file_piece(c, op, ev);
-    return sbxi_json_piece(c, op, ev);
+    return sbxi_answer_piece(c, op, ev);
 }
 
 /* ---- the end ---- */
@@ -7483,6 +8283,7 @@ SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
     f->text = NULL;
     if (op->block) {
         op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
+        op->block->failure.typed = op->block->failure.type[0] != 0;
         f->has_text = true;
     }
     for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
@@ -7569,6 +8370,25 @@ static const char *sbxi_resource_name(unsigned r)
     return r < SBXI_COUNT(names) ? names[r] : "";
 }
 
+#if !SBX_NO_ERROR_TEXT
+/* What the service's support asks for. It stays whole: the text before it gives way. */
+static void sbxi_append_id(sbx_error *out, const char *id)
+{
+    static const char open[] = " (error_id ";
+    size_t need = sizeof open + strlen(id) + 1, n = strlen(out->text);
+    char *p;
+
+    if (n > sizeof out->text - need) {
+        n = sbxi_utf8_cut(out->text, sizeof out->text - need);
+        out->cut = true;
+    }
+    p = out->text + n;
+    memcpy(p, open, sizeof open - 1);
+    memcpy(p + sizeof open - 1, id, strlen(id));
+    memcpy(p + need - 2, ")", 2);
+}
+#endif
+
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
 {
     const sbxi_fail *f = &op->fail;
@@ -7594,6 +8414,8 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
         out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
+        if (said && f->status && said->error_id[0])
+            sbxi_append_id(out, said->error_id);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
             sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
     }
@@ -7693,7 +8515,7 @@ static bool sbxi_op_may_repeat(const sbxi_op *op)
     if (f->status == 429)
         return true;
     if (f->status == 503)
-        return safe || !f->has_text || !op->block || !op->block->failure.type[0];
+        return safe || !f->has_text || !op->block || !op->block->failure.typed;
     if (f->status == 502 || f->status == 504)
         return safe;
     return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
@@ -7913,7 +8735,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && c->desc.ws_ping_ms >= 0 && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now && op->row->answer == SBXI_ANSWER_STREAM && op->u.command.phase > 1) {
+    if (op->state == SBXI_OP_STREAM && op->u.command.phase > 1 && !op->u.command.killing && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
@@ -7955,6 +8777,8 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
                          op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
                          op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
+        if (op->state == SBXI_OP_START && op->attempts < UINT8_MAX)
+            op->attempts++; /* to wait in vain is one, too */
         sbxi_op_attempt_failed(c, op);
     }
     sbxi_op_arm(c, op);
@@ -8038,18 +8862,28 @@ static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
         sbxi_op_list(c, op, SBXI_LIST_EVENT);
     else if (r == SBXI_RUN_STARVED)
         sbxi_op_list(c, op, SBXI_LIST_STARVED);
+    else if (!c->net.run_left)
+        sbxi_op_list(c, op, SBXI_LIST_RUN);
 }
+
+/* One operation's share of a turn. */
+#define SBXI_RUN_BYTES 262144u
 
 static void sbxi_client_run(sbx_client *c)
 {
     /* A bound for one turn: whatever is left has its next one at once. */
     uint32_t budget = sbxi_mul(4, c->desc.max_ops) > UINT32_MAX - 16 ? UINT32_MAX : 4 * c->desc.max_ops + 16;
 
-    while (c->lists[SBXI_LIST_RUN].head != SBXI_NIL && budget--) {
-        sbxi_op *op = &c->ops[c->lists[SBXI_LIST_RUN].head];
+    uint32_t spent = SBXI_NIL, id;
+
+    while ((id = c->lists[SBXI_LIST_RUN].head) != SBXI_NIL && id != spent && budget--) {
+        sbxi_op *op = &c->ops[id];
 
         sbxi_op_list(c, op, SBXI_LIST_NONE);
+        c->net.run_left = SBXI_RUN_BYTES;
         sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+        if (spent == SBXI_NIL && !c->net.run_left && op->list == SBXI_LIST_RUN)
+            spent = id;
     }
 }
 
@@ -8121,6 +8955,7 @@ static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
     sbxi_run r;
 
     sbxi_op_list(c, op, SBXI_LIST_NONE);
+    c->net.run_left = SBXI_RUN_BYTES;
     r = sbxi_op_run(c, op, ev);
     sbxi_client_sort(c, op, r);
     if (r != SBXI_RUN_EVENT)
@@ -8591,6 +9426,7 @@ static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t 
     c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
     memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
     c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
+    memset(c->net.conns, 0, sizes[SBXI_M_CONNS]); /* ports are looked at before they are ever used */
     c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
     rx = sbxi_take(&p, sizes, SBXI_M_RX);
     tx = sbxi_take(&p, sizes, SBXI_M_TX);
@@ -9010,6 +9846,8 @@ enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
+/* Whether a command id can be told back as it is, without escaping. */
+SBXI_FN bool sbxi_id_ok(sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
@@ -9519,6 +10357,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
 
     if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
         return b.refused;
+    if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
@@ -9766,6 +10606,52 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 
 /* ---- talking ---- */
 
+/* A small message made of texts and the numbers between them (one less). */
+static sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *const *texts, unsigned count, const uint64_t *numbers)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room, n = 0;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+    if (!p)
+        return got;
+    for (unsigned i = 0; i < count; i++) {
+        size_t m = strlen(texts[i]);
+
+        if (room - n < m + 20)
+            return SBXI_GOT_BLOCKED;
+        memcpy(p + n, texts[i], m);
+        n += m;
+        if (i + 1 < count)
+            n += sbxi_u64_text(p + n, numbers[i]);
+    }
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, n);
+    return SBXI_GOT_EVENT;
+}
+
+/* "{…"command_id":"ID","stdout_offset":" in one text: ids need no escaping,
+   sbx_attach saw to that. */
+static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
+{
+    static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
+    const sbxi_command *k = &op->u.command;
+    char first[sizeof head + sizeof k->id + sizeof tail];
+    const char *texts[3];
+    uint64_t numbers[2];
+    size_t n = strlen(k->id);
+
+    memcpy(first, head, sizeof head - 1);
+    memcpy(first + sizeof head - 1, k->id, n);
+    memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
+    texts[0] = first;
+    texts[1] = ",\"stderr_offset\":";
+    texts[2] = "}";
+    numbers[0] = k->stream[0].base;
+    numbers[1] = k->stream[1].base;
+    return sbxi_message_send(c, op, texts, 3, numbers);
+}
+
 static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
@@ -9773,27 +10659,10 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_block *b = op->block;
 
     if (k->started || k->attach) {
-        size_t room;
-        sbxi_got got;
-        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-        sbx_jsonw w;
+        sbxi_got got = sbxi_reconnect_send(c, op);
 
-        if (!p)
+        if (got != SBXI_GOT_EVENT)
             return got;
-        sbx_jsonw_init(&w, p, room);
-        sbx_jsonw_begin(&w, '{');
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("reconnect"));
-        sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(k->id));
-        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
-        sbx_jsonw_u64(&w, k->stream[0].base);
-        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
-        sbx_jsonw_u64(&w, k->stream[1].base);
-        sbx_jsonw_end(&w, '}');
-        if (w.error)
-            return SBXI_GOT_BLOCKED;
-        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
     } else {
         const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
 
@@ -9816,8 +10685,13 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     }
     k->hello_begun = false;
     k->phase = SBXI_PHASE_STARTING;
+    /* Told again: whether the last connection brought it over is not known. */
     if (k->want & SBXI_STDIN_CLOSED)
         k->want |= SBXI_WANT_CLOSE_STDIN;
+    if (k->cols)
+        k->want |= SBXI_WANT_RESIZE;
+    if (k->killing)
+        k->want |= SBXI_WANT_KILL;
     op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
     sbxi_op_arm(c, op);
     return SBXI_GOT_EVENT;
@@ -9825,30 +10699,17 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 
 static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
 {
-    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
+    return sbxi_message_send(c, op, &text, 1, NULL) == SBXI_GOT_EVENT;
 }
 
 static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
 {
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room;
-    sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-    sbx_jsonw w;
+    static const char *const texts[] = { "{\"type\":\"resize\",\"cols\":", ",\"rows\":", "}" };
+    uint64_t numbers[2];
 
-    if (!p || room < 64)
-        return false;
-    sbx_jsonw_init(&w, p, room);
-    sbx_jsonw_begin(&w, '{');
-    sbx_jsonw_key(&w, sbx_s("type"));
-    sbx_jsonw_str(&w, sbx_s("resize"));
-    sbx_jsonw_key(&w, sbx_s("cols"));
-    sbx_jsonw_u64(&w, op->u.command.cols);
-    sbx_jsonw_key(&w, sbx_s("rows"));
-    sbx_jsonw_u64(&w, op->u.command.rows);
-    sbx_jsonw_end(&w, '}');
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
-    return true;
+    numbers[0] = op->u.command.cols;
+    numbers[1] = op->u.command.rows;
+    return sbxi_message_send(c, op, texts, 3, numbers) == SBXI_GOT_EVENT;
 }
 
 /* What was asked for, also while the stream was down. */
@@ -9888,8 +10749,11 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
     } else if (sbxi_after(l->last_rx, every) > c->net.now) {
         op->wake_at = sbxi_after(l->last_rx, every);
-    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
-        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+    } else {
+        /* A ping that finds no room, since the peer takes nothing, counts too. */
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
+        if (op->attempt_at == SBXI_NEVER)
+            op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
     }
     sbxi_op_arm(c, op);
 }
@@ -9928,14 +10792,22 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
     return got;
 }
 
+/* Whether something that came is not delivered yet. */
+static bool sbxi_stream_unread(const sbxi_op *op, const sbxi_link *l)
+{
+    return op->piece_n || op->u.command.has_data || op->u.command.message_done || l->rx_at < l->rx_end;
+}
+
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = sbxi_stream_talk(c, op);
+    bool broken = got == SBXI_GOT_FAIL; /* it takes nothing more, but what came is read */
+    sbx_fault fault = c->net.fault;
     sbxi_run r;
 
-    if (got == SBXI_GOT_FAIL) {
+    if (broken && (k->phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
         sbxi_stream_dropped(c, op, got);
         return SBXI_RUN_IDLE;
     }
@@ -9951,17 +10823,21 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
             return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        /* What waited for `started` goes out now. */
+        if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+            broken = true;
+            fault = c->net.fault;
+        }
         got = sbxi_ws_next(&c->net, l, &e);
+        if (broken && got != SBXI_GOT_EVENT && got != SBXI_GOT_EOF) {
+            c->net.fault = fault;
+            got = SBXI_GOT_FAIL;
+        }
         switch (got) {
         case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
-        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
+        case SBXI_GOT_BLOCKED: return k->want & ~SBXI_STDIN_CLOSED && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
         case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
         default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
-        }
-        /* What waited for `started` goes out now. */
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
-            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
-            return SBXI_RUN_IDLE;
         }
     }
     return SBXI_RUN_IDLE;
@@ -10155,8 +11031,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     if (!sbxi_command_begin(&b, c, box, &o->call))
         return b.refused;
     k = &b.op->u.command;
-    if (!command_id.n || command_id.n >= sizeof k->id) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 characters"));
+    if (!command_id.n || command_id.n >= sizeof k->id || !sbxi_id_ok(command_id)) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 letters, digits, '-', '_' or '.'"));
         return b.refused;
     }
     memcpy(k->id, command_id.p, command_id.n);
@@ -10248,8 +11124,11 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
         size_t room, used = 0, n;
         char *p = sbxi_ws_compose(&c->net, l, &room, &got);
 
-        if (!p || room < head + 64)
+        /* Room for a pong stays: without it nothing could be read, and a peer
+           that writes before it reads on would wait for us as we for it. */
+        if (!p || room < head + 64 + SBXI_WS_CONTROL_MAX)
             break;
+        room -= SBXI_WS_CONTROL_MAX;
         memcpy(p, sbxi_input_head, head);
         n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
         if (!used)
@@ -11022,6 +11901,7 @@ const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_r
 static const sbxi_rule sbxi_stream_rule_list[] = {
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
     SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL),
+    SBXI_RULE(200, SBX_ERR_PROTOCOL, 0, NULL), /* it did not upgrade */
 };
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };
 
@@ -11035,7 +11915,7 @@ const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_st
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
 enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
 
-static uint8_t sbxi_word(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
+static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
     for (unsigned i = 0; i < count; i++) {
         const char *w = words[i];
@@ -11132,6 +12012,17 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     return SBXI_RUN_EVENT;
 }
 
+SBXI_FN bool sbxi_id_ok(sbx_str id)
+{
+    for (size_t i = 0; i < id.n; i++) {
+        char ch = sbxi_lower(id.p[i]);
+
+        if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9') && ch != '-' && ch != '_' && ch != '.')
+            return false;
+    }
+    return true;
+}
+
 /* ---- values ---- */
 
 static sbxi_failure *sbxi_message_failure(sbx_client *c, sbxi_op *op)
@@ -11224,7 +12115,7 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
         return;
     switch (k->field) {
-    case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
+    case SBXI_K_TYPE: k->type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
     case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -11264,7 +12155,7 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
     if (f) {
         if (!f->type[0])
             memcpy(f->type, "CommandError", 13);
-        which = sbxi_word(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
+        which = sbxi_which(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
         op->fail.has_text = true;
     }
     op->fail.status = 0;
@@ -11278,7 +12169,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0])
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
         memcpy(k->id, op->block->failure.error_id, sizeof k->id);
     else if (!k->same)
         return;
@@ -11389,7 +12280,7 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
                 break;
             key = sbxi_message_part(k, &t, &n);
             if (key)
-                k->field = sbxi_word(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                k->field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
@@ -11451,7 +12342,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             sbx_json_tok t;
 
             k->message_done = false;
-            if (sbx_json_end(&k->json, &t) != SBX_JSON_DONE) {
+            if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op);
                 return SBXI_RUN_IDLE;
             }
@@ -11758,6 +12649,7 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     sbxi_sha1(x->state, block, 20 + take);
     memset(block, 0, sizeof block);
     x->seeded = true;
+    c->net.entropy_failed = false;
     x->wall_ms = wall_ms;
     sbxi_port_entropy(x, c->net.seed, sizeof c->net.seed);
     return SBX_OK;

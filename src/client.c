@@ -55,18 +55,28 @@ static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
         sbxi_op_list(c, op, SBXI_LIST_EVENT);
     else if (r == SBXI_RUN_STARVED)
         sbxi_op_list(c, op, SBXI_LIST_STARVED);
+    else if (!c->net.run_left)
+        sbxi_op_list(c, op, SBXI_LIST_RUN);
 }
+
+/* One operation's share of a turn. */
+#define SBXI_RUN_BYTES 262144u
 
 static void sbxi_client_run(sbx_client *c)
 {
     /* A bound for one turn: whatever is left has its next one at once. */
     uint32_t budget = sbxi_mul(4, c->desc.max_ops) > UINT32_MAX - 16 ? UINT32_MAX : 4 * c->desc.max_ops + 16;
 
-    while (c->lists[SBXI_LIST_RUN].head != SBXI_NIL && budget--) {
-        sbxi_op *op = &c->ops[c->lists[SBXI_LIST_RUN].head];
+    uint32_t spent = SBXI_NIL, id;
+
+    while ((id = c->lists[SBXI_LIST_RUN].head) != SBXI_NIL && id != spent && budget--) {
+        sbxi_op *op = &c->ops[id];
 
         sbxi_op_list(c, op, SBXI_LIST_NONE);
+        c->net.run_left = SBXI_RUN_BYTES;
         sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+        if (spent == SBXI_NIL && !c->net.run_left && op->list == SBXI_LIST_RUN)
+            spent = id;
     }
 }
 
@@ -138,6 +148,7 @@ static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
     sbxi_run r;
 
     sbxi_op_list(c, op, SBXI_LIST_NONE);
+    c->net.run_left = SBXI_RUN_BYTES;
     r = sbxi_op_run(c, op, ev);
     sbxi_client_sort(c, op, r);
     if (r != SBXI_RUN_EVENT)

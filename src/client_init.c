@@ -276,6 +276,7 @@ static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t 
     c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
     memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
     c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
+    memset(c->net.conns, 0, sizes[SBXI_M_CONNS]); /* ports are looked at before they are ever used */
     c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
     rx = sbxi_take(&p, sizes, SBXI_M_RX);
     tx = sbxi_take(&p, sizes, SBXI_M_TX);

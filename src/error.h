@@ -3,7 +3,9 @@
 #define SBX_ERROR_H
 #include "types.h"
 
-/* X(NAME, text): every code that a call can return, with its default text. */
+/* X(NAME, text): every code that a call can return, with its default text.
+   SBX_ERR_EXISTS and SBX_ERR_IN_USE belong to resources that no call of this
+   version has; SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
     /* the caller's side; nothing was sent */ \
@@ -63,7 +65,7 @@ typedef enum sbx_layer {
     SBX_LAYER_SERVICE    /* the server's own answer */
 } sbx_layer;
 
-/* What was not found, in conflict or over quota. */
+/* What was not found or in conflict. */
 typedef enum sbx_resource {
     SBX_RESOURCE_NONE,
     SBX_RESOURCE_SANDBOX,
@@ -76,6 +78,8 @@ typedef enum sbx_resource {
     SBX_RESOURCE_REGISTRY
 } sbx_resource;
 
+/* Which quota an SBX_ERR_QUOTA is about; NONE = a rate limit, or one that the
+   server's text does not name. */
 typedef enum sbx_quota {
     SBX_QUOTA_NONE,
     SBX_QUOTA_SANDBOX_COUNT,
@@ -86,8 +90,10 @@ typedef enum sbx_quota {
 } sbx_quota;
 
 /* Everything known of a failure. Plain data, nothing to free; texts are
-   NUL-terminated and cut at a character border (`cut` says so). Secrets never
-   appear in it. */
+   NUL-terminated and cut at a character border. The library puts neither keys
+   nor header values into it; `text` can be the server's own words. Under
+   SBX_NO_ERROR_TEXT `text` stays empty, the rest is the same but for the name
+   of an option in `field`. */
 typedef struct sbx_error {
     sbx_code code;
     sbx_layer layer;
@@ -95,7 +101,7 @@ typedef struct sbx_error {
     sbx_quota quota;
     int status;             /* HTTP status, or the WebSocket close code; 0 = none */
     int sys;                /* the transport's own number (errno); 0 = none */
-    int64_t retry_after_ms; /* -1 = the server named none */
+    int64_t retry_after_ms; /* the answer's Retry-After, at most a day; -1 = none */
     bool sent;              /* the request, or a part of it, was sent */
     bool cut;               /* `text` is shorter than what the server said */
     uint8_t attempts;       /* tries made, the first included */

@@ -1,4 +1,5 @@
 #include "json.h"
+#include "json_member.h"
 #include "base.h"
 #include "text.h"
 
@@ -18,6 +19,7 @@ enum {
     SBXI_JSON_IN_WORD,
     SBXI_JSON_OVER,
     SBXI_JSON_FAILED,
+    SBXI_JSON_REPORTED,    /* `offset` says where */
     SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
 };
 
@@ -29,9 +31,6 @@ enum {
     SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
     SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
 };
-
-/* sbx_json.sub inside a number: rows of sbxi_json_number_next. */
-enum { SBXI_JSON_NUMBER_END = 9, SBXI_JSON_NUMBER_BAD };
 
 static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
 {
@@ -60,34 +59,41 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 {
     memset(j, 0, sizeof *j);
     j->max_depth = (uint8_t)(max_depth - 1u < SBX_JSON_MAX_DEPTH ? max_depth : SBX_JSON_MAX_DEPTH);
-    j->state = SBXI_JSON_TOP | SBXI_JSON_FRESH;
+    j->state = SBX_SMALL ? SBXI_JSON_TOP : SBXI_JSON_TOP | SBXI_JSON_FRESH;
     j->tail[0] = SBX_JSON_KEY;
 }
 
 /* The state behind a value that ends at p; takes a comma that follows. */
 static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
-    if (!sbxi_json_depth(j)) {
-        j->state = SBXI_JSON_OVER;
-    } else if (p != end && *p == ',') {
+    j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
+#if SBX_SMALL
+    (void)end;
+#else
+    if (p != end && *p == ',' && sbxi_json_depth(j)) {
         j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
         p++;
-    } else {
-        j->state = SBXI_JSON_AFTER;
     }
+#endif
     return p;
+}
+
+/* One container more or less: the tail changes as one word, as it is read. */
+static inline void sbxi_json_nest(sbx_json *j, bool deeper)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    uint32_t tail, one;
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail = deeper ? tail + one : tail - one;
+    memcpy(j->tail, &tail, 4);
 }
 
 static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
-    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
-    uint32_t tail, one;
     if (sbxi_json_depth(j) == j->max_depth)
         return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
-    memcpy(&tail, j->tail, 4);
-    memcpy(&one, sbxi_json_deeper, 4);
-    tail += one; /* as one word: it is read as one soon */
-    memcpy(j->tail, &tail, 4);
+    sbxi_json_nest(j, true);
     j->stack = j->stack << 1 | object;
     j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
@@ -95,13 +101,8 @@ static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 
 static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
-    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     bool object = j->stack & 1;
-    uint32_t tail, one;
-    memcpy(&tail, j->tail, 4);
-    memcpy(&one, sbxi_json_deeper, 4);
-    tail -= one;
-    memcpy(j->tail, &tail, 4);
+    sbxi_json_nest(j, false);
     j->stack >>= 1;
     *p = sbxi_json_after(j, *p + 1, end);
     return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
@@ -127,23 +128,21 @@ static void sbxi_json_put(sbx_json *j, uint32_t cp)
 
 enum { SBXI_JSON_PART, SBXI_JSON_WHOLE, SBXI_JSON_WHOLE_BEFORE, SBXI_JSON_BAD };
 
-/* The four digits of an escape are complete. */
-static int sbxi_json_unit(sbx_json *j)
+/* An escape is complete: what it stands for, a UTF-16 code unit. */
+static int sbxi_json_unit(sbx_json *j, uint32_t unit)
 {
-    uint32_t high = j->cp >> 16, unit = j->cp & 0xFFFF;
+    uint32_t high = j->cp >> 16;
     j->sub = SBXI_JSON_PLAIN;
-    if (high && unit >= 0xDC00 && unit < 0xE000) {
-        sbxi_json_put(j, 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00));
-        return SBXI_JSON_WHOLE;
-    }
-    if (high)
+    if (high && unit - 0xDC00 < 0x400)
+        unit += (high << 10) - (0xD800u << 10) - 0xDC00 + 0x10000;
+    else if (high)
         sbxi_json_put(j, 0xFFFD);
-    if (unit >= 0xD800 && unit < 0xDC00) {
+    if (unit - 0xD800 < 0x400) {
         j->cp = unit << 16;
         j->sub = SBXI_JSON_HIGH;
         return high ? SBXI_JSON_WHOLE : SBXI_JSON_PART;
     }
-    sbxi_json_put(j, unit >= 0xDC00 && unit < 0xE000 ? 0xFFFD : unit);
+    sbxi_json_put(j, unit - 0xD800 < 0x800 ? 0xFFFD : unit);
     return SBXI_JSON_WHOLE;
 }
 
@@ -153,16 +152,27 @@ static int sbxi_json_unit(sbx_json *j)
    surrogate and the character behind it. */
 static int sbxi_json_char(sbx_json *j, unsigned c)
 {
-    static const char sbxi_json_escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    static const char sbxi_json_names[] = "\"\\/bfnrt", sbxi_json_named[] = "\"\\/\b\f\n\r\t";
     char byte = (char)c;
+    const char *name;
+    unsigned digit;
     switch (j->sub) {
     case SBXI_JSON_PLAIN:
         j->cp = 0;
+        /* fall through */
+    case SBXI_JSON_HIGH:
         j->held_n = 0;
         if (c == '\\') {
             j->sub = SBXI_JSON_ESC;
             return SBXI_JSON_PART;
         }
+        if (j->cp) {
+            j->sub = SBXI_JSON_PLAIN;
+            sbxi_json_put(j, 0xFFFD);
+            return SBXI_JSON_WHOLE_BEFORE;
+        }
+        if (c < 0x20)
+            return SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
         j->sub = SBXI_JSON_UTF8;
         /* fall through */
     case SBXI_JSON_UTF8:
@@ -173,41 +183,22 @@ static int sbxi_json_char(sbx_json *j, unsigned c)
             return SBXI_JSON_PART;
         j->sub = SBXI_JSON_PLAIN;
         return SBXI_JSON_WHOLE;
-    case SBXI_JSON_HIGH:
-        j->held_n = 0;
-        if (c == '\\') {
-            j->sub = SBXI_JSON_ESC;
-            return SBXI_JSON_PART;
-        }
-        j->sub = SBXI_JSON_PLAIN;
-        sbxi_json_put(j, 0xFFFD);
-        return SBXI_JSON_WHOLE_BEFORE;
     case SBXI_JSON_ESC:
         if (c == 'u') {
             j->sub = SBXI_JSON_HEX;
             return SBXI_JSON_PART;
         }
-        for (const char *e = sbxi_json_escapes; *e; e += 2)
-            if (*e == byte) {
-                j->sub = SBXI_JSON_PLAIN;
-                if (j->cp)
-                    sbxi_json_put(j, 0xFFFD);
-                sbxi_json_put(j, (unsigned char)e[1]);
-                return SBXI_JSON_WHOLE;
-            }
-        return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
-    default: { /* a digit */
-        unsigned digit = c - '0';
+        name = (const char *)memchr(sbxi_json_names, (int)c, sizeof sbxi_json_names - 1);
+        return name ? sbxi_json_unit(j, (unsigned char)sbxi_json_named[name - sbxi_json_names]) : SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+    default:
+        digit = c - '0';
         if (digit > 9) {
             digit = (c | 32) - 'a' + 10;
-            if (digit < 10 || digit > 15)
+            if (digit - 10 > 5)
                 return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
         }
         j->cp = (j->cp & 0xFFFF0000) | (j->cp << 4 & 0xFFF0) | digit;
-        if (++j->sub < SBXI_JSON_HEX + 4)
-            return SBXI_JSON_PART;
-        return sbxi_json_unit(j);
-    }
+        return ++j->sub < SBXI_JSON_HEX + 4 ? SBXI_JSON_PART : sbxi_json_unit(j, j->cp & 0xFFFF);
     }
 }
 
@@ -220,11 +211,23 @@ static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
     if (j->state != SBXI_JSON_IN_NAME)
         return sbxi_json_after(j, p, end);
     j->state = SBXI_JSON_COLON;
+#if !SBX_SMALL
     if (p != end && *p == ':') {
         j->state = SBXI_JSON_MEMBER;
         p++;
     }
+#else
+    (void)end;
+#endif
     return p;
+}
+
+static sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
+
+/* What a piece of text ends with: itself, or what kept it from being one. */
+static sbx_json_kind sbxi_json_piece(const sbx_json *j, const sbx_json_tok *tok)
+{
+    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : j->error ? SBX_JSON_ERROR : SBX_JSON_MORE;
 }
 
 /* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
@@ -232,14 +235,12 @@ static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
    in an earlier input has no room here and is a piece of its own in `held`. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    char *r = *p, *w = tok->p + tok->n, *at = r; /* at: where the character in hand begins */
+    char *r = *p, *w = tok->p + tok->n;
     bool here = j->sub == SBXI_JSON_PLAIN;
-    uint8_t sub = j->sub;
-    uint32_t cp = j->cp;
     tok->more = true;
     while (r != end) {
         unsigned c = (unsigned char)*r;
-        int step = SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
+        int step;
         if (j->sub == SBXI_JSON_PLAIN) {
             if (c == '"') {
                 tok->more = false;
@@ -248,98 +249,95 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *e
             }
             if (c >= 0x20 && c != '\\' && c < 0x80) {
                 *w++ = (char)c;
-                at = ++r;
+                r++;
                 continue;
             }
         }
-        if (c >= 0x20 || j->sub != SBXI_JSON_PLAIN)
-            step = sbxi_json_char(j, c);
-        if (step >= SBXI_JSON_BAD) {
-            if (w == tok->p) {
-                *p = r;
-                return sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
-            }
-            /* what is good goes out first; the error is found again */
-            j->sub = sub;
-            j->cp = cp;
-            r = at;
+        step = sbxi_json_char(j, c);
+        if (step >= SBXI_JSON_BAD) { /* what is good goes out first */
+            sbxi_json_fail(j, (sbx_json_error)(step - SBXI_JSON_BAD));
             break;
         }
-        if (step != SBXI_JSON_WHOLE_BEFORE)
-            r++;
+        r += step != SBXI_JSON_WHOLE_BEFORE;
         if (step == SBXI_JSON_PART)
             continue;
         if (j->held_n >= 3 && memcmp(j->held, "\xEF\xBF\xBD", 3) == 0)
             tok->replaced = true;
         if (!here) {
-            *p = r;
             tok->p = j->held;
-            tok->n = j->held_n;
-            return (sbx_json_kind)tok->kind;
+            w = j->held + j->held_n;
+            break;
         }
         memcpy(w, j->held, j->held_n);
         w += j->held_n;
-        at = r;
-        sub = j->sub;
-        cp = j->cp;
     }
-    tok->n = (size_t)(w - tok->p);
     *p = r;
-    return tok->n || !tok->more ? (sbx_json_kind)tok->kind : SBX_JSON_MORE;
+    tok->n = (size_t)(w - tok->p);
+#if !SBX_SMALL
+    if (r == end)
+        j->state |= SBXI_JSON_FRESH;
+    else if (!tok->n && j->error)
+        return sbxi_json_any(j, p, end, tok);
+#endif
+    return sbxi_json_piece(j, tok);
 }
 
-/* Goes on with a piece of a string that is plain from tok->p to r. */
-#if SBX_SMALL
-static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
-{
-    (void)r;
-    return sbxi_json_text(j, p, end, tok);
-}
-#else
+#if !SBX_SMALL
+/* The same for a string that is plain from tok->p to r. */
 static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
 #endif
 
 /* ---- numbers and words ---- */
 
-/* From each state by 0, 1-9, point, e, sign, anything else. */
-static const char sbxi_json_number_next[9][7] = {
-    { 2, 3, 10, 10, 1, 10, 0 },  /* start */
-    { 2, 3, 10, 10, 10, 10, 0 }, /* - */
-    { 10, 10, 4, 6, 9, 9, 1 },   /* 0 */
-    { 3, 3, 4, 6, 9, 9, 1 },     /* 12 */
-    { 5, 5, 10, 10, 10, 10, 0 }, /* 1. */
-    { 5, 5, 9, 6, 9, 9, 1 },     /* 1.2 */
-    { 8, 8, 10, 10, 7, 10, 0 },  /* 1e */
-    { 8, 8, 10, 10, 10, 10, 0 }, /* 1e+ */
-    { 8, 8, 9, 9, 9, 9, 1 }      /* 1e5 */
+/* sbx_json.sub inside a number: how far it is, and where it may end. */
+enum {
+    SBXI_JSON_MINUS = 1,
+    SBXI_JSON_ZERO,
+    SBXI_JSON_INTEGER,
+    SBXI_JSON_POINT,
+    SBXI_JSON_FRACTION,
+    SBXI_JSON_E,
+    SBXI_JSON_SIGN,
+    SBXI_JSON_EXPONENT
 };
+
+static bool sbxi_json_number_is_whole(const sbx_json *j)
+{
+    return (1u << SBXI_JSON_ZERO | 1u << SBXI_JSON_INTEGER | 1u << SBXI_JSON_FRACTION | 1u << SBXI_JSON_EXPONENT) >> j->sub & 1;
+}
 
 static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p;
-    sbx_json_kind kind = SBX_JSON_NUMBER;
-    tok->p = r;
+    tok->kind = SBX_JSON_NUMBER;
     tok->more = true;
     for (; r != end; r++) {
-        char c = *r, next;
-        unsigned class_ = c == '0' ? 0 : c >= '1' && c <= '9' ? 1 : c == '.' ? 2 : (c | 32) == 'e' ? 3 : c == '-' || (c == '+' && j->sub) ? 4 : 5;
-        next = sbxi_json_number_next[j->sub][class_];
-        if (next == SBXI_JSON_NUMBER_BAD) {
-            if (r == *p)
-                kind = sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
-            break;
-        }
-        if (next == SBXI_JSON_NUMBER_END) {
-            tok->n = (size_t)(r - *p);
+        unsigned c = (unsigned char)*r, sub = j->sub;
+        bool whole = sbxi_json_number_is_whole(j);
+        if (c - '0' < 10 && sub != SBXI_JSON_ZERO) {
+            j->sub = sub > SBXI_JSON_FRACTION ? SBXI_JSON_EXPONENT : sub > SBXI_JSON_INTEGER ? SBXI_JSON_FRACTION
+                : sub > SBXI_JSON_MINUS || c != '0' ? SBXI_JSON_INTEGER : SBXI_JSON_ZERO;
+        } else if (c == '.' && (sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER)) {
+            j->sub = SBXI_JSON_POINT;
+        } else if ((c | 32) == 'e' && whole && sub != SBXI_JSON_EXPONENT) {
+            j->sub = SBXI_JSON_E;
+        } else if ((c == '-' || c == '+') && sub == SBXI_JSON_E) {
+            j->sub = SBXI_JSON_SIGN;
+        } else if (c == '-' && sub == 0) {
+            j->sub = SBXI_JSON_MINUS;
+        } else if (whole && c - '0' >= 10) {
             tok->more = false;
+            tok->n = (size_t)(r - *p);
             *p = sbxi_json_after(j, r, end);
             return SBX_JSON_NUMBER;
+        } else {
+            sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+            break;
         }
-        j->sub = (uint8_t)next;
     }
     tok->n = (size_t)(r - *p);
     *p = r;
-    return kind == SBX_JSON_NUMBER && !tok->n ? SBX_JSON_MORE : kind;
+    return sbxi_json_piece(j, tok);
 }
 
 /* true, false or null; sub counts along all three. */
@@ -360,129 +358,104 @@ static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 
 /* ---- structure ---- */
 
-/* The first byte of a value, with text still to be read: MORE. */
-static sbx_json_kind sbxi_json_value(sbx_json *j, char **p)
-{
-    char c = **p;
-    j->sub = 0;
-    if (c == '-' || (c >= '0' && c <= '9')) {
-        j->state = SBXI_JSON_IN_NUMBER;
-    } else if (c == 't' || c == 'f' || c == 'n') {
-        j->state = SBXI_JSON_IN_WORD;
-        j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
-    } else if (c == '"') {
-        j->state = SBXI_JSON_IN_STRING;
-        ++*p;
-    } else if (c == '{' || c == '[') {
-        sbx_json_kind kind = sbxi_json_open(j, c == '{');
-        *p += kind != SBX_JSON_ERROR;
-        return kind;
-    } else {
-        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-    }
-    return SBX_JSON_MORE;
-}
-
 /* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
 static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
 {
-    while (*p != end) {
-        char c = **p;
-        bool object = j->stack & 1;
-        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
-            ++*p;
+    for (; *p != end; ++*p) {
+        unsigned c = (unsigned char)**p, state = j->state;
+        bool object = j->stack & 1, value = state - SBXI_JSON_MEMBER <= SBXI_JSON_TOP - SBXI_JSON_MEMBER;
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+            continue;
+        if (state == SBXI_JSON_COLON && c == ':') {
+            j->state = SBXI_JSON_MEMBER;
             continue;
         }
-        switch (j->state) {
-        case SBXI_JSON_COLON:
-            if (c != ':')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-            j->state = SBXI_JSON_MEMBER;
-            ++*p;
-            continue;
-        case SBXI_JSON_AFTER:
-            if (c == (object ? '}' : ']'))
-                return sbxi_json_close(j, p, end);
-            if (c != ',')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
+        if (state == SBXI_JSON_AFTER && c == ',') {
             j->state = object ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-            ++*p;
             continue;
-        case SBXI_JSON_FIRST_NAME:
-            if (c == '}')
-                return sbxi_json_close(j, p, end);
-            /* fall through */
-        case SBXI_JSON_NAME:
-            if (c != '"')
-                return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-            j->state = SBXI_JSON_IN_NAME;
-            j->sub = 0;
+        }
+        j->sub = 0;
+        if ((c == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && object)))
+            || (c == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !object))))
+            return sbxi_json_close(j, p, end);
+        if (c == '"' && (value || state == SBXI_JSON_NAME || state == SBXI_JSON_FIRST_NAME)) {
+            j->state = value ? SBXI_JSON_IN_STRING : SBXI_JSON_IN_NAME;
             ++*p;
             return SBX_JSON_MORE;
-        case SBXI_JSON_FIRST:
-            if (c == ']')
-                return sbxi_json_close(j, p, end);
-            /* fall through */
-        case SBXI_JSON_MEMBER:
-        case SBXI_JSON_ELEMENT:
-        case SBXI_JSON_TOP:
-            return sbxi_json_value(j, p);
-        default: /* OVER */
-            return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
         }
+        if (value && (c | 32) == '{') {
+            sbx_json_kind kind = sbxi_json_open(j, c == '{');
+            *p += kind != SBX_JSON_ERROR;
+            return kind;
+        }
+        if (value && (c == 't' || c == 'f' || c == 'n')) {
+            j->state = SBXI_JSON_IN_WORD;
+            j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+            return SBX_JSON_MORE;
+        }
+        if (value && (c == '-' || c - '0' < 10)) {
+            j->state = SBXI_JSON_IN_NUMBER;
+            return SBX_JSON_MORE;
+        }
+        return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
     }
     return SBX_JSON_MORE;
 }
 
 static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER) {
-        sbx_json_kind kind = sbxi_json_structure(j, p, end);
-        tok->depth = (uint8_t)SBXI_MIN(tok->depth, sbxi_json_depth(j)); /* of brackets: what is around them */
-        if (kind != SBX_JSON_MORE)
-            return kind;
-    }
+    sbx_json_kind kind = SBX_JSON_MORE;
+    if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER)
+        kind = sbxi_json_structure(j, p, end);
+    if (kind != SBX_JSON_MORE)
+        return kind;
     tok->p = *p;
-    switch (j->state) {
-    case SBXI_JSON_IN_NAME:
-    case SBXI_JSON_IN_STRING:
-        sbxi_json_set(j, tok, *p, 0);
-        tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
-        if (j->sub != SBXI_JSON_PLAIN)
-            return sbxi_json_text(j, p, end, tok);
-        return sbxi_json_long(j, p, end, tok, *p);
-    case SBXI_JSON_IN_NUMBER:
+    if (j->state == SBXI_JSON_IN_NUMBER)
         return sbxi_json_number(j, p, end, tok);
-    case SBXI_JSON_IN_WORD:
+    if (j->state == SBXI_JSON_IN_WORD)
         return sbxi_json_word(j, p, end);
-    default:
-        return j->state == SBXI_JSON_OVER ? SBX_JSON_DONE : SBX_JSON_MORE;
-    }
+    if (j->state == SBXI_JSON_OVER)
+        return SBX_JSON_DONE;
+    if (j->state < SBXI_JSON_IN_NAME)
+        return SBX_JSON_MORE;
+    tok->kind = (uint8_t)(j->state == SBXI_JSON_IN_NAME ? SBX_JSON_KEY : SBX_JSON_STRING);
+#if !SBX_SMALL
+    if (j->sub == SBXI_JSON_PLAIN)
+        return sbxi_json_long(j, p, end, tok, *p);
+#endif
+    return sbxi_json_text(j, p, end, tok);
 }
 
 /* Everything; the way of all tokens in a small build. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
-    sbx_json_kind kind;
-    sbxi_json_set(j, tok, *p, 0);
-    tok->kind = SBX_JSON_ERROR;
-    if (j->state == SBXI_JSON_FAILED)
-        return SBX_JSON_ERROR;
+    sbx_json_kind kind = SBX_JSON_ERROR;
+    char *from = *p;
+    sbxi_json_set(j, tok, from, 0);
+#if SBX_SMALL
+    if (!j->error)
+        kind = sbxi_json_step(j, p, end, tok);
+    j->offset += (uint64_t)(*p - from);
+#else
     /* offset: of the end of the input, until it is consumed or has failed */
     if (j->state & SBXI_JSON_FRESH) {
         j->state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - *p);
+        j->offset += (uint64_t)(end - from);
     }
-    kind = sbxi_json_step(j, p, end, tok);
-    tok->kind = (uint8_t)kind;
-    if (kind >= SBX_JSON_MORE) {
-        tok->n = 0;
-        tok->more = tok->replaced = false;
-        if (kind == SBX_JSON_ERROR)
-            j->offset -= (uint64_t)(end - *p);
+    if (!j->error)
+        kind = sbxi_json_step(j, p, end, tok);
+    if (kind == SBX_JSON_ERROR && j->state == SBXI_JSON_FAILED) {
+        j->state = SBXI_JSON_REPORTED;
+        j->offset -= (uint64_t)(end - *p);
     }
-    if (*p == end && kind != SBX_JSON_ERROR)
+    if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
+#endif
+    if (kind >= SBX_JSON_MORE)
+        sbxi_json_set(j, tok, *p, 0);
+    else if (kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
+        tok->depth--;
+    tok->kind = (uint8_t)kind;
     return kind;
 }
 
@@ -490,15 +463,15 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
 {
     sbx_json_kind kind = SBX_JSON_DONE;
     unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
-    memset(tok, 0, sizeof *tok);
-    tok->p = j->held;
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_next[j->sub][6]) {
+    sbxi_json_set(j, tok, j->held, 0);
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_is_whole(j)) {
         j->state = SBXI_JSON_OVER;
         kind = SBX_JSON_NUMBER;
-    } else if (state == SBXI_JSON_FAILED) {
+    } else if (j->error) {
         kind = SBX_JSON_ERROR;
     } else if (state != SBXI_JSON_OVER) {
         kind = sbxi_json_fail(j, SBX_JSON_ERR_TRUNCATED);
+        j->state = SBXI_JSON_REPORTED;
     }
     tok->kind = (uint8_t)kind;
     return kind;
@@ -507,34 +480,6 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
 #if !SBX_SMALL
 
 /* ---- the fast ways: what is frequent, and whole in the input ---- */
-
-/* How many of 8 bytes are plain: neither quote, backslash nor control, and
-   ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
-   upwards only, so the lowest mark is right. */
-static inline size_t sbxi_json_plain8(const char *p)
-{
-    const uint64_t ones = UINT64_MAX / 255;
-    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
-    return stop ? sbxi_first_byte(stop) : 8;
-}
-
-/* Likewise of 16. As signed, what is not ASCII is below the controls. */
-static inline size_t sbxi_json_plain(const char *p)
-{
-#if SBXI_TEXT_BLOCKS
-    const signed char *s = (const signed char *)p;
-    unsigned char plain[16];
-    uint64_t low, high;
-    for (unsigned i = 0; i < 16; i++)
-        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
-    low = ~sbxi_load64((const char *)plain);
-    high = ~sbxi_load64((const char *)plain + 8);
-    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
-#else
-    size_t n = sbxi_json_plain8(p);
-    return n < 8 ? n : 8 + sbxi_json_plain8(p + 8);
-#endif
-}
 
 /* How many of 16 bytes are digits. */
 static inline size_t sbxi_json_digits(const char *p)
@@ -644,19 +589,6 @@ static inline size_t sbxi_json_unicode(char *w, char **r, sbx_json_tok *tok)
     return n;
 }
 
-/* The length of a character above ASCII (given its first four bytes), 0 if it
-   is none. */
-static inline size_t sbxi_json_wide(uint32_t x)
-{
-    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
-        return 2;
-    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
-        return 3;
-    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
-        return 4;
-    return 0;
-}
-
 /* In blocks: all but the errors and the last few bytes of the input. */
 static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
@@ -683,7 +615,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
                 do {
                     uint32_t x = sbxi_load32(r);
                     char x0 = r[0], x1 = r[1], x2 = r[2], x3 = r[3];
-                    n = sbxi_json_wide(x);
+                    n = sbxi_utf8_length(x);
                     if (n == 0)
                         break;
                     w[0] = x0;
@@ -705,7 +637,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
             }
             if (r > last)
                 break;
-            while ((n = sbxi_json_plain(r)) == 16) {
+            while ((n = sbxi_plain16(r)) == 16) {
                 sbxi_json_move16(w, r);
                 w += 16;
                 r += 16;
@@ -733,7 +665,7 @@ rest:
 static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
     while (end - r >= 17) {
-        size_t n = sbxi_json_plain(r);
+        size_t n = sbxi_plain16(r);
         r += n;
         if (n != 16)
             break;
@@ -800,7 +732,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *e
     case SBXI_JSON_NAME:
         if (!sbxi_json_room(r, end, 11) || *r != '"')
             break;
-        n = sbxi_json_plain8(r + 1);
+        n = sbxi_plain8(r + 1);
         if (memcmp(r + n + 1, "\":", 2) != 0)
             break;
         sbxi_json_set(j, tok, r + 1, n);
@@ -843,9 +775,9 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_tail(sbx_json *j, char **p, char *e
 /* Like sbxi_json_plain, of 32 if they are there. */
 static inline size_t sbxi_json_plain32(const char *p, const char *end)
 {
-    size_t n = sbxi_json_plain(p);
+    size_t n = sbxi_plain16(p);
     if (SBXI_UNLIKELY(n == 16) && sbxi_json_room(p, end, 34))
-        n += sbxi_json_plain(p + 16);
+        n += sbxi_plain16(p + 16);
     return n;
 }
 
@@ -903,6 +835,64 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
         }
     }
     return sbxi_json_bracket(j, p, end, tok);
+}
+
+/* The value at r, which another member follows; MORE: not a simple one. */
+static inline sbx_json_kind sbxi_json_simple(char **p, char *end, sbx_json_tok *tok, char *r)
+{
+    sbx_json_kind kind;
+    size_t n;
+    tok->p = r;
+    if (*r == '"') {
+        size_t more = sbxi_plain16(++r);
+        for (n = more; more == 16 && sbxi_json_room(r, end, n + 20); n += more)
+            more = sbxi_plain16(r + n);
+        tok->p = r;
+        tok->n = n;
+        kind = SBX_JSON_STRING;
+        r += n;
+        if (*r++ != '"')
+            return SBX_JSON_MORE;
+    } else if ((unsigned char)(*r - '0') < 10) {
+        n = sbxi_json_digits(r);
+        if (*r == '0' && n > 1)
+            return SBX_JSON_MORE;
+        tok->n = n;
+        kind = SBX_JSON_NUMBER;
+        r += n;
+    } else if (memcmp(r, "null", 4) == 0) {
+        kind = SBX_JSON_NULL;
+        tok->n = 0;
+        r += 4;
+    } else if (memcmp(r, "{}", 2) == 0) { /* holds nothing either */
+        kind = SBX_JSON_NULL;
+        tok->n = 0;
+        r += 2;
+    } else {
+        return SBX_JSON_MORE;
+    }
+    if (*r != ',')
+        return SBX_JSON_MORE;
+    *p = r + 1;
+    return kind;
+}
+
+SBXI_FN bool sbxi_json_at_member(const sbx_json *j, unsigned depth)
+{
+    return j->state == SBXI_JSON_NAME && sbxi_json_depth(j) == depth;
+}
+
+SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, size_t name_n, sbx_json_tok *tok)
+{
+    char *r = *p;
+    sbx_json_kind kind;
+    if (!sbxi_json_room(r, end, name_n + 24))
+        return SBX_JSON_MORE;
+    if (*r != '"' || r[name_n + 1] != '"' || r[name_n + 2] != ':' || !sbxi_json_same(r + 1, name, name_n))
+        return SBX_JSON_MORE;
+    kind = sbxi_json_simple(p, end, tok, r + name_n + 3);
+    tok->kind = (uint8_t)kind;
+    return kind;
 }
 
 #else

@@ -2,15 +2,17 @@
 #include "base.h"
 #include "text.h"
 
+#if SBX_SMALL
+
 /* What a control character, quote or backslash becomes; its length (1: itself). */
-static unsigned sbxi_json_escaped(char out[6], unsigned c)
+static size_t sbxi_json_escaped(char out[8], unsigned c)
 {
-    static const char sbxi_json_short[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    static const char sbxi_json_escape_names[] = "\"\"\\\\\bb\ff\nn\rr\tt";
     out[0] = (char)c;
     if (c >= 0x20 && c != '"' && c != '\\')
         return 1;
     out[0] = '\\';
-    for (const char *e = sbxi_json_short; *e; e += 2)
+    for (const char *e = sbxi_json_escape_names; *e; e += 2)
         if ((unsigned char)*e == c) {
             out[1] = e[1];
             return 2;
@@ -21,29 +23,128 @@ static unsigned sbxi_json_escaped(char out[6], unsigned c)
     return 6;
 }
 
+#else
+
+/* What each ASCII character becomes, and the length of that. */
+static const char sbxi_json_escape_text[128][8] = {
+    "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\b", "\\t", "\\n", "\\u000b", "\\f", "\\r", "\\u000e",
+    "\\u000f", "\\u0010", "\\u0011", "\\u0012", "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a", "\\u001b",
+    "\\u001c", "\\u001d", "\\u001e", "\\u001f", " ", "!", "\\\"", "#", "$", "%", "&", "'", "(", ")", "*", "+", ",", "-", ".", "/", "0", "1", "2", "3",
+    "4", "5", "6", "7", "8", "9", ":", ";", "<", "=", ">", "?", "@", "A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P",
+    "Q", "R", "S", "T", "U", "V", "W", "X", "Y", "Z", "[", "\\\\", "]", "^", "_", "`", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l",
+    "m", "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z", "{", "|", "}", "~", "\x7F"
+};
+
+static const size_t sbxi_json_escape_n[128] = {
+    6, 6, 6, 6, 6, 6, 6, 6, 2, 2, 2, 6, 2, 2, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+    1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+};
+
+static inline size_t sbxi_json_escaped(char out[8], unsigned c)
+{
+    memcpy(out, sbxi_json_escape_text[c], 8);
+    return sbxi_json_escape_n[c];
+}
+
+/* Four characters of ASCII, without a branch for any of them. */
+static inline char *sbxi_json_escape_four(char *d, const unsigned char *s)
+{
+    size_t c0 = s[0], c1 = s[1], c2 = s[2], c3 = s[3];
+    memcpy(d, sbxi_json_escape_text[c0], 8);
+    d += sbxi_json_escape_n[c0];
+    memcpy(d, sbxi_json_escape_text[c1], 8);
+    d += sbxi_json_escape_n[c1];
+    memcpy(d, sbxi_json_escape_text[c2], 8);
+    d += sbxi_json_escape_n[c2];
+    memcpy(d, sbxi_json_escape_text[c3], 8);
+    d += sbxi_json_escape_n[c3];
+    return d;
+}
+
+/* n of them, a multiple of 16. */
+static inline char *sbxi_json_escape_ascii(char *d, const char *from, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)from, *end = s + n;
+    for (; s != end; s += 16) {
+        d = sbxi_json_escape_four(d, s);
+        d = sbxi_json_escape_four(d, s + 4);
+        d = sbxi_json_escape_four(d, s + 8);
+        d = sbxi_json_escape_four(d, s + 12);
+    }
+    return d;
+}
+
+/* Blocks, as long as any fits: what needs nothing is copied, other ASCII goes
+   through the table, 64 at once where much is escaped. */
+static inline size_t sbxi_json_escape_blocks(char *dst, size_t cap, const char *src, size_t n, size_t *used)
+{
+    const char *s = src, *s_end = src + n;
+    char *d = dst, *d_end = dst + cap;
+    while (s_end - s >= 16 && d_end - d >= 16 * 6 + 2) {
+        const char *from = d;
+        if (sbxi_plain16(s) == 16) {
+            memcpy(d, s, 16);
+            s += 16;
+            d += 16;
+        } else if (((sbxi_word(s) | sbxi_word(s + 8)) & UINT64_MAX / 255 * 0x80) == 0) {
+            d = sbxi_json_escape_ascii(d, s, 16);
+            s += 16;
+            if (d - from > 17)
+                while (s_end - s >= 64 && d_end - d >= 64 * 6 + 2 && sbxi_ascii64(s)) {
+                    from = d;
+                    d = sbxi_json_escape_ascii(d, s, 64);
+                    s += 64;
+                    if (d - from < 68)
+                        break;
+                }
+        } else {
+            for (const char *last = s + 12; s <= last;) {
+                size_t length;
+                if (!(*s & 0x80)) {
+                    d += sbxi_json_escaped(d, (unsigned char)*s++);
+                    continue;
+                }
+                length = sbxi_utf8_length(sbxi_load32(s));
+                if (!length)
+                    goto end;
+                memcpy(d, s, 4);
+                s += length;
+                d += length;
+            }
+        }
+    }
+end:
+    *used = (size_t)(s - src);
+    return (size_t)(d - dst);
+}
+
+#endif
+
 SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad)
 {
     size_t done = 0, at = 0; /* written, read: both at character borders */
     uint32_t state = 0;
     *bad = false;
+#if !SBX_SMALL
+    done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
+#endif
     while (at < n) {
-        char out[6];
-        unsigned c = (unsigned char)src[at], need = 0, take = 0;
+        char out[8];
         const char *from = src + at;
-        if (c < 0x80) {
-            need = sbxi_json_escaped(out, c);
-            take = 1;
+        size_t need, take = 1;
+        if (!(*from & 0x80)) {
+            need = sbxi_json_escaped(out, (unsigned char)*from);
             from = out;
         } else {
+            take = 0;
             do {
-                if (at + take == n) { /* cut */
-                    *used = at;
-                    return done;
-                }
+                if (at + take == n) /* cut */
+                    goto end;
                 if (!sbxi_utf8(&state, src + at + take, 1)) {
                     *bad = true;
-                    *used = at;
-                    return done;
+                    goto end;
                 }
                 take++;
             } while (state);
@@ -51,10 +152,11 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
         }
         if (cap - done < need)
             break;
-        for (unsigned i = 0; i < need; i++)
+        for (size_t i = 0; i < need; i++)
             dst[done++] = from[i];
         at += take;
     }
+end:
     *used = at;
     return done;
 }

@@ -501,6 +501,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
 
     if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
         return b.refused;
+    if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);

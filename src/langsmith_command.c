@@ -168,6 +168,52 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 
 /* ---- talking ---- */
 
+/* A small message made of texts and the numbers between them (one less). */
+static sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *const *texts, unsigned count, const uint64_t *numbers)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room, n = 0;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+    if (!p)
+        return got;
+    for (unsigned i = 0; i < count; i++) {
+        size_t m = strlen(texts[i]);
+
+        if (room - n < m + 20)
+            return SBXI_GOT_BLOCKED;
+        memcpy(p + n, texts[i], m);
+        n += m;
+        if (i + 1 < count)
+            n += sbxi_u64_text(p + n, numbers[i]);
+    }
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, n);
+    return SBXI_GOT_EVENT;
+}
+
+/* "{…"command_id":"ID","stdout_offset":" in one text: ids need no escaping,
+   sbx_attach saw to that. */
+static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
+{
+    static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
+    const sbxi_command *k = &op->u.command;
+    char first[sizeof head + sizeof k->id + sizeof tail];
+    const char *texts[3];
+    uint64_t numbers[2];
+    size_t n = strlen(k->id);
+
+    memcpy(first, head, sizeof head - 1);
+    memcpy(first + sizeof head - 1, k->id, n);
+    memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
+    texts[0] = first;
+    texts[1] = ",\"stderr_offset\":";
+    texts[2] = "}";
+    numbers[0] = k->stream[0].base;
+    numbers[1] = k->stream[1].base;
+    return sbxi_message_send(c, op, texts, 3, numbers);
+}
+
 static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
@@ -175,27 +221,10 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_block *b = op->block;
 
     if (k->started || k->attach) {
-        size_t room;
-        sbxi_got got;
-        char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-        sbx_jsonw w;
+        sbxi_got got = sbxi_reconnect_send(c, op);
 
-        if (!p)
+        if (got != SBXI_GOT_EVENT)
             return got;
-        sbx_jsonw_init(&w, p, room);
-        sbx_jsonw_begin(&w, '{');
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("reconnect"));
-        sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(k->id));
-        sbx_jsonw_key(&w, sbx_s("stdout_offset"));
-        sbx_jsonw_u64(&w, k->stream[0].base);
-        sbx_jsonw_key(&w, sbx_s("stderr_offset"));
-        sbx_jsonw_u64(&w, k->stream[1].base);
-        sbx_jsonw_end(&w, '}');
-        if (w.error)
-            return SBXI_GOT_BLOCKED;
-        sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
     } else {
         const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
 
@@ -218,8 +247,13 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     }
     k->hello_begun = false;
     k->phase = SBXI_PHASE_STARTING;
+    /* Told again: whether the last connection brought it over is not known. */
     if (k->want & SBXI_STDIN_CLOSED)
         k->want |= SBXI_WANT_CLOSE_STDIN;
+    if (k->cols)
+        k->want |= SBXI_WANT_RESIZE;
+    if (k->killing)
+        k->want |= SBXI_WANT_KILL;
     op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
     sbxi_op_arm(c, op);
     return SBXI_GOT_EVENT;
@@ -227,30 +261,17 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 
 static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
 {
-    return sbxi_ws_send(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, text, strlen(text));
+    return sbxi_message_send(c, op, &text, 1, NULL) == SBXI_GOT_EVENT;
 }
 
 static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
 {
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room;
-    sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
-    sbx_jsonw w;
+    static const char *const texts[] = { "{\"type\":\"resize\",\"cols\":", ",\"rows\":", "}" };
+    uint64_t numbers[2];
 
-    if (!p || room < 64)
-        return false;
-    sbx_jsonw_init(&w, p, room);
-    sbx_jsonw_begin(&w, '{');
-    sbx_jsonw_key(&w, sbx_s("type"));
-    sbx_jsonw_str(&w, sbx_s("resize"));
-    sbx_jsonw_key(&w, sbx_s("cols"));
-    sbx_jsonw_u64(&w, op->u.command.cols);
-    sbx_jsonw_key(&w, sbx_s("rows"));
-    sbx_jsonw_u64(&w, op->u.command.rows);
-    sbx_jsonw_end(&w, '}');
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, w.n);
-    return true;
+    numbers[0] = op->u.command.cols;
+    numbers[1] = op->u.command.rows;
+    return sbxi_message_send(c, op, texts, 3, numbers) == SBXI_GOT_EVENT;
 }
 
 /* What was asked for, also while the stream was down. */
@@ -290,8 +311,11 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
     } else if (sbxi_after(l->last_rx, every) > c->net.now) {
         op->wake_at = sbxi_after(l->last_rx, every);
-    } else if (sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0) && op->attempt_at == SBXI_NEVER) {
-        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+    } else {
+        /* A ping that finds no room, since the peer takes nothing, counts too. */
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
+        if (op->attempt_at == SBXI_NEVER)
+            op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
     }
     sbxi_op_arm(c, op);
 }
@@ -330,14 +354,22 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
     return got;
 }
 
+/* Whether something that came is not delivered yet. */
+static bool sbxi_stream_unread(const sbxi_op *op, const sbxi_link *l)
+{
+    return op->piece_n || op->u.command.has_data || op->u.command.message_done || l->rx_at < l->rx_end;
+}
+
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = sbxi_stream_talk(c, op);
+    bool broken = got == SBXI_GOT_FAIL; /* it takes nothing more, but what came is read */
+    sbx_fault fault = c->net.fault;
     sbxi_run r;
 
-    if (got == SBXI_GOT_FAIL) {
+    if (broken && (k->phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
         sbxi_stream_dropped(c, op, got);
         return SBXI_RUN_IDLE;
     }
@@ -353,17 +385,21 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
             return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        /* What waited for `started` goes out now. */
+        if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+            broken = true;
+            fault = c->net.fault;
+        }
         got = sbxi_ws_next(&c->net, l, &e);
+        if (broken && got != SBXI_GOT_EVENT && got != SBXI_GOT_EOF) {
+            c->net.fault = fault;
+            got = SBXI_GOT_FAIL;
+        }
         switch (got) {
         case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
-        case SBXI_GOT_BLOCKED: return SBXI_RUN_IDLE;
+        case SBXI_GOT_BLOCKED: return k->want & ~SBXI_STDIN_CLOSED && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
         case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
         default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
-        }
-        /* What waited for `started` goes out now. */
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
-            sbxi_stream_dropped(c, op, SBXI_GOT_FAIL);
-            return SBXI_RUN_IDLE;
         }
     }
     return SBXI_RUN_IDLE;
@@ -557,8 +593,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     if (!sbxi_command_begin(&b, c, box, &o->call))
         return b.refused;
     k = &b.op->u.command;
-    if (!command_id.n || command_id.n >= sizeof k->id) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 characters"));
+    if (!command_id.n || command_id.n >= sizeof k->id || !sbxi_id_ok(command_id)) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 letters, digits, '-', '_' or '.'"));
         return b.refused;
     }
     memcpy(k->id, command_id.p, command_id.n);
@@ -650,8 +686,11 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
         size_t room, used = 0, n;
         char *p = sbxi_ws_compose(&c->net, l, &room, &got);
 
-        if (!p || room < head + 64)
+        /* Room for a pong stays: without it nothing could be read, and a peer
+           that writes before it reads on would wait for us as we for it. */
+        if (!p || room < head + 64 + SBXI_WS_CONTROL_MAX)
             break;
+        room -= SBXI_WS_CONTROL_MAX;
         memcpy(p, sbxi_input_head, head);
         n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
         if (!used)

@@ -328,5 +328,6 @@ const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_r
 static const sbxi_rule sbxi_stream_rule_list[] = {
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
     SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL),
+    SBXI_RULE(200, SBX_ERR_PROTOCOL, 0, NULL), /* it did not upgrade */
 };
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };

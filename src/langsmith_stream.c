@@ -8,7 +8,7 @@
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
 enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
 
-static uint8_t sbxi_word(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
+static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
     for (unsigned i = 0; i < count; i++) {
         const char *w = words[i];
@@ -105,6 +105,17 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     return SBXI_RUN_EVENT;
 }
 
+SBXI_FN bool sbxi_id_ok(sbx_str id)
+{
+    for (size_t i = 0; i < id.n; i++) {
+        char ch = sbxi_lower(id.p[i]);
+
+        if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9') && ch != '-' && ch != '_' && ch != '.')
+            return false;
+    }
+    return true;
+}
+
 /* ---- values ---- */
 
 static sbxi_failure *sbxi_message_failure(sbx_client *c, sbxi_op *op)
@@ -197,7 +208,7 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
         return;
     switch (k->field) {
-    case SBXI_K_TYPE: k->type = text ? sbxi_word(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : SBXI_T_OTHER; return;
+    case SBXI_K_TYPE: k->type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
     case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -237,7 +248,7 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
     if (f) {
         if (!f->type[0])
             memcpy(f->type, "CommandError", 13);
-        which = sbxi_word(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
+        which = sbxi_which(types, SBXI_COUNT(types), 0, f->type, strlen(f->type));
         op->fail.has_text = true;
     }
     op->fail.status = 0;
@@ -251,7 +262,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0])
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
         memcpy(k->id, op->block->failure.error_id, sizeof k->id);
     else if (!k->same)
         return;
@@ -362,7 +373,7 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
                 break;
             key = sbxi_message_part(k, &t, &n);
             if (key)
-                k->field = sbxi_word(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                k->field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
@@ -424,7 +435,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             sbx_json_tok t;
 
             k->message_done = false;
-            if (sbx_json_end(&k->json, &t) != SBX_JSON_DONE) {
+            if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op);
                 return SBXI_RUN_IDLE;
             }

@@ -11,6 +11,8 @@ enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
+/* Whether a command id can be told back as it is, without escaping. */
+SBXI_FN bool sbxi_id_ok(sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);

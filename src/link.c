@@ -237,6 +237,11 @@ SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
 
 static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l);
 
+static int64_t sbxi_link_idle_until(const sbxi_net *net, const sbxi_link *l)
+{
+    return sbxi_after(l->last_rx, l->state == SBXI_LINK_CLOSING ? net->close_ms : net->idle_ms);
+}
+
 SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner)
 {
     uint32_t i = net->idle_links.tail, prev;
@@ -250,7 +255,7 @@ SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owne
             continue;
         /* A server that closed it, or spoke out of turn, shows here. */
         l->ready |= SBX_READABLE;
-        got = sbxi_link_fill(net, l);
+        got = sbxi_link_idle_until(net, l) <= net->now ? SBXI_GOT_EOF : sbxi_link_fill(net, l);
         if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED) {
             sbxi_link_close(net, l, SBX_ERR_CONNECTION);
             continue;
@@ -392,11 +397,6 @@ SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l)
     }
     if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED)
         sbxi_link_close(net, l, SBX_OK);
-}
-
-static int64_t sbxi_link_idle_until(const sbxi_net *net, const sbxi_link *l)
-{
-    return sbxi_after(l->last_rx, l->state == SBXI_LINK_CLOSING ? net->close_ms : net->idle_ms);
 }
 
 SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net)
@@ -545,6 +545,17 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head)
     sbx_http1_init(&l->codec.http, head, &net->caps);
 }
 
+/* The same for one that is running, within its share of the turn: a peer that
+   sends without end keeps neither the others nor the deadlines waiting. */
+static sbxi_got sbxi_link_more(sbxi_net *net, sbxi_link *l)
+{
+    uint64_t before = net->usage.bytes_in;
+    sbxi_got got = net->run_left ? sbxi_link_fill(net, l) : SBXI_GOT_BLOCKED;
+
+    net->run_left -= (size_t)SBXI_MIN(net->usage.bytes_in - before, net->run_left);
+    return got;
+}
+
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev)
 {
     for (;;) {
@@ -569,7 +580,7 @@ SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind 
         }
         if (*kind != SBX_HTTP1_MORE)
             return SBXI_GOT_EVENT;
-        got = sbxi_link_fill(net, l);
+        got = sbxi_link_more(net, l);
         if (got == SBXI_GOT_EOF && l->got_any) {
             *kind = sbx_http1_eof(&l->codec.http);
             if (*kind == SBX_HTTP1_DONE)
@@ -683,7 +694,7 @@ SBXI_FN void sbxi_ws_close(sbxi_net *net, sbxi_link *l, unsigned code)
    a peer that pings without reading is not read from either. */
 static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
 {
-    size_t need = l->pong_open ? l->out.frame.left : SBX_WS_HEAD_MAX + 125;
+    size_t need = l->pong_open ? l->out.frame.left : SBXI_WS_CONTROL_MAX;
 
     if (l->out.frame.left && !l->pong_open)
         return SBXI_GOT_BLOCKED;
@@ -756,7 +767,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
             if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
-                got = sbxi_link_fill(net, l);
+                got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)
                     return got;
                 continue;
@@ -766,7 +777,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             if (kind == SBX_WS_TEXT || kind == SBX_WS_BINARY)
                 return SBXI_GOT_EVENT;
         }
-        got = kind == SBX_WS_MORE ? sbxi_link_fill(net, l) : sbxi_ws_control(net, l, kind, ev);
+        got = kind == SBX_WS_MORE ? sbxi_link_more(net, l) : sbxi_ws_control(net, l, kind, ev);
         if (got != SBXI_GOT_EVENT)
             return got;
     }

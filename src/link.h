@@ -75,6 +75,7 @@ typedef struct sbxi_net {
     int64_t idle_ms, close_ms;
     sbx_http1_caps caps;
     sbx_fault fault;
+    size_t run_left;  /* bytes that the running operation may still read in this turn */
     uint32_t awaited; /* operation that may take the last buffer, SBXI_NIL = none */
     uint32_t link_count, links_used, connecting, max_connects;
     uint64_t seed[2];
@@ -129,6 +130,10 @@ SBXI_FN void sbxi_exchange_begin(sbxi_net *net, sbxi_link *l, bool head);
 SBXI_FN sbxi_got sbxi_exchange_next(sbxi_net *net, sbxi_link *l, sbx_http1_kind *kind, sbx_http1_event *ev);
 
 /* ---- messages of a WebSocket, after the upgrade ---- */
+
+/* The largest control frame. The input is read only while one has room in the
+   send buffer. */
+#define SBXI_WS_CONTROL_MAX (SBX_WS_HEAD_MAX + 125)
 /* The peer's close code, 0 = it sent none. */
 SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);

@@ -1,4 +1,5 @@
 #include "model.h"
+#include "json_member.h"
 
 SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s)
 {
@@ -58,41 +59,6 @@ SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *it
     sbxi_model_preset(m, out);
 }
 
-/* Names are short: a call to memcmp would cost more than the comparison. Two
-   loads that overlap cover a name of 4 to 16 bytes. */
-static bool sbxi_same_name(const char *a, const char *b, size_t n)
-{
-#if !SBX_SMALL
-    uint64_t x, y, u, v;
-    uint32_t p, q, r, s;
-
-    if (n >= 8 && n <= 16) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        memcpy(&u, a + n - 8, 8);
-        memcpy(&v, b + n - 8, 8);
-        return ((x ^ y) | (u ^ v)) == 0;
-    }
-    if (n >= 4 && n < 8) {
-        memcpy(&p, a, 4);
-        memcpy(&q, b, 4);
-        memcpy(&r, a + n - 4, 4);
-        memcpy(&s, b + n - 4, 4);
-        return ((p ^ q) | (r ^ s)) == 0;
-    }
-    for (; n >= 8; n -= 8, a += 8, b += 8) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        if (x != y)
-            return false;
-    }
-#endif
-    while (n--)
-        if (*a++ != *b++)
-            return false;
-    return true;
-}
-
 /* Servers write fields in a fixed order, mostly the table's: the one behind
    the last hit is tried first. */
 static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
@@ -105,7 +71,7 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
         if (at >= m->count)
             at = 0;
         f = &m->fields[at];
-        if (f->name_n == n && sbxi_same_name(f->name, p, n)) {
+        if (f->name_n == n && sbxi_json_same(f->name, p, n)) {
             d->guess = (uint8_t)(at + 1);
             return (int8_t)at;
         }
@@ -135,7 +101,7 @@ static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
     d->at = 0;
     if (t->more || d->key_n)
         sbxi_dec_cut_key(d, t);
-    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_same_name(f->name, t->p, t->n))
+    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
         d->field = (int8_t)d->guess++;
     else
         d->field = sbxi_dec_match(d, t->p, t->n);
@@ -167,6 +133,8 @@ static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *
     if (n > room) {
         n = sbxi_utf8_cut(t->p, room);
         sbxi_dec_cut(d, f);
+        if (f->kind == SBXI_F_ID) /* a part of one names something else */
+            d->at = (uint16_t)(n = 0);
     }
     if (n)
         memcpy(dst + d->at, t->p, n);
@@ -332,12 +300,86 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
         d->field = -1;
 }
 
+#if !SBX_SMALL
+/* Copies n bytes that do not overlap: blocks, of which the last two may. */
+static void sbxi_dec_copy(char *dst, const char *src, size_t n)
+{
+    size_t i = 0;
+
+    if (n >= 16) {
+        for (; i + 16 < n; i += 16)
+            memcpy(dst + i, src + i, 16);
+        memcpy(dst + n - 16, src + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(dst, src, 8);
+        memcpy(dst + n - 8, src + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(dst, src, 4);
+        memcpy(dst + n - 4, src + n - 4, 4);
+    } else {
+        for (; i < n; i++)
+            dst[i] = src[i];
+    }
+}
+
+/* At most 16 digits, which the tokenizer saw to be digits. */
+static int64_t sbxi_dec_digits(const char *p, size_t n)
+{
+    int64_t v = 0;
+
+    for (const char *end = p + n; p < end; p++)
+        v = v * 10 + (*p - '0');
+    return v;
+}
+
+/* A simple value of the expected member. */
+static void sbxi_dec_member(sbxi_dec *d, const sbxi_field *f, sbx_json_tok *t, char *dst)
+{
+    int64_t ms;
+
+    if (t->kind == SBX_JSON_NULL)
+        return;
+    if (t->kind == SBX_JSON_STRING && f->kind <= SBXI_F_ID && t->n < f->cap) {
+        sbxi_dec_copy(dst, t->p, t->n);
+        dst[t->n] = 0;
+    } else if (t->kind == SBX_JSON_NUMBER && f->kind == SBXI_F_I64 && t->n < 16) {
+        *(int64_t *)(void *)dst = sbxi_dec_digits(t->p, t->n);
+    } else if (t->kind == SBX_JSON_STRING && f->kind == SBXI_F_TIME) {
+        if (sbxi_rfc3339(sbx_sn(t->p, t->n), &ms))
+            *(int64_t *)(void *)dst = ms;
+    } else {
+        t->more = false;
+        d->at = 0;
+        sbxi_dec_scalar(d, f, t);
+        d->field = -1;
+    }
+}
+
+/* As long as the members come in the table's order. */
+static void sbxi_dec_members(sbxi_dec *d, char **p, char *end)
+{
+    const sbxi_field *f = d->model->fields + d->guess, *last = d->model->fields + d->model->count;
+    char *base = sbxi_dec_struct(d);
+    sbx_json_tok t;
+
+    for (; f < last && sbxi_json_member(p, end, f->name, f->name_n, &t) != SBX_JSON_MORE; f++)
+        sbxi_dec_member(d, f, &t, base + f->off);
+    d->guess = (uint8_t)(f - d->model->fields);
+}
+#endif
+
 SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
 {
     sbx_json_tok t;
 
     for (;;) {
-        sbx_json_kind kind = sbx_json_next(&d->json, p, end, &t);
+        sbx_json_kind kind;
+
+#if !SBX_SMALL
+        if (!d->model->any_depth && sbxi_json_at_member(&d->json, d->depth))
+            sbxi_dec_members(d, p, end);
+#endif
+        kind = sbx_json_next(&d->json, p, end, &t);
 
         if (SBXI_LIKELY(kind == SBX_JSON_KEY)) {
             if (t.depth == d->depth || d->model->any_depth)

@@ -361,6 +361,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
     size_t n = sizeof sbxi_range_unit - 1;
     uint64_t from = h->pos + h->total;
 
+    op->u.http.bad_range = true; /* until the answer names the right one */
     if (!from && !h->want && !h->from_end && !h->if_range)
         return;
     memcpy(text, sbxi_range_unit, n);

@@ -74,7 +74,7 @@ typedef struct sbxi_row {
 /* What a failing answer says. */
 typedef struct sbxi_failure {
     char type[48], field[48], text[256], error_id[40];
-    bool cut;
+    bool cut, typed; /* typed: the server itself named a type */
 } sbxi_failure;
 
 /* What POST /execute answers. */

@@ -155,9 +155,9 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
     size_t at = 6;
     uint64_t from, to, size;
 
+    h->bad_range = true;
     if (v.n < 8 || memcmp(v.p, "bytes ", 6) != 0)
         return;
-    h->bad_range = true;
     if (sbxi_digits(v, &at, &from) && at < v.n && v.p[at++] == '-' && sbxi_digits(v, &at, &to)) {
         if (h->from_end && !h->total)
             h->pos = from;
@@ -377,7 +377,7 @@ static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
 }
 
 /* Decodes the piece. EVENT: an item came out and the piece may hold more. */
-static sbxi_run sbxi_json_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+static sbxi_run sbxi_answer_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_dec *d = &op->block->dec;
     char *p = op->piece, *end = p + op->piece_n;
@@ -426,7 +426,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
     if (op->row->answer == SBXI_ANSWER_FILE)
         return sbxi_file_piece(c, op, ev);
-    return sbxi_json_piece(c, op, ev);
+    return sbxi_answer_piece(c, op, ev);
 }
 
 /* ---- the end ---- */
@@ -573,6 +573,7 @@ SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
     f->text = NULL;
     if (op->block) {
         op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
+        op->block->failure.typed = op->block->failure.type[0] != 0;
         f->has_text = true;
     }
     for (const sbxi_rules *set = op->row->rules; set; set = set->next) {

@@ -66,6 +66,25 @@ static const char *sbxi_resource_name(unsigned r)
     return r < SBXI_COUNT(names) ? names[r] : "";
 }
 
+#if !SBX_NO_ERROR_TEXT
+/* What the service's support asks for. It stays whole: the text before it gives way. */
+static void sbxi_append_id(sbx_error *out, const char *id)
+{
+    static const char open[] = " (error_id ";
+    size_t need = sizeof open + strlen(id) + 1, n = strlen(out->text);
+    char *p;
+
+    if (n > sizeof out->text - need) {
+        n = sbxi_utf8_cut(out->text, sizeof out->text - need);
+        out->cut = true;
+    }
+    p = out->text + n;
+    memcpy(p, open, sizeof open - 1);
+    memcpy(p + sizeof open - 1, id, strlen(id));
+    memcpy(p + need - 2, ")", 2);
+}
+#endif
+
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
 {
     const sbxi_fail *f = &op->fail;
@@ -91,6 +110,8 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
         out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
+        if (said && f->status && said->error_id[0])
+            sbxi_append_id(out, said->error_id);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
             sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
     }
@@ -190,7 +211,7 @@ static bool sbxi_op_may_repeat(const sbxi_op *op)
     if (f->status == 429)
         return true;
     if (f->status == 503)
-        return safe || !f->has_text || !op->block || !op->block->failure.type[0];
+        return safe || !f->has_text || !op->block || !op->block->failure.typed;
     if (f->status == 502 || f->status == 504)
         return safe;
     return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
@@ -410,7 +431,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && c->desc.ws_ping_ms >= 0 && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now && op->row->answer == SBXI_ANSWER_STREAM && op->u.command.phase > 1) {
+    if (op->state == SBXI_OP_STREAM && op->u.command.phase > 1 && !op->u.command.killing && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
@@ -452,6 +473,8 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
                          op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
                          op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
+        if (op->state == SBXI_OP_START && op->attempts < UINT8_MAX)
+            op->attempts++; /* to wait in vain is one, too */
         sbxi_op_attempt_failed(c, op);
     }
     sbxi_op_arm(c, op);

@@ -280,6 +280,7 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     sbxi_sha1(x->state, block, 20 + take);
     memset(block, 0, sizeof block);
     x->seeded = true;
+    c->net.entropy_failed = false;
     x->wall_ms = wall_ms;
     sbxi_port_entropy(x, c->net.seed, sizeof c->net.seed);
     return SBX_OK;

@@ -17,7 +17,7 @@ static uint32_t sbxi_text_lead(unsigned c)
     return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
 }
 
-SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+static bool sbxi_text_utf8(uint32_t *state, const char *p, size_t n)
 {
     uint32_t s = *state;
     for (size_t i = 0; i < n; i++) {
@@ -35,6 +35,102 @@ SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
     *state = s;
     return true;
 }
+
+#if SBX_SMALL
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    return sbxi_text_utf8(state, p, n);
+}
+
+#else
+
+#if SBXI_TEXT_BLOCKS
+
+#define SBXI_TEXT_16 for (int i = 0; i < 16; i++)
+
+/* 16 bytes behind a character border, with three more before them: whether
+   continuation bytes stand where they must and only there, and what else a
+   byte forbids by itself or to the next. The last character may be cut. Each
+   step is a loop of its own: so it becomes one operation on a vector. */
+static inline bool sbxi_text_utf8_block(const char *text)
+{
+    const unsigned char *u = (const unsigned char *)text;
+    const signed char *s = (const signed char *)text;
+    unsigned char must[16], bad[16], t[16], m[16];
+    /* above 0: a byte that starts two, three or four stands one, two or three before */
+    SBXI_TEXT_16 must[i] = (unsigned char)((u[i - 1] > 0xBF ? u[i - 1] : 0xBF) - 0xBF);
+    SBXI_TEXT_16 t[i] = (unsigned char)((u[i - 2] > 0xDF ? u[i - 2] : 0xDF) - 0xDF);
+    SBXI_TEXT_16 m[i] = (unsigned char)((u[i - 3] > 0xEF ? u[i - 3] : 0xEF) - 0xEF);
+    SBXI_TEXT_16 must[i] |= t[i] | m[i];
+    SBXI_TEXT_16 m[i] = must[i] == 0 ? 0xFF : 0;
+    SBXI_TEXT_16 t[i] = s[i] < -0x40 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] = m[i] == t[i] ? 0xFF : 0;
+    /* C0, C1, F5..FF */
+    SBXI_TEXT_16 m[i] = (u[i] & 0xFE) == 0xC0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i];
+    SBXI_TEXT_16 m[i] = u[i] > 0xF4 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i];
+    /* E0 80..9F, ED A0..BF; F0 80..8F, F4 90..BF */
+    SBXI_TEXT_16 t[i] = s[i] < -0x60 ? 0xFF : 0;
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xE0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & t[i];
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xED ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & ~t[i];
+    SBXI_TEXT_16 t[i] = s[i] < -0x70 ? 0xFF : 0;
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xF0 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & t[i];
+    SBXI_TEXT_16 m[i] = u[i - 1] == 0xF4 ? 0xFF : 0;
+    SBXI_TEXT_16 bad[i] |= m[i] & ~t[i];
+    return (sbxi_word((const char *)bad) | sbxi_word((const char *)bad + 8)) == 0;
+}
+
+#undef SBXI_TEXT_16
+#endif
+
+/* About 128 bytes behind a border, which is behind the third byte at least:
+   how many were good, to another border; 0: bad. */
+static inline size_t sbxi_text_utf8_some(const char *p, size_t n)
+{
+    size_t i = 0;
+#if SBXI_TEXT_BLOCKS
+    for (; i < 128 && n - i >= 16; i += 16)
+        if (!sbxi_text_utf8_block(p + i))
+            return 0;
+    return sbxi_utf8_cut(p, i);
+#else
+    while (i < 128 && n - i >= 4) {
+        uint32_t x = sbxi_load32(p + i);
+        size_t length = x & 0x80 ? sbxi_utf8_length(x) : 1;
+        if (!length)
+            return 0;
+        i += length;
+    }
+    return i;
+#endif
+}
+
+SBXI_FN bool sbxi_utf8(uint32_t *state, const char *p, size_t n)
+{
+    size_t i = 0;
+    do {
+        /* byte by byte to such a border */
+        while (i < n && (*state || i < 3))
+            if (!sbxi_text_utf8(state, p + i++, 1))
+                return false;
+        while (n - i >= 64 && sbxi_ascii64(p + i))
+            i += 64;
+        if (n - i >= 16) {
+            size_t good = sbxi_text_utf8_some(p + i, n - i);
+            if (!good)
+                return false;
+            i += good;
+        }
+    } while (n - i >= 16);
+    return sbxi_text_utf8(state, p + i, n - i);
+}
+
+#endif
 
 SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n)
 {

@@ -27,6 +27,21 @@ SBXI_INLINE uint64_t sbxi_load64(const char *s)
         | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
+/* Eight bytes in the machine's order. */
+SBXI_INLINE uint64_t sbxi_word(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+
+/* Whether 64 bytes are ASCII. */
+SBXI_INLINE bool sbxi_ascii64(const char *p)
+{
+    return ((sbxi_word(p) | sbxi_word(p + 8) | sbxi_word(p + 16) | sbxi_word(p + 24) | sbxi_word(p + 32) | sbxi_word(p + 40) | sbxi_word(p + 48)
+             | sbxi_word(p + 56)) & UINT64_MAX / 255 * 0x80) == 0;
+}
+
 /* Index of the lowest byte that is not 0; v is not 0. */
 SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
 {
@@ -38,6 +53,49 @@ SBXI_INLINE size_t sbxi_first_byte(uint64_t v)
         n++;
     return n;
 #endif
+}
+
+#if !SBX_SMALL
+/* How many of 8 bytes are plain in JSON: neither quote, backslash nor control,
+   and ASCII. c ^ 2 puts the quote (22) right above the controls. A borrow goes
+   upwards only, so the lowest mark is right. */
+SBXI_INLINE size_t sbxi_plain8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = sbxi_load64(p), stop = (((x ^ ones * 2) - ones * 0x21) | ((x ^ ones * '\\') - ones) | x) & ones * 0x80;
+    return stop ? sbxi_first_byte(stop) : 8;
+}
+
+/* Likewise of 16. As signed, what is not ASCII is below the controls. */
+SBXI_INLINE size_t sbxi_plain16(const char *p)
+{
+#if SBXI_TEXT_BLOCKS
+    const signed char *s = (const signed char *)p;
+    unsigned char plain[16];
+    uint64_t low, high;
+    for (unsigned i = 0; i < 16; i++)
+        plain[i] = s[i] == '\\' ? 0 : (signed char)(s[i] ^ 2) > 0x20 ? 0xFF : 0;
+    low = ~sbxi_load64((const char *)plain);
+    high = ~sbxi_load64((const char *)plain + 8);
+    return low ? sbxi_first_byte(low) : high ? 8 + sbxi_first_byte(high) : 16;
+#else
+    size_t n = sbxi_plain8(p);
+    return n < 8 ? n : 8 + sbxi_plain8(p + 8);
+#endif
+}
+#endif
+
+/* Length of the UTF-8 character above ASCII whose first four bytes are given
+   (sbxi_load32), 0 if it is none. */
+SBXI_INLINE size_t sbxi_utf8_length(uint32_t x)
+{
+    if ((x & 0xC0E0) == 0x80C0 && (x & 0x1E) != 0)
+        return 2;
+    if ((x & 0xC0C0F0) == 0x8080E0 && (x & 0x200F) != 0 && (x & 0x200F) != 0x200D)
+        return 3;
+    if ((x & 0xC0C0C0F8) == 0x808080F0 && (x & 0x3007) != 0 && ((x & 4) == 0 || (x & 0x3003) == 0))
+        return 4;
+    return 0;
 }
 
 /* Resumable UTF-8 check (RFC 3629). *state is 0 at the start and at every

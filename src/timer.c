@@ -1,5 +1,10 @@
 #include "timer.h"
 
+SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms)
+{
+    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
+}
+
 SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids)
 {
     t->at = (int64_t *)mem;

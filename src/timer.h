@@ -24,9 +24,6 @@ SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
 }
 
 /* now + ms without overflow; a negative ms is never. */
-SBXI_INLINE int64_t sbxi_after(int64_t now, int64_t ms)
-{
-    return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
-}
+SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms);
 
 #endif

@@ -5,11 +5,14 @@
 SBX_EXTERN_C_BEGIN
 
 /* A transport moves bytes, gives random bytes and tells the time. It is a
-   const table of functions; all of its state lies in memory that the client
-   lays out: one context a client, one connection state a connection, both
-   aligned to 16 bytes and zeroed before first use.
+   const table of functions, which must outlive the client; all of its state
+   lies in memory that the client lays out: one context a client, one state a
+   connection, both aligned to 16 bytes and zeroed before first use (a
+   connection's state anew for every connection). They stay where they are.
 
-   No function may block, but `wait`. */
+   No function may block but `wait`, and none may call the client. connect,
+   recv, send, close, entropy and mono_ms must be there; the others may be NULL.
+   The README shows a complete one. */
 
 typedef enum sbx_io {
     SBX_IO_OK,         /* done; the count says how many bytes (at least 1) */
@@ -26,7 +29,8 @@ typedef struct sbx_fault {
     const char *text; /* what happened, static or valid until the next call; NULL = the code's text */
 } sbx_fault;
 
-/* Where to connect. Borrowed during `connect` only, given again at each call. */
+/* Where to connect. Borrowed during `connect` only, given again at each call.
+   A transport that speaks TLS must check the certificate against `host`. */
 typedef struct sbx_target {
     sbx_str host;  /* a name or an IP literal, without brackets */
     uint16_t port;
@@ -47,23 +51,29 @@ typedef struct sbx_transport sbx_transport;
 struct sbx_transport {
     const char *name;
     unsigned flags;
-    uint32_t ctx_size;     /* bytes of context a client */
+    uint32_t ctx_size;     /* bytes of context a client; 0 is allowed */
     uint32_t ctx_per_conn; /* further bytes of context for each connection the client may hold */
     uint32_t conn_size;    /* bytes of state a connection */
     const sbx_transport *lower; /* a decorator's lower transport, NULL = none */
 
-    /* Prepares ctx. `config` is sbx_client_desc.transport_config; max_conns
-       the number of connections that can be open at once. */
+    /* Optional. Prepares ctx. `config` is sbx_client_desc.transport_config;
+       max_conns the number of connections that can be open at once. Any code
+       but SBX_OK fails sbx_client_init with the fault. A decorator opens its
+       lower transport itself, and likewise for every other call. */
     sbx_code (*open)(void *ctx, const void *config, uint32_t max_conns, sbx_fault *fault);
-    /* Releases what open took. Every connection was closed before. */
+    /* Optional. Releases what open took. Every connection was closed before. */
     void (*shut)(void *ctx);
 
     /* Starts or continues a connection: OK when it can carry bytes, WANT_… to
        be called again when ready, FAIL. After FAIL the client calls close. */
+    /* recv and send: OK with at least 1 byte in *got, *sent (up to room, n,
+       neither of which is 0); less than asked for is fine. WANT_… and the rest
+       move none. */
     sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
     sbx_io (*recv)(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault);
     sbx_io (*send)(void *ctx, void *conn, const void *p, size_t n, size_t *sent, sbx_fault *fault);
-    /* Frees what the connection holds, at any stage, also in mid connect. */
+    /* Frees what the connection holds, at any stage, also in mid connect; once
+       for each connection on which connect was called. */
     void (*close)(void *ctx, void *conn);
 
     /* Optional. What the client waits for on conn (bits, 0 = nothing). A
@@ -73,7 +83,9 @@ struct sbx_transport {
        timeout_ms passed (0 = look only, -1 = no limit); fills up to max of
        `ready` and returns their number. A connection counts as readable until
        recv answered WANT_READ, as writable until send answered WANT_WRITE:
-       reporting only changes is right, reporting too much is harmless. */
+       reporting only changes is right, reporting too much is harmless. Without
+       `wait` sbx_await and sbx_wait are not to be had, and sbx_step tries every
+       connection each time. */
     int (*wait)(void *ctx, int64_t timeout_ms, sbx_ready *ready, int max);
     /* Optional. Ends a wait early. The one function that may be called from
        another thread. */
@@ -93,8 +105,10 @@ struct sbx_transport {
     int64_t (*wall_ms)(void *ctx);
 };
 
-/* A decorator's own state comes first, its lower transport's behind it. */
+/* n rounded up to 16. */
 #define SBX_TRANSPORT_ALIGN(n) (((size_t)(n) + 15u) & ~(size_t)15u)
+/* A decorator's own state comes first, its lower transport's behind it.
+   own_size: conn_size; for the context ctx_size + ctx_per_conn * max_conns. */
 static inline SBX_UNUSED void *sbx_lower(void *own, uint32_t own_size)
 {
     return (char *)own + SBX_TRANSPORT_ALIGN(own_size);

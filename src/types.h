@@ -17,8 +17,9 @@
 #define SBX_EXTERN_C_END
 #endif
 
-/* Linkage of the public functions. Define it as `static` before both
-   includes to keep the whole library private to one file. */
+/* Linkage of the public functions. Define it as `static` before the include
+   to keep the whole library private to one file (what that file does not call
+   is then unused: -Wno-unused-function). */
 #ifndef SBX_API
 #define SBX_API extern
 #endif
@@ -33,19 +34,21 @@
 SBX_EXTERN_C_BEGIN
 
 /* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
-   given" where an option is optional. */
+   given" where an option is optional; how long they must live stands with each
+   call. */
 typedef struct sbx_str {
     const char *p;
     size_t n;
 } sbx_str;
 
-/* A buffer of the caller's, borrowed until the operation's END. */
+/* A buffer of the caller's, borrowed until the operation's END. Nothing is
+   terminated in it: the result says how many bytes were stored. */
 typedef struct sbx_buf {
     void *p;
     size_t n; /* bytes of room */
 } sbx_buf;
 
-/* A C string as sbx_str; NULL gives `{NULL, 0}`. */
+/* A C string as sbx_str, which points to it; NULL gives `{NULL, 0}`. */
 static inline SBX_UNUSED sbx_str sbx_s(const char *z)
 {
     sbx_str s;
@@ -54,6 +57,7 @@ static inline SBX_UNUSED sbx_str sbx_s(const char *z)
     return s;
 }
 
+/* n bytes as sbx_str. */
 static inline SBX_UNUSED sbx_str sbx_sn(const char *p, size_t n)
 {
     sbx_str s;

@@ -15,7 +15,8 @@ import checks
 BUILD = os.environ.get("BUILD", "build")
 CORTEX = ["SBX_SMALL=1", "SBX_FREESTANDING=1", "SBX_NO_MALLOC=1", "SBX_NO_ERROR_TEXT=1"]
 PLAIN = r"(mem[a-z]+|str(?!to)[a-z]+)"
-COMPILERS_OWN = r"(_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__ubsan_\w+)"
+# bcmp: what clang makes of memcmp() == 0 where the system has it.
+COMPILERS_OWN = r"(bcmp|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__ubsan_\w+)"
 
 
 def writable(object_file, pic):

@@ -329,6 +329,8 @@ static sbx_io sim_recv(void *ctx, void *conn, void *p, size_t room, size_t *got,
     *got = n;
     if (c->command && c->out_at > c->started_end)
         c->command->fruitless = 0;
+    if (c->command && c->command->plan->echo && sim_conn_backlog(c) < 1024)
+        c->no_read = false;
     if (c->command && c->end == SIM_OPEN)
         sim_command_run(s, c->command); /* it has room again */
     return SBX_IO_OK;

@@ -76,11 +76,12 @@ void sim_expect(sim *s, const sim_script *e);
      @close N       close frame, then EOF
      @hex …         bytes as they are
      @frag N {…}    in fragments of N bytes
-     @status N TEXT instead of the upgrade (first line only), TEXT the body
-     @big S N OFF   a message of N bytes of the pattern at OFF (S: stdout, stderr)
+     @big S N FROM OFF  a message of N bytes of the pattern, named OFF (S: stdout, stderr)
+     @huge N        a message of N times x       @ping N   so many pings
    talk[i] is for the i-th connection, the last one for all after it. */
 typedef struct sim_plan {
     const char *command; /* NULL = any */
+    const char *id;      /* the server's own choice instead of the client's id */
     const char *talk[10];
     uint64_t from[2], n[2]; /* pieces of the pattern */
     uint32_t chunk;      /* message sizes 1..n */
@@ -90,7 +91,7 @@ typedef struct sim_plan {
     int exit_code;
     bool until_kill;     /* it ends when killed, with -9 */
     bool until_eof;      /* or when its input ends */
-    bool echo;           /* input is counted into `heard` */
+    bool echo;           /* input comes back; it is read while the output is */
 } sim_plan;
 void sim_add_plan(sim *s, const sim_plan *p);
 

@@ -192,7 +192,7 @@ static sim_command *sim_command_new(sim *s, const char *id, const char *text)
     k = s->commands[s->command_n++] = (sim_command *)calloc(1, sizeof *k);
     if (!k)
         abort();
-    snprintf(k->id, sizeof k->id, "%s", id);
+    snprintf(k->id, sizeof k->id, "%s", plan->id ? plan->id : id);
     k->plan = plan;
     k->pid = 1000 + s->command_n;
     k->exit_code = plan->exit_code;
@@ -586,8 +586,20 @@ static void sim_message(sim_conn *c, const char *msg)
         return;
     }
     if (strcmp(type.p, "input") == 0) {
+        size_t before = k->heard.n;
+
         sim_puts(&k->log, "I");
         sim_text_of(msg, "data", &k->heard);
+        if (k->plan->echo) {
+            sim_bytes b = { NULL, 0, 0 };
+
+            sim_puts(&b, "{\"type\":\"stdout\",\"data\":\"");
+            sim_put(&b, k->heard.p + before, k->heard.n - before);
+            sim_putf(&b, "\",\"offset\":%zu}", before);
+            sim_ws_frame(c, SBX_WS_OP_TEXT, true, b.p, b.n, s->now);
+            free(b.p);
+            c->no_read = sim_conn_backlog(c) > 4096;
+        }
     } else if (strcmp(type.p, "close_stdin") == 0) {
         sim_puts(&k->log, "S");
         if (k->plan->until_eof)

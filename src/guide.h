@@ -1,0 +1,255 @@
+/* ---- guide: how to use sandbox.h (no code) ----
+
+   sandbox.h creates cloud sandboxes, runs commands in them with their output
+   live, moves files, and cleans up. One C99 header: no other library, no
+   thread of its own, and after its start no memory but what it was given. It
+   speaks to LangSmith's sandbox service, and to anything with the same API,
+   such as the local server examples/sandboxd of its repository.
+
+   Contents: Drop in / First program / Errors / Streaming / Event loop / The
+   model / Memory / Transports / C++ / Threads / Limits / Configuration.
+
+
+   Drop in
+   -------
+   Put sandbox.h and sandbox_posix.h beside your sources. In one file, before
+   any system header:
+
+       #define SANDBOX_IMPLEMENTATION
+       #include "sandbox.h"
+       #include "sandbox_posix.h"
+
+   In every other file that uses it, include "sandbox.h" alone. Build with a
+   C99 or C++11 compiler, and -pthread. The declarations depend on nothing but
+   <stdbool.h>, <stddef.h>, <stdint.h> and <string.h>.
+
+   Why before any system header: sandbox_posix.h needs more than strict C99
+   shows. On Linux sandbox.h defines _GNU_SOURCE itself, where it is the first
+   include of the implementing file. Where it cannot be, compile that file
+   with -D_DEFAULT_SOURCE or without -std=c99; else an #error says so.
+
+
+   First program
+   -------------
+   Endpoint and key come from LANGSMITH_ENDPOINT and LANGSMITH_API_KEY.
+
+       #define SANDBOX_IMPLEMENTATION
+       #include "sandbox.h"
+       #include "sandbox_posix.h"
+       #include <stdio.h>
+
+       int main(void)
+       {
+           char text[256];
+           sbx_client_desc desc = { .transport = &sbx_posix };
+           sbx_create_opts create = { .delete_on_close = true };
+           sbx_run_opts run = { .out = { text, sizeof text } };
+           sbx_client *c;
+           sbx_box box;
+           sbx_result result;
+           sbx_error err;
+           sbx_op op;
+
+           if (sbx_open(&desc, &c, &err))
+               return fprintf(stderr, "%s\n", err.text), 1;
+           op = sbx_create(c, &create, &box);
+           if (!sbx_await(c, op)) {
+               op = sbx_run(c, &box, sbx_s("echo hello from $(uname)"), &run, &result);
+               if (!sbx_await(c, op))
+                   printf("exit %d: %.*s", result.exit_code, (int)result.out_n, text);
+           }
+           sbx_error_of(c, op, &err);
+           if (err.code)
+               fprintf(stderr, "%s: %s\n", sbx_code_name(err.code), err.text);
+           sbx_close(c);
+           return err.code != SBX_OK;
+       }
+
+   sbx_posix carries plain TCP: an https endpoint, the default one included,
+   ends each call with SBX_ERR_UNSUPPORTED until a TLS transport is laid over
+   it. Use an http endpoint, such as sandboxd's.
+
+
+   Errors
+   ------
+   Codes are sbx_code; SBX_OK is 0. A command that exits with a number other
+   than 0 is no error. sbx_error_of gives all that is known: the code, the
+   server's status, type and text, the option that was refused, whether the
+   request was sent. It knows the operation that ended last and the call that
+   was refused last: ask at once.
+
+       if (sbx_await(c, op) != SBX_OK) {
+           sbx_error_of(c, op, &err);
+           fprintf(stderr, "%s %s: %s (HTTP %d)\n", err.operation, sbx_code_name(err.code), err.text, err.status);
+       }
+
+   Which errors a call can have stands with it below; what to do about each
+   code stands in the README.
+
+
+   Streaming
+   ---------
+   The same command with its output as it comes. END is the last event.
+
+       op = sbx_command(c, &box, sbx_s("make -j4"), NULL);
+       while (sbx_next_of(c, &op, &ev)) {
+           if (ev.kind == SBX_EV_STDOUT || ev.kind == SBX_EV_STDERR)
+               fwrite(ev.data.p, 1, ev.data.n, ev.stream == 1 ? stdout : stderr);
+           else if (ev.kind == SBX_EV_GAP)
+               fprintf(stderr, "[%llu bytes lost]\n", (unsigned long long)ev.lost);
+           else if (ev.kind == SBX_EV_END && ev.code == SBX_OK)
+               printf("exit %d\n", ev.exit_code);
+       }
+
+   Files stream in the same way: sbx_read with `stream` gives SBX_EV_DATA,
+   sbx_write with `stream` takes sbx_push; lists give SBX_EV_ITEM.
+
+   Output arrives complete and once, also over a lost connection, which is
+   made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
+   a gap, with its place and size. While you do not pull, bytes wait in the
+   socket and the sender is slowed down; nothing grows here.
+
+
+   Event loop
+   ----------
+   Nothing above needs to block. Start any number of operations, then repeat:
+   step, take all events, sleep until the handle is readable or the deadline.
+   `user` in each call's options comes back with its events.
+
+       for (sbx_get_usage(c, &usage); usage.ops; sbx_get_usage(c, &usage)) {
+           int64_t now = sbx_posix.mono_ms(NULL), due;
+           struct pollfd fd = { .fd = (int)sbx_poll_handle(c), .events = POLLIN };
+
+           sbx_step(c, now);
+           while (sbx_next(c, &ev))
+               on_event(&ev);
+           due = sbx_next_deadline(c);
+           poll(&fd, 1, due <= now ? 0 : due - now > 60000 ? 60000 : (int)(due - now));
+       }
+
+   Without a foreign loop, sbx_wait does the sleeping and the step:
+
+       for (sbx_get_usage(c, &usage); usage.ops && sbx_wait(c, SBX_FOREVER); sbx_get_usage(c, &usage))
+           while (sbx_next(c, &ev))
+               on_event(&ev);
+
+
+   The model
+   ---------
+   - Every call starts an operation and returns its handle at once; nothing
+     blocks but sbx_await, sbx_next_of, sbx_wait and sbx_close.
+   - Await it (for a result), or pull its events (for a stream). An operation
+     holds one of max_ops until its END was pulled or its await returned.
+   - A call that is refused returns a handle too, with the code inside: check
+     in one place, at await or END. sbx_next reports no event for it.
+   - Waiting for one operation neither loses nor reorders another's events.
+   - Options: zero is the default. They and texts are read during the call.
+   - Borrowed until END: the sbx_box, result pointers, sbx_buf buffers, the
+     bytes given to sbx_write. Results are written once, while the operation
+     ends inside a blocking call or step, on success (exceptions stand with
+     the call), and never after sbx_cancel or sbx_close returned.
+   - An event's data is borrowed until the next call that pulls or steps.
+   - Everything is plain data: no sbx_box, result or error has to be freed, but
+     for results that asked for `alloc` (sbx_free).
+   - A sandbox lives on when the program ends, unless delete_on_close is set.
+   - Calls from inside a transport's function or the trace hook are refused.
+
+
+   Memory
+   ------
+   sbx_open takes the client's memory from malloc, once, and frees it in
+   sbx_close. sbx_client_init uses memory of yours instead: sbx_client_size
+   says how much, the same layout is used for both. Nothing else is allocated
+   later, except results with `alloc`, through `resize` of the description.
+
+       static char memory[48 * 1024];
+
+       desc.endpoint = "http://127.0.0.1:8080/v2/sandboxes";
+       desc.api_key = "key";
+       desc.max_ops = 4;
+       desc.max_links = 2;
+       desc.max_requests = 2;
+       desc.request_bytes = 1024;
+       desc.buffers = 2;
+       desc.rx_bytes = 2048;
+       desc.tx_bytes = 1024;
+       desc.max_owned = 1;
+       if (sbx_client_init(memory, sizeof memory, &desc, &c, &err))
+           return fprintf(stderr, "%s\n", err.text), 1;
+
+   Bytes that each field costs, at most:
+
+     one of           64-bit   32-bit
+     (the client)      2,400    2,200
+     max_ops             416      368
+     max_links           176      160   and the transport's conn_size
+     max_requests      2,560    2,560   and request_bytes
+     buffers                            rx_bytes and tx_bytes
+     max_owned           144      144
+
+   and the transport's context (sbx_posix: 8 KiB on Linux), the endpoint, the
+   headers and the user agent. With the defaults and sbx_posix that is about
+   220 KiB; above it is about 24 KiB. Sizes are rounded up to 16 bytes.
+   sbx_get_usage tells how much of each was ever in use.
+
+   How small: a command's messages may be longer than rx_bytes, they stream
+   through it. A request's head (URL, key, headers) must fit in tx_bytes, and
+   what a call sends besides bulk data in request_bytes. Each of the two kinds
+   of buffers keeps one back for the operation being awaited.
+
+
+   Transports
+   ----------
+   A transport moves bytes, gives random bytes and tells the time: one const
+   table of functions (sbx_transport). sandbox_posix.h brings sbx_posix; the
+   README shows one of your own in full. With desc.transport NULL there is
+   none: the program owns the connections and moves the bytes itself
+   (sbx_port_next), and nothing blocks.
+
+
+   C++
+   ---
+   The header compiles as C++11 and later. C's designated initialisers are not
+   to be had there in all versions; `= {}` is:
+
+       sbx_run_opts options = {};
+       options.discard = true;
+       options.timeout_s = 5;
+       if (sbx_await(c, sbx_run(c, &box, sbx_s("true"), &options, &result)) == SBX_OK)
+           std::printf("exit %d\n", result.exit_code);
+
+
+   Threads, signals, fork
+   ----------------------
+   A client belongs to one thread at a time; there is no global state, so
+   several clients run in parallel freely. sbx_wake alone may be called from
+   any other thread (with sbx_posix also from a signal handler), while the
+   client lives. After fork only the parent goes on with a client; the child
+   opens its own and does not close that of the parent.
+
+
+   Limits
+   ------
+   Every growing thing has a cap: the description's fields (below, each with
+   its default) and the fixed ones in the README. At a cap a call is refused
+   (SBX_ERR_FULL, SBX_ERR_TOO_LARGE), output is cut and counted, or the sender
+   waits; nothing is dropped silently.
+
+
+   Configuration
+   -------------
+   Macros, 0 or 1, read by the implementation only; 0 is the default.
+
+     SBX_NO_MALLOC      no sbx_open, no <stdlib.h> of its own
+     SBX_NO_ERROR_TEXT  no texts for people: sbx_error.text stays empty
+     SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
+     SBX_SMALL          smaller code instead of faster
+
+   The first and the third together leave nothing of the C library but the
+   functions of <string.h>. SBX_API, where defined, is the linkage of the
+   public functions (`static`: private to one file). sandbox_posix.h has
+   switches of its own, listed at its beginning. */
+#ifndef SBX_GUIDE_H
+#define SBX_GUIDE_H
+#include <stddef.h> /* a file of no declarations at all is not C */
+#endif

@@ -1,0 +1,171 @@
+/* parts: model text json */
+/* Answers into structs: whole, byte by byte and at every split the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "model.h"
+
+typedef struct item {
+    char id[40];
+    char note[16];
+    int64_t a_rather_long_number, small, when;
+    sbx_tri tri;
+    bool flag, cut;
+} item;
+
+typedef struct page {
+    char next[32];
+    int64_t offset;
+    bool truncated;
+} page;
+
+static const sbxi_field item_fields[] = {
+    SBXI_FIELD("id", SBXI_F_ID, item, id),
+    SBXI_FIELD("note", SBXI_F_TEXT, item, note),
+    SBXI_FIELD("a_rather_long_number_name", SBXI_F_I64, item, a_rather_long_number),
+    SBXI_FIELD("small", SBXI_F_I64, item, small),
+    SBXI_FIELD("labels", SBXI_F_SKIP, item, cut),
+    SBXI_FIELD("when", SBXI_F_TIME, item, when),
+    SBXI_FIELD("tri", SBXI_F_TRI, item, tri),
+    SBXI_FIELD("flag", SBXI_F_BOOL, item, flag),
+};
+
+static void item_preset(void *p)
+{
+    ((item *)p)->small = -1;
+}
+
+static const sbxi_model item_model = { item_fields, SBXI_COUNT(item_fields), false, sizeof(item), offsetof(item, cut), NULL, item_preset };
+
+static const sbxi_field page_fields[] = {
+    SBXI_FIELD("items", SBXI_F_LIST, page, truncated),
+    SBXI_FIELD("things", SBXI_F_LIST, page, truncated),
+    SBXI_FIELD("next_cursor", SBXI_F_ID, page, next),
+    SBXI_FIELD("offset", SBXI_F_I64, page, offset),
+};
+static const sbxi_model page_model = { page_fields, SBXI_COUNT(page_fields), false, sizeof(page), 0, &item_model, NULL };
+
+typedef struct log {
+    char text[8192];
+    size_t n;
+} log;
+
+static void put(log *l, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    l->n += (size_t)vsnprintf(l->text + l->n, sizeof l->text - l->n, format, args);
+    va_end(args);
+    assert_true(l->n < sizeof l->text);
+}
+
+static void put_item(log *l, const item *i)
+{
+    put(l, "[%s|%s|%lld|%lld|%lld|%d|%d|%d]", i->id, i->note, (long long)i->a_rather_long_number, (long long)i->small, (long long)i->when,
+        (int)i->tri, i->flag, i->cut);
+}
+
+/* Decodes text in pieces: `first` bytes, then `step` at a time. */
+static void decode(log *l, const char *text, size_t first, size_t step)
+{
+    size_t n = strlen(text), at = 0;
+    sbxi_dec_result r = SBXI_DEC_MORE;
+    sbxi_dec d;
+    page pg;
+    item it;
+
+    memset(l, 0, sizeof *l);
+    sbxi_dec_init(&d, &page_model, &pg, &it);
+    while (at < n && r == SBXI_DEC_MORE) {
+        size_t take = at == 0 ? first : step;
+        char *chunk, *p;
+
+        if (take > n - at)
+            take = n - at;
+        p = chunk = malloc(take); /* exact: a read behind it is seen */
+        memcpy(chunk, text + at, take);
+        while ((r = sbxi_dec_run(&d, &p, chunk + take)) == SBXI_DEC_ITEM)
+            put_item(l, &it);
+        free(chunk);
+        at += take;
+    }
+    if (r == SBXI_DEC_MORE)
+        r = sbxi_dec_end(&d);
+    put(l, "%s next=%s offset=%lld%s", r == SBXI_DEC_DONE ? "done" : "error", pg.next, (long long)pg.offset, d.too_large ? " too-large" : "");
+}
+
+static void check(const char *text, const char *expected)
+{
+    size_t n = strlen(text);
+    log l;
+
+    decode(&l, text, n, n);
+    assert_string_equal(l.text, expected);
+    decode(&l, text, 1, 1);
+    assert_string_equal(l.text, expected);
+    for (size_t i = 1; i < n; i++) {
+        decode(&l, text, i, n);
+        assert_string_equal(l.text, expected);
+    }
+}
+
+static void items_in_the_expected_order(void **state)
+{
+    (void)state;
+    check("{\"items\":[{\"id\":\"0123456789abcdef0123456789abcdef\",\"note\":\"hello\",\"a_rather_long_number_name\":123456789012345678,"
+          "\"small\":7,\"labels\":{},\"when\":\"2025-11-20T12:34:56Z\",\"tri\":null,\"flag\":true},"
+          "{\"id\":\"b\",\"note\":null,\"a_rather_long_number_name\":-5,\"small\":0,\"labels\":{\"id\":\"x\",\"n\":[{\"id\":\"y\"}]},"
+          "\"when\":null,\"tri\":false,\"flag\":false,\"newer\":[1,{\"id\":2}]}],\"next_cursor\":null,\"offset\":50}",
+          "[0123456789abcdef0123456789abcdef|hello|123456789012345678|7|1763642096000|0|1|0][b||-5|0|0|1|0|0]done next= offset=50");
+}
+
+static void items_in_any_order(void **state)
+{
+    (void)state;
+    check("{ \"next_cursor\" : \"c\\u0041\" , \"items\" : [ { \"flag\" : true , \"when\" : \"2025-11-20t12:34:56.789+01:00\" , \"id\" : \"k\\n\" } , "
+          "{} , { \"small\" : 1.5 , \"small\" : 9 , \"note\" : 12 , \"id\" : { \"id\" : \"no\" } , \"tri\" : true } ] }",
+          "[k\n||0|-1|1763638496789|0|1|0][||0|-1|0|0|0|0][||0|9|0|2|0|0]done next=cA offset=0");
+}
+
+static void the_same_items_under_two_names(void **state)
+{
+    (void)state;
+    check("{\"things\":[{\"id\":\"1\"},{\"id\":\"2\"}],\"items\":[{\"id\":\"1\"},{\"id\":\"2\"}],\"offset\":0}",
+          "[1||0|-1|0|0|0|0][2||0|-1|0|0|0|0]done next= offset=0");
+}
+
+static void texts_are_cut_and_ids_are_not(void **state)
+{
+    (void)state;
+    /* 14 bytes and a character of two: the cut lies before it. */
+    check("{\"items\":[{\"id\":\"1\",\"note\":\"01234567890123\xC3\xA9tail\",\"small\":3}]}", "[1|01234567890123|0|3|0|0|0|1]done next= offset=0");
+    check("{\"next_cursor\":\"0123456789012345678901234567890123456789\",\"offset\":3}", "done next= offset=3 too-large");
+}
+
+static void broken_answers(void **state)
+{
+    (void)state;
+    check("{\"items\":[{\"id\":\"1\",\"note\":\"a\",", "error next= offset=0");
+    check("{\"items\":[{\"id\":\"1\",\"note\":\"\xFF\",\"small\":1}]}", "error next= offset=0");
+    check("{\"items\":[{\"id\":\"1\",\"note\":01,\"small\":1}]}", "error next= offset=0");
+    check("null", "done next= offset=0");
+    check("{\"items\":{\"id\":\"1\"},\"offset\":9223372036854775807}", "done next= offset=9223372036854775807");
+    check("{\"offset\":9223372036854775808}", "done next= offset=0");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(items_in_the_expected_order), cmocka_unit_test(items_in_any_order), cmocka_unit_test(the_same_items_under_two_names),
+        cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
