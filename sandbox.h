@@ -1741,9 +1741,6 @@ SBX_EXTERN_C_END
 
 /* Configuration macros, all 0 or 1, read by the implementation only. They
    never change a public type. */
-#ifndef SBX_NO_LANGSMITH
-#define SBX_NO_LANGSMITH 0
-#endif
 #ifndef SBX_NO_MALLOC
 #define SBX_NO_MALLOC 0
 #endif
@@ -2191,32 +2188,31 @@ SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v);
 
 /* The state holds what the next byte must be: how many continuation bytes
    are missing << 16 | lowest << 8 | highest value of the next one. Only the
-   first continuation byte has a narrower range than 80..BF. */
-static uint32_t sbxi_text_lead(unsigned c)
-{
-    if (c < 0xC2 || c > 0xF4)
-        return 0;
-    if (c < 0xE0)
-        return 0x180BF;
-    if (c < 0xF0)
-        return c == 0xE0 ? 0x2A0BF : c == 0xED ? 0x2809F : 0x280BF;
-    return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
-}
-
+   first continuation byte can have a narrower range than 80..BF. */
 static bool sbxi_text_utf8(uint32_t *state, const char *p, size_t n)
 {
     uint32_t s = *state;
-    for (size_t i = 0; i < n; i++) {
-        unsigned c = (unsigned char)p[i];
+    for (; n; n--) {
+        unsigned c = (unsigned char)*p++, low = 0x80, high = 0xBF;
         if (s) {
             if (c < (s >> 8 & 0xFF) || c > (s & 0xFF))
                 return false;
-            s = s >> 16 == 1 ? 0 : ((s >> 16) - 1) << 16 | 0x80BF;
+            s = (s >> 16) - 1;
         } else if (c >= 0x80) {
-            s = sbxi_text_lead(c);
-            if (!s)
+            if (c < 0xC2 || c > 0xF4)
                 return false;
+            s = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+            if (c == 0xE0)
+                low = 0xA0;
+            if (c == 0xED)
+                high = 0x9F;
+            if (c == 0xF0)
+                low = 0x90;
+            if (c == 0xF4)
+                high = 0x8F;
         }
+        if (s)
+            s = s << 16 | low << 8 | high;
     }
     *state = s;
     return true;
@@ -2731,6 +2727,13 @@ enum {
     SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
 };
 
+/* Steps that are quick where they stand, and small where they are shared. */
+#if SBX_SMALL
+#define SBXI_JSON_STEP static SBXI_NOINLINE
+#else
+#define SBXI_JSON_STEP static inline
+#endif
+
 static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
 {
     j->error = (uint8_t)error;
@@ -2758,12 +2761,12 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 {
     memset(j, 0, sizeof *j);
     j->max_depth = (uint8_t)(max_depth - 1u < SBX_JSON_MAX_DEPTH ? max_depth : SBX_JSON_MAX_DEPTH);
-    j->state = SBXI_JSON_TOP | SBXI_JSON_FRESH;
+    j->state = SBX_SMALL ? SBXI_JSON_TOP : SBXI_JSON_TOP | SBXI_JSON_FRESH;
     j->tail[0] = SBX_JSON_KEY;
 }
 
 /* The state behind a value that ends at p; takes a comma that follows. */
-static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
     j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
 #if SBX_SMALL
@@ -2788,7 +2791,7 @@ static inline void sbxi_json_nest(sbx_json *j, bool deeper)
     memcpy(j->tail, &tail, 4);
 }
 
-static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
     if (sbxi_json_depth(j) == j->max_depth)
         return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
@@ -2798,7 +2801,7 @@ static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
 }
 
-static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
     bool object = j->stack & 1;
     sbxi_json_nest(j, false);
@@ -2820,7 +2823,7 @@ static size_t sbxi_json_encode(char *to, uint32_t cp)
     return n;
 }
 
-static void sbxi_json_put(sbx_json *j, uint32_t cp)
+SBXI_JSON_STEP void sbxi_json_put(sbx_json *j, uint32_t cp)
 {
     j->held_n = (uint8_t)(j->held_n + sbxi_json_encode(j->held + j->held_n, cp));
 }
@@ -2849,7 +2852,7 @@ static int sbxi_json_unit(sbx_json *j, uint32_t unit)
    it must come; WHOLE: it is in `held`; WHOLE_BEFORE: likewise, without this
    byte; otherwise an error + BAD. `held` can be a U+FFFD for a lone high
    surrogate and the character behind it. */
-static int sbxi_json_char(sbx_json *j, unsigned c)
+SBXI_JSON_STEP int sbxi_json_char(sbx_json *j, unsigned c)
 {
     static const char sbxi_json_names[] = "\"\\/bfnrt", sbxi_json_named[] = "\"\\/\b\f\n\r\t";
     char byte = (char)c;
@@ -2997,59 +3000,60 @@ enum {
     SBXI_JSON_FRACTION,
     SBXI_JSON_E,
     SBXI_JSON_SIGN,
-    SBXI_JSON_EXPONENT
+    SBXI_JSON_EXPONENT,
+    SBXI_JSON_WHOLE_NUMBER = 1 << SBXI_JSON_ZERO | 1 << SBXI_JSON_INTEGER | 1 << SBXI_JSON_FRACTION | 1 << SBXI_JSON_EXPONENT
 };
 
-static bool sbxi_json_number_is_whole(const sbx_json *j)
+/* How far it is with c, too; 0: c is not part of it. */
+static unsigned sbxi_json_number_next(unsigned sub, unsigned c)
 {
-    return (1u << SBXI_JSON_ZERO | 1u << SBXI_JSON_INTEGER | 1u << SBXI_JSON_FRACTION | 1u << SBXI_JSON_EXPONENT) >> j->sub & 1;
+    static const char sbxi_json_digit[] = "\3\3\0\3\5\5\10\10\10";
+    if (c - '0' < 10)
+        return c == '0' && sub <= SBXI_JSON_MINUS ? 0u + SBXI_JSON_ZERO : (unsigned)sbxi_json_digit[sub];
+    if (c == '.')
+        return sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER ? SBXI_JSON_POINT : 0;
+    if ((c | 32) == 'e')
+        return sub != SBXI_JSON_EXPONENT && (SBXI_JSON_WHOLE_NUMBER >> sub & 1) ? SBXI_JSON_E : 0;
+    if (c == '-' || c == '+')
+        return sub == SBXI_JSON_E ? SBXI_JSON_SIGN : sub == 0 ? SBXI_JSON_MINUS : 0;
+    return 0;
 }
 
-static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p;
     tok->kind = SBX_JSON_NUMBER;
     tok->more = true;
     for (; r != end; r++) {
-        unsigned c = (unsigned char)*r, sub = j->sub;
-        bool whole = sbxi_json_number_is_whole(j);
-        if (c - '0' < 10 && sub != SBXI_JSON_ZERO) {
-            j->sub = sub > SBXI_JSON_FRACTION ? SBXI_JSON_EXPONENT : sub > SBXI_JSON_INTEGER ? SBXI_JSON_FRACTION
-                : sub > SBXI_JSON_MINUS || c != '0' ? SBXI_JSON_INTEGER : SBXI_JSON_ZERO;
-        } else if (c == '.' && (sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER)) {
-            j->sub = SBXI_JSON_POINT;
-        } else if ((c | 32) == 'e' && whole && sub != SBXI_JSON_EXPONENT) {
-            j->sub = SBXI_JSON_E;
-        } else if ((c == '-' || c == '+') && sub == SBXI_JSON_E) {
-            j->sub = SBXI_JSON_SIGN;
-        } else if (c == '-' && sub == 0) {
-            j->sub = SBXI_JSON_MINUS;
-        } else if (whole && c - '0' >= 10) {
+        unsigned c = (unsigned char)*r, next = sbxi_json_number_next(j->sub, c);
+        if (!next) {
+            if (!(SBXI_JSON_WHOLE_NUMBER >> j->sub & 1) || c - '0' < 10) {
+                sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+                break;
+            }
             tok->more = false;
             tok->n = (size_t)(r - *p);
             *p = sbxi_json_after(j, r, end);
             return SBX_JSON_NUMBER;
-        } else {
-            sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
-            break;
         }
+        j->sub = (uint8_t)next;
     }
     tok->n = (size_t)(r - *p);
     *p = r;
     return sbxi_json_piece(j, tok);
 }
 
-/* true, false or null; sub counts along all three. */
-static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
+/* true, false or null; sub counts along all three, held_n is the kind. */
+SBXI_JSON_STEP sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 {
-    static const char sbxi_json_words[] = "truefalsenull";
-    for (; *p != end; ++*p) {
+    static const char sbxi_json_words[] = "true\0false\0null";
+    while (*p != end) {
         if (**p != sbxi_json_words[j->sub])
             return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-        j->sub++;
-        if (j->sub == 4 || j->sub == 9 || j->sub == 13) {
-            *p = sbxi_json_after(j, *p + 1, end);
-            return j->sub == 4 ? SBX_JSON_TRUE : j->sub == 9 ? SBX_JSON_FALSE : SBX_JSON_NULL;
+        ++*p;
+        if (!sbxi_json_words[++j->sub]) {
+            *p = sbxi_json_after(j, *p, end);
+            return (sbx_json_kind)j->held_n;
         }
     }
     return SBX_JSON_MORE;
@@ -3058,7 +3062,7 @@ static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 /* ---- structure ---- */
 
 /* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
-static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
 {
     for (; *p != end; ++*p) {
         unsigned c = (unsigned char)**p, state = j->state;
@@ -3089,7 +3093,8 @@ static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
         }
         if (value && (c == 't' || c == 'f' || c == 'n')) {
             j->state = SBXI_JSON_IN_WORD;
-            j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+            j->sub = c == 't' ? 0 : c == 'f' ? 5 : 11;
+            j->held_n = c == 't' ? SBX_JSON_TRUE : c == 'f' ? SBX_JSON_FALSE : SBX_JSON_NULL;
             return SBX_JSON_MORE;
         }
         if (value && (c == '-' || c - '0' < 10)) {
@@ -3163,7 +3168,7 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
     sbx_json_kind kind = SBX_JSON_DONE;
     unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
     sbxi_json_set(j, tok, j->held, 0);
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_is_whole(j)) {
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && (SBXI_JSON_WHOLE_NUMBER >> j->sub & 1)) {
         j->state = SBXI_JSON_OVER;
         kind = SBX_JSON_NUMBER;
     } else if (j->error) {
@@ -3608,45 +3613,37 @@ SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_t
 #include <stdlib.h>
 #endif
 
-/* The magnitude of an integer, with or without a minus. */
-static bool sbxi_json_integer(sbx_str s, bool *minus, uint64_t *out)
+/* An integer of at most `most`, or with a minus `least`, in two's complement. */
+static bool sbxi_json_integer(sbx_str s, uint64_t most, uint64_t least, void *out)
 {
     uint64_t v = 0;
-    *minus = s.n && s.p[0] == '-';
-    if (*minus) {
-        s.p++;
-        s.n--;
-    }
-    if (s.n == 0 || (s.n > 1 && s.p[0] == '0'))
+    bool minus = s.n && s.p[0] == '-';
+    size_t i = minus;
+    if (s.n == i || (s.p[i] == '0' && s.n > i + 1))
         return false;
-    for (size_t i = 0; i < s.n; i++) {
+    if (minus)
+        most = least;
+    for (; i < s.n; i++) {
         unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
         if (digit > 9 || v > UINT64_MAX / 10 || v * 10 > UINT64_MAX - digit)
             return false;
         v = v * 10 + digit;
     }
-    *out = v;
+    if (v > most)
+        return false;
+    v = minus ? 0 - v : v;
+    memcpy(out, &v, sizeof v);
     return true;
 }
 
 SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out)
 {
-    bool minus;
-    uint64_t v;
-    if (!sbxi_json_integer(number, &minus, &v) || (minus && v))
-        return false;
-    *out = v;
-    return true;
+    return sbxi_json_integer(number, UINT64_MAX, 0, out);
 }
 
 SBX_API bool sbx_json_i64(sbx_str number, int64_t *out)
 {
-    bool minus;
-    uint64_t v;
-    if (!sbxi_json_integer(number, &minus, &v) || v > (uint64_t)INT64_MAX + minus)
-        return false;
-    *out = minus && v ? -(int64_t)(v - 1) - 1 : (int64_t)v;
-    return true;
+    return sbxi_json_integer(number, INT64_MAX, (uint64_t)INT64_MAX + 1, out);
 }
 
 /* Splits any JSON number into digits (no leading zeros, at most cap; *tail:
@@ -3801,20 +3798,18 @@ SBX_API bool sbx_json_f64(sbx_str number, double *out)
 /* What a control character, quote or backslash becomes; its length (1: itself). */
 static size_t sbxi_json_escaped(char out[8], unsigned c)
 {
-    static const char sbxi_json_escape_names[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    static const char sbxi_json_named[] = "\"\\\b\f\n\r\t", sbxi_json_escape_names[] = "\"\\bfnrt";
+    const char *name = (const char *)memchr(sbxi_json_named, (int)c, sizeof sbxi_json_named - 1);
     out[0] = (char)c;
-    if (c >= 0x20 && c != '"' && c != '\\')
+    if (c >= 0x20 && !name)
         return 1;
-    out[0] = '\\';
-    for (const char *e = sbxi_json_escape_names; *e; e += 2)
-        if ((unsigned char)*e == c) {
-            out[1] = e[1];
-            return 2;
-        }
-    memcpy(out + 1, "u00", 3);
+    memcpy(out, "\\u00", 4);
     out[4] = (char)('0' + (c >> 4));
     out[5] = "0123456789abcdef"[c & 15];
-    return 6;
+    if (!name)
+        return 6;
+    out[1] = sbxi_json_escape_names[name - sbxi_json_named];
+    return 2;
 }
 
 #else
@@ -3922,32 +3917,26 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
     uint32_t state = 0;
     *bad = false;
 #if !SBX_SMALL
-    done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
+    if (n >= 16 && cap >= 16 * 6 + 2)
+        done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
 #endif
     while (at < n) {
         char out[8];
-        const char *from = src + at;
-        size_t need, take = 1;
-        if (!(*from & 0x80)) {
-            need = sbxi_json_escaped(out, (unsigned char)*from);
-            from = out;
-        } else {
-            take = 0;
-            do {
-                if (at + take == n) /* cut */
-                    goto end;
-                if (!sbxi_utf8(&state, src + at + take, 1)) {
-                    *bad = true;
-                    goto end;
-                }
-                take++;
-            } while (state);
-            need = take;
-        }
+        size_t take = 0, need;
+        do {
+            if (at + take == n) /* cut */
+                goto end;
+            out[take] = src[at + take];
+            *bad = !sbxi_utf8(&state, out + take, 1);
+            if (*bad)
+                goto end;
+            take++;
+        } while (state);
+        need = take > 1 ? take : sbxi_json_escaped(out, (unsigned char)out[0]);
         if (cap - done < need)
             break;
-        for (size_t i = 0; i < need; i++)
-            dst[done++] = from[i];
+        memcpy(dst + done, out, need);
+        done += need;
         at += take;
     }
 end:
@@ -4013,25 +4002,25 @@ SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
     bool bad = false;
     sbxi_jsonw_value(w);
     sbxi_jsonw_char(w, '"');
+#if !SBX_SMALL
+    if (s.n && w->n < w->cap) {
+        w->n += sbx_json_escape(w->p + w->n, w->cap - w->n, s.p, s.n, &used, &bad);
+        s.p += used;
+        s.n -= used;
+    }
+#endif
+    /* what does not fit whole, or ends inside a character */
     while (s.n) {
-        char piece[96];
-        if (w->n < w->cap) {
-            w->n += sbx_json_escape(w->p + w->n, w->cap - w->n, s.p, s.n, &used, &bad);
-            s.p += used;
-            s.n -= used;
-            if (!s.n || bad)
-                break;
-        }
-        /* what is left does not fit whole, or ends inside a character */
+        char piece[48];
         size_t n = sbx_json_escape(piece, sizeof piece, s.p, s.n, &used, &bad);
-        if (!used)
+        if (!used) {
+            sbxi_jsonw_fail(w, SBX_JSONW_UTF8);
             break;
+        }
         sbxi_jsonw_put(w, piece, n);
         s.p += used;
         s.n -= used;
     }
-    if (s.n)
-        sbxi_jsonw_fail(w, SBX_JSONW_UTF8);
     sbxi_jsonw_char(w, '"');
 }
 
@@ -4048,23 +4037,26 @@ SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json)
     sbxi_jsonw_put(w, json.p, json.n);
 }
 
+static void sbxi_jsonw_number(sbx_jsonw *w, bool minus, uint64_t v)
+{
+    char text[21];
+    text[0] = '-';
+    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, v)));
+}
+
 SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v)
 {
-    char text[20];
-    sbx_jsonw_raw(w, sbx_sn(text, sbxi_u64_text(text, v)));
+    sbxi_jsonw_number(w, false, v);
 }
 
 SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v)
 {
-    char text[21];
-    bool minus = v < 0;
-    text[0] = '-';
-    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, minus ? 0 - (uint64_t)v : (uint64_t)v)));
+    sbxi_jsonw_number(w, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v)
 {
-    sbx_jsonw_raw(w, v ? sbx_sn("true", 4) : sbx_sn("false", 5));
+    sbx_jsonw_raw(w, sbx_sn(v ? "true" : "false", 5u - v));
 }
 
 SBX_API void sbx_jsonw_null(sbx_jsonw *w)
@@ -4613,7 +4605,7 @@ SBXI_INLINE bool sbxi_http1_quick(sbx_http1 *h, const char **pp, const char *las
     if ((s[0] | s[1] << 8) != ('\r' | '\n' << 8))
         return false;
     s += 2;
-    if ((const char *)s - *pp > h->head_left)
+    if ((size_t)((const char *)s - *pp) > h->head_left)
         return false;
     h->head_left -= (uint32_t)((const char *)s - *pp);
     if (--h->headers_left == 0)
@@ -6274,6 +6266,7 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
 {
     unsigned char *out = (unsigned char *)p;
 
+    net->entropy_failed = false;
     while (n) {
         size_t take;
 
@@ -6959,6 +6952,9 @@ typedef struct sbxi_row {
 
 /* ---- a request and its answer ---- */
 
+/* The longest command id. */
+#define SBXI_ID_MAX 36
+
 /* What a failing answer says. */
 typedef struct sbxi_failure {
     char type[48], field[48], text[256], error_id[40];
@@ -6989,6 +6985,7 @@ typedef struct sbxi_block {
     bool stat_known;
     uint8_t recent_at;
     char boundary[32]; /* of a multipart body; "" = none */
+    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id */
     sbxi_dec dec;
     sbxi_failure failure;
     union {
@@ -7079,7 +7076,7 @@ typedef struct sbxi_out {
 } sbxi_out;
 
 typedef struct sbxi_command {
-    char id[40];
+    unsigned char id[16]; /* a UUID; any other id lies in the block, which is kept for it (`named`) */
     sbxi_out stream[2];
     sbxi_sink sink[2];   /* sbx_run */
     sbx_result *result;
@@ -7091,7 +7088,7 @@ typedef struct sbxi_command {
     uint16_t cols, rows;
     uint8_t part_n, field, type, phase, want, gap_stream, drops;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -7632,7 +7629,7 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     }
 }
 
-SBXI_NOINLINE SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 {
     const sbxi_row *row = op->row;
     const sbxi_block *b = op->block;
@@ -8258,7 +8255,7 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return SBXI_RUN_IDLE;
 }
 
-SBXI_NOINLINE SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN SBXI_NOINLINE sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
 }
@@ -8363,6 +8360,8 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
     op->fail.text = text;
 }
 
+#if !SBX_NO_ERROR_TEXT
+#if !SBX_NO_ERROR_TEXT
 static const char *sbxi_resource_name(unsigned r)
 {
     static const char *const names[] = { "", "sandbox", "file", "command", "snapshot", "template", "volume", "pool", "registry" };
@@ -8370,7 +8369,6 @@ static const char *sbxi_resource_name(unsigned r)
     return r < SBXI_COUNT(names) ? names[r] : "";
 }
 
-#if !SBX_NO_ERROR_TEXT
 /* What the service's support asks for. It stays whole: the text before it gives way. */
 static void sbxi_append_id(sbx_error *out, const char *id)
 {
@@ -8387,6 +8385,7 @@ static void sbxi_append_id(sbx_error *out, const char *id)
     memcpy(p + sizeof open - 1, id, strlen(id));
     memcpy(p + need - 2, ")", 2);
 }
+#endif
 #endif
 
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
@@ -9848,6 +9847,10 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
 /* Whether a command id can be told back as it is, without escaping. */
 SBXI_FN bool sbxi_id_ok(sbx_str id);
+/* The command's id as text; "" when it is not known any more. */
+SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
+/* Takes an id of at most SBXI_ID_MAX characters; needs the operation's block. */
+SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
@@ -10474,8 +10477,8 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     k->reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
-    /* Only headers of the call are needed again. */
-    if (op->block && !op->block->header_n)
+    /* Only headers of the call, and an id that is no UUID, are needed again. */
+    if (op->block && !op->block->header_n && !k->named)
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -10599,7 +10602,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         r->exit_code = k->exit_code;
         r->pid = k->pid;
         r->gap = k->lost;
-        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
+        sbxi_id_get(op, r->command_id);
     }
     sbxi_result_write(c, op, r, k->sink, write);
 }
@@ -10636,13 +10639,16 @@ static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
 {
     static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
     const sbxi_command *k = &op->u.command;
-    char first[sizeof head + sizeof k->id + sizeof tail];
+    char first[sizeof head + SBXI_ID_MAX + sizeof tail], id[SBXI_ID_MAX + 1];
     const char *texts[3];
     uint64_t numbers[2];
-    size_t n = strlen(k->id);
+    size_t n;
+
+    sbxi_id_get(op, id);
+    n = strlen(id);
 
     memcpy(first, head, sizeof head - 1);
-    memcpy(first + sizeof head - 1, k->id, n);
+    memcpy(first + sizeof head - 1, id, n);
     memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
     texts[0] = first;
     texts[1] = ",\"stderr_offset\":";
@@ -10864,6 +10870,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
 
 static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
 {
+    char id[SBXI_ID_MAX + 1];
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
@@ -10881,7 +10888,8 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
     if (ws) {
         sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
+        sbxi_id_get(b->op, id);
+        sbx_jsonw_str(&w, sbx_s(id));
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -10894,8 +10902,7 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
 /* Made by the client, so that a repeated execute is the same command. */
 static void sbxi_command_id(sbxi_build *b, sbx_str given)
 {
-    char *id = b->op->u.command.id;
-    unsigned char uuid[16], random[10];
+    unsigned char *uuid = b->op->u.command.id, random[10];
     sbx_client *c = b->c;
 
     if (given.p) {
@@ -10903,7 +10910,7 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
             sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
             return;
         }
-        memcpy(id, given.p, 36);
+        sbxi_id_set(b->op, given);
         return;
     }
     if (!sbxi_net_random(&c->net, random, sizeof random)) {
@@ -10911,7 +10918,6 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
         return;
     }
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
-    sbxi_uuid_text(id, uuid);
 }
 
 static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
@@ -11031,11 +11037,11 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     if (!sbxi_command_begin(&b, c, box, &o->call))
         return b.refused;
     k = &b.op->u.command;
-    if (!command_id.n || command_id.n >= sizeof k->id || !sbxi_id_ok(command_id)) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 letters, digits, '-', '_' or '.'"));
+    if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));
         return b.refused;
     }
-    memcpy(k->id, command_id.p, command_id.n);
+    sbxi_id_set(b.op, command_id);
     k->attach = true;
     k->no_reconnect = o->no_reconnect;
     k->stream[0].base = o->stdout_offset;
@@ -11060,7 +11066,7 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char comman
     if (!op)
         return SBX_ERR_HANDLE;
     if (command_id)
-        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
+        sbxi_id_get(op, command_id);
     if (stdout_offset)
         *stdout_offset = op->u.command.stream[0].base;
     if (stderr_offset)
@@ -11110,7 +11116,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 {
     sbxi_op *op = sbxi_command_of(c, h);
     const size_t head = sizeof sbxi_input_head - 1;
-    bool bad = false;
+    bool bad = false, rest = false;
     sbxi_link *l;
 
     *taken = 0;
@@ -11131,15 +11137,16 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
         room -= SBXI_WS_CONTROL_MAX;
         memcpy(p, sbxi_input_head, head);
         n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
-        if (!used)
-            break;
+        rest = !used;
+        if (rest)
+            break; /* an unfinished character, or none at all */
         memcpy(p + head + n, "\"}", 2);
         sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
         *taken += used;
         if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
             break;
     }
-    if (*taken < data.n && !bad)
+    if (*taken < data.n && !rest)
         op->flags |= SBXI_OP_WANTS_ROOM;
     sbxi_op_wake(c, op);
     return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
@@ -12073,14 +12080,41 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     return k->held.part;
 }
 
+SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
+{
+    if (!op->u.command.named)
+        sbxi_uuid_text(out, op->u.command.id);
+    else
+        sbxi_copy_text(out, SBXI_ID_MAX + 1, sbx_s(op->block ? op->block->command_id : ""));
+    out[SBXI_ID_MAX] = 0;
+}
+
+/* A UUID is kept in 16 bytes if it reads the same again. */
+SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
+{
+    sbxi_command *k = &op->u.command;
+    char text[SBXI_ID_MAX + 1];
+
+    k->named = false;
+    if (id.n == SBXI_ID_MAX && sbxi_uuid_parse(k->id, id)) {
+        sbxi_uuid_text(text, k->id);
+        if (memcmp(text, id.p, SBXI_ID_MAX) == 0)
+            return;
+    }
+    k->named = true;
+    sbxi_copy_text(op->block->command_id, sizeof op->block->command_id, id);
+}
+
 /* Compared as it comes. What an older server chose is kept aside until the
    message proves to be `started`. */
 static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
-    size_t at = k->part_n, n = SBXI_MIN(t->n, sizeof k->id - 1 - at);
+    char id[SBXI_ID_MAX + 1];
+    size_t at = k->part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
 
-    k->same = (at == 0 || k->same) && n == t->n && strlen(k->id) >= at + n && memcmp(k->id + at, t->p, n) == 0;
+    sbxi_id_get(op, id);
+    k->same = (at == 0 || k->same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
     if (op->block && !k->started && !k->attach) {
         char *chosen = op->block->failure.error_id;
 
@@ -12089,7 +12123,7 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
     k->part_n = (uint8_t)(at + n);
     if (!t->more) {
-        k->same = k->same && !k->id[k->part_n];
+        k->same = k->same && !id[k->part_n];
         k->part_n = 0;
     }
 }
@@ -12170,7 +12204,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
     if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
-        memcpy(k->id, op->block->failure.error_id, sizeof k->id);
+        sbxi_id_set(op, sbx_s(op->block->failure.error_id));
     else if (!k->same)
         return;
     k->drops = 0;

@@ -122,6 +122,15 @@ static void act(int fd, void *arg)
     }
 }
 
+static peer start(void)
+{
+    peer_script s = { act, NULL };
+    unsigned port;
+    int listener = peer_listen(&port);
+
+    return peer_fork(listener, port, peer_serve_each, &s);
+}
+
 /* ---- the other side, plain ---- */
 
 static int dial(const peer *p)
@@ -268,7 +277,7 @@ static void streams(int rounds)
             peer p;
 
             encode(shapes[s].message, shapes[s].total, e);
-            p = peer_start(act, NULL);
+            p = start();
             c = client_for(&p, shapes[s].rx, &box);
             for (int r = 0; r < rounds; r++) {
                 raw[r] = raw_read(&p, "/raw-stream", shapes[s].rx);
@@ -297,7 +306,7 @@ static void files(int rounds)
     for (uint64_t at = 0; at < file_size; at += content_n)
         memcpy(all + at, content, content_n);
     for (unsigned s = 0; s < 2; s++) {
-        p = peer_start(act, NULL);
+        p = start();
         c = client_for(&p, sizes[s], &box);
         for (int r = 0; r < rounds; r++) {
             raw[r] = raw_read(&p, "/raw-file", sizes[s]);
@@ -308,7 +317,7 @@ static void files(int rounds)
         snprintf(what, sizeof what, "file read, receives of %u", (unsigned)sizes[s]);
         row(what, (double)file_size / 1e6, own, raw, rounds);
     }
-    p = peer_start(act, NULL);
+    p = start();
     c = client_for(&p, 16384, &box);
     for (int r = 0; r < rounds; r++) {
         raw[r] = raw_write(&p);

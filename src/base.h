@@ -6,9 +6,6 @@
 
 /* Configuration macros, all 0 or 1, read by the implementation only. They
    never change a public type. */
-#ifndef SBX_NO_LANGSMITH
-#define SBX_NO_LANGSMITH 0
-#endif
 #ifndef SBX_NO_MALLOC
 #define SBX_NO_MALLOC 0
 #endif

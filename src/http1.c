@@ -540,7 +540,7 @@ SBXI_INLINE bool sbxi_http1_quick(sbx_http1 *h, const char **pp, const char *las
     if ((s[0] | s[1] << 8) != ('\r' | '\n' << 8))
         return false;
     s += 2;
-    if ((const char *)s - *pp > h->head_left)
+    if ((size_t)((const char *)s - *pp) > h->head_left)
         return false;
     h->head_left -= (uint32_t)((const char *)s - *pp);
     if (--h->headers_left == 0)

@@ -32,6 +32,13 @@ enum {
     SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
 };
 
+/* Steps that are quick where they stand, and small where they are shared. */
+#if SBX_SMALL
+#define SBXI_JSON_STEP static SBXI_NOINLINE
+#else
+#define SBXI_JSON_STEP static inline
+#endif
+
 static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
 {
     j->error = (uint8_t)error;
@@ -64,7 +71,7 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 }
 
 /* The state behind a value that ends at p; takes a comma that follows. */
-static inline char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
 {
     j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
 #if SBX_SMALL
@@ -89,7 +96,7 @@ static inline void sbxi_json_nest(sbx_json *j, bool deeper)
     memcpy(j->tail, &tail, 4);
 }
 
-static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
 {
     if (sbxi_json_depth(j) == j->max_depth)
         return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
@@ -99,7 +106,7 @@ static inline sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
     return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
 }
 
-static inline sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
 {
     bool object = j->stack & 1;
     sbxi_json_nest(j, false);
@@ -121,7 +128,7 @@ static size_t sbxi_json_encode(char *to, uint32_t cp)
     return n;
 }
 
-static void sbxi_json_put(sbx_json *j, uint32_t cp)
+SBXI_JSON_STEP void sbxi_json_put(sbx_json *j, uint32_t cp)
 {
     j->held_n = (uint8_t)(j->held_n + sbxi_json_encode(j->held + j->held_n, cp));
 }
@@ -150,7 +157,7 @@ static int sbxi_json_unit(sbx_json *j, uint32_t unit)
    it must come; WHOLE: it is in `held`; WHOLE_BEFORE: likewise, without this
    byte; otherwise an error + BAD. `held` can be a U+FFFD for a lone high
    surrogate and the character behind it. */
-static int sbxi_json_char(sbx_json *j, unsigned c)
+SBXI_JSON_STEP int sbxi_json_char(sbx_json *j, unsigned c)
 {
     static const char sbxi_json_names[] = "\"\\/bfnrt", sbxi_json_named[] = "\"\\/\b\f\n\r\t";
     char byte = (char)c;
@@ -298,59 +305,60 @@ enum {
     SBXI_JSON_FRACTION,
     SBXI_JSON_E,
     SBXI_JSON_SIGN,
-    SBXI_JSON_EXPONENT
+    SBXI_JSON_EXPONENT,
+    SBXI_JSON_WHOLE_NUMBER = 1 << SBXI_JSON_ZERO | 1 << SBXI_JSON_INTEGER | 1 << SBXI_JSON_FRACTION | 1 << SBXI_JSON_EXPONENT
 };
 
-static bool sbxi_json_number_is_whole(const sbx_json *j)
+/* How far it is with c, too; 0: c is not part of it. */
+static unsigned sbxi_json_number_next(unsigned sub, unsigned c)
 {
-    return (1u << SBXI_JSON_ZERO | 1u << SBXI_JSON_INTEGER | 1u << SBXI_JSON_FRACTION | 1u << SBXI_JSON_EXPONENT) >> j->sub & 1;
+    static const char sbxi_json_digit[] = "\3\3\0\3\5\5\10\10\10";
+    if (c - '0' < 10)
+        return c == '0' && sub <= SBXI_JSON_MINUS ? 0u + SBXI_JSON_ZERO : (unsigned)sbxi_json_digit[sub];
+    if (c == '.')
+        return sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER ? SBXI_JSON_POINT : 0;
+    if ((c | 32) == 'e')
+        return sub != SBXI_JSON_EXPONENT && (SBXI_JSON_WHOLE_NUMBER >> sub & 1) ? SBXI_JSON_E : 0;
+    if (c == '-' || c == '+')
+        return sub == SBXI_JSON_E ? SBXI_JSON_SIGN : sub == 0 ? SBXI_JSON_MINUS : 0;
+    return 0;
 }
 
-static sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p;
     tok->kind = SBX_JSON_NUMBER;
     tok->more = true;
     for (; r != end; r++) {
-        unsigned c = (unsigned char)*r, sub = j->sub;
-        bool whole = sbxi_json_number_is_whole(j);
-        if (c - '0' < 10 && sub != SBXI_JSON_ZERO) {
-            j->sub = sub > SBXI_JSON_FRACTION ? SBXI_JSON_EXPONENT : sub > SBXI_JSON_INTEGER ? SBXI_JSON_FRACTION
-                : sub > SBXI_JSON_MINUS || c != '0' ? SBXI_JSON_INTEGER : SBXI_JSON_ZERO;
-        } else if (c == '.' && (sub == SBXI_JSON_ZERO || sub == SBXI_JSON_INTEGER)) {
-            j->sub = SBXI_JSON_POINT;
-        } else if ((c | 32) == 'e' && whole && sub != SBXI_JSON_EXPONENT) {
-            j->sub = SBXI_JSON_E;
-        } else if ((c == '-' || c == '+') && sub == SBXI_JSON_E) {
-            j->sub = SBXI_JSON_SIGN;
-        } else if (c == '-' && sub == 0) {
-            j->sub = SBXI_JSON_MINUS;
-        } else if (whole && c - '0' >= 10) {
+        unsigned c = (unsigned char)*r, next = sbxi_json_number_next(j->sub, c);
+        if (!next) {
+            if (!(SBXI_JSON_WHOLE_NUMBER >> j->sub & 1) || c - '0' < 10) {
+                sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
+                break;
+            }
             tok->more = false;
             tok->n = (size_t)(r - *p);
             *p = sbxi_json_after(j, r, end);
             return SBX_JSON_NUMBER;
-        } else {
-            sbxi_json_fail(j, SBX_JSON_ERR_NUMBER);
-            break;
         }
+        j->sub = (uint8_t)next;
     }
     tok->n = (size_t)(r - *p);
     *p = r;
     return sbxi_json_piece(j, tok);
 }
 
-/* true, false or null; sub counts along all three. */
-static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
+/* true, false or null; sub counts along all three, held_n is the kind. */
+SBXI_JSON_STEP sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 {
-    static const char sbxi_json_words[] = "truefalsenull";
-    for (; *p != end; ++*p) {
+    static const char sbxi_json_words[] = "true\0false\0null";
+    while (*p != end) {
         if (**p != sbxi_json_words[j->sub])
             return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
-        j->sub++;
-        if (j->sub == 4 || j->sub == 9 || j->sub == 13) {
-            *p = sbxi_json_after(j, *p + 1, end);
-            return j->sub == 4 ? SBX_JSON_TRUE : j->sub == 9 ? SBX_JSON_FALSE : SBX_JSON_NULL;
+        ++*p;
+        if (!sbxi_json_words[++j->sub]) {
+            *p = sbxi_json_after(j, *p, end);
+            return (sbx_json_kind)j->held_n;
         }
     }
     return SBX_JSON_MORE;
@@ -359,7 +367,7 @@ static sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 /* ---- structure ---- */
 
 /* Reads up to a bracket (returned), an error or the end, or into a text (MORE). */
-static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
 {
     for (; *p != end; ++*p) {
         unsigned c = (unsigned char)**p, state = j->state;
@@ -390,7 +398,8 @@ static sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *end)
         }
         if (value && (c == 't' || c == 'f' || c == 'n')) {
             j->state = SBXI_JSON_IN_WORD;
-            j->sub = c == 't' ? 0 : c == 'f' ? 4 : 9;
+            j->sub = c == 't' ? 0 : c == 'f' ? 5 : 11;
+            j->held_n = c == 't' ? SBX_JSON_TRUE : c == 'f' ? SBX_JSON_FALSE : SBX_JSON_NULL;
             return SBX_JSON_MORE;
         }
         if (value && (c == '-' || c - '0' < 10)) {
@@ -464,7 +473,7 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
     sbx_json_kind kind = SBX_JSON_DONE;
     unsigned state = j->state & (SBXI_JSON_FRESH - 1u);
     sbxi_json_set(j, tok, j->held, 0);
-    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && sbxi_json_number_is_whole(j)) {
+    if (state == SBXI_JSON_IN_NUMBER && !sbxi_json_depth(j) && (SBXI_JSON_WHOLE_NUMBER >> j->sub & 1)) {
         j->state = SBXI_JSON_OVER;
         kind = SBX_JSON_NUMBER;
     } else if (j->error) {

@@ -4,45 +4,37 @@
 #include <stdlib.h>
 #endif
 
-/* The magnitude of an integer, with or without a minus. */
-static bool sbxi_json_integer(sbx_str s, bool *minus, uint64_t *out)
+/* An integer of at most `most`, or with a minus `least`, in two's complement. */
+static bool sbxi_json_integer(sbx_str s, uint64_t most, uint64_t least, void *out)
 {
     uint64_t v = 0;
-    *minus = s.n && s.p[0] == '-';
-    if (*minus) {
-        s.p++;
-        s.n--;
-    }
-    if (s.n == 0 || (s.n > 1 && s.p[0] == '0'))
+    bool minus = s.n && s.p[0] == '-';
+    size_t i = minus;
+    if (s.n == i || (s.p[i] == '0' && s.n > i + 1))
         return false;
-    for (size_t i = 0; i < s.n; i++) {
+    if (minus)
+        most = least;
+    for (; i < s.n; i++) {
         unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
         if (digit > 9 || v > UINT64_MAX / 10 || v * 10 > UINT64_MAX - digit)
             return false;
         v = v * 10 + digit;
     }
-    *out = v;
+    if (v > most)
+        return false;
+    v = minus ? 0 - v : v;
+    memcpy(out, &v, sizeof v);
     return true;
 }
 
 SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out)
 {
-    bool minus;
-    uint64_t v;
-    if (!sbxi_json_integer(number, &minus, &v) || (minus && v))
-        return false;
-    *out = v;
-    return true;
+    return sbxi_json_integer(number, UINT64_MAX, 0, out);
 }
 
 SBX_API bool sbx_json_i64(sbx_str number, int64_t *out)
 {
-    bool minus;
-    uint64_t v;
-    if (!sbxi_json_integer(number, &minus, &v) || v > (uint64_t)INT64_MAX + minus)
-        return false;
-    *out = minus && v ? -(int64_t)(v - 1) - 1 : (int64_t)v;
-    return true;
+    return sbxi_json_integer(number, INT64_MAX, (uint64_t)INT64_MAX + 1, out);
 }
 
 /* Splits any JSON number into digits (no leading zeros, at most cap; *tail:

@@ -7,20 +7,18 @@
 /* What a control character, quote or backslash becomes; its length (1: itself). */
 static size_t sbxi_json_escaped(char out[8], unsigned c)
 {
-    static const char sbxi_json_escape_names[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    static const char sbxi_json_named[] = "\"\\\b\f\n\r\t", sbxi_json_escape_names[] = "\"\\bfnrt";
+    const char *name = (const char *)memchr(sbxi_json_named, (int)c, sizeof sbxi_json_named - 1);
     out[0] = (char)c;
-    if (c >= 0x20 && c != '"' && c != '\\')
+    if (c >= 0x20 && !name)
         return 1;
-    out[0] = '\\';
-    for (const char *e = sbxi_json_escape_names; *e; e += 2)
-        if ((unsigned char)*e == c) {
-            out[1] = e[1];
-            return 2;
-        }
-    memcpy(out + 1, "u00", 3);
+    memcpy(out, "\\u00", 4);
     out[4] = (char)('0' + (c >> 4));
     out[5] = "0123456789abcdef"[c & 15];
-    return 6;
+    if (!name)
+        return 6;
+    out[1] = sbxi_json_escape_names[name - sbxi_json_named];
+    return 2;
 }
 
 #else
@@ -128,32 +126,26 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
     uint32_t state = 0;
     *bad = false;
 #if !SBX_SMALL
-    done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
+    if (n >= 16 && cap >= 16 * 6 + 2)
+        done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
 #endif
     while (at < n) {
         char out[8];
-        const char *from = src + at;
-        size_t need, take = 1;
-        if (!(*from & 0x80)) {
-            need = sbxi_json_escaped(out, (unsigned char)*from);
-            from = out;
-        } else {
-            take = 0;
-            do {
-                if (at + take == n) /* cut */
-                    goto end;
-                if (!sbxi_utf8(&state, src + at + take, 1)) {
-                    *bad = true;
-                    goto end;
-                }
-                take++;
-            } while (state);
-            need = take;
-        }
+        size_t take = 0, need;
+        do {
+            if (at + take == n) /* cut */
+                goto end;
+            out[take] = src[at + take];
+            *bad = !sbxi_utf8(&state, out + take, 1);
+            if (*bad)
+                goto end;
+            take++;
+        } while (state);
+        need = take > 1 ? take : sbxi_json_escaped(out, (unsigned char)out[0]);
         if (cap - done < need)
             break;
-        for (size_t i = 0; i < need; i++)
-            dst[done++] = from[i];
+        memcpy(dst + done, out, need);
+        done += need;
         at += take;
     }
 end:
@@ -219,25 +211,25 @@ SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
     bool bad = false;
     sbxi_jsonw_value(w);
     sbxi_jsonw_char(w, '"');
+#if !SBX_SMALL
+    if (s.n && w->n < w->cap) {
+        w->n += sbx_json_escape(w->p + w->n, w->cap - w->n, s.p, s.n, &used, &bad);
+        s.p += used;
+        s.n -= used;
+    }
+#endif
+    /* what does not fit whole, or ends inside a character */
     while (s.n) {
-        char piece[96];
-        if (w->n < w->cap) {
-            w->n += sbx_json_escape(w->p + w->n, w->cap - w->n, s.p, s.n, &used, &bad);
-            s.p += used;
-            s.n -= used;
-            if (!s.n || bad)
-                break;
-        }
-        /* what is left does not fit whole, or ends inside a character */
+        char piece[48];
         size_t n = sbx_json_escape(piece, sizeof piece, s.p, s.n, &used, &bad);
-        if (!used)
+        if (!used) {
+            sbxi_jsonw_fail(w, SBX_JSONW_UTF8);
             break;
+        }
         sbxi_jsonw_put(w, piece, n);
         s.p += used;
         s.n -= used;
     }
-    if (s.n)
-        sbxi_jsonw_fail(w, SBX_JSONW_UTF8);
     sbxi_jsonw_char(w, '"');
 }
 
@@ -254,23 +246,26 @@ SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json)
     sbxi_jsonw_put(w, json.p, json.n);
 }
 
+static void sbxi_jsonw_number(sbx_jsonw *w, bool minus, uint64_t v)
+{
+    char text[21];
+    text[0] = '-';
+    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, v)));
+}
+
 SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v)
 {
-    char text[20];
-    sbx_jsonw_raw(w, sbx_sn(text, sbxi_u64_text(text, v)));
+    sbxi_jsonw_number(w, false, v);
 }
 
 SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v)
 {
-    char text[21];
-    bool minus = v < 0;
-    text[0] = '-';
-    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, minus ? 0 - (uint64_t)v : (uint64_t)v)));
+    sbxi_jsonw_number(w, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v)
 {
-    sbx_jsonw_raw(w, v ? sbx_sn("true", 4) : sbx_sn("false", 5));
+    sbx_jsonw_raw(w, sbx_sn(v ? "true" : "false", 5u - v));
 }
 
 SBX_API void sbx_jsonw_null(sbx_jsonw *w)

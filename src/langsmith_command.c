@@ -36,8 +36,8 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     k->reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
-    /* Only headers of the call are needed again. */
-    if (op->block && !op->block->header_n)
+    /* Only headers of the call, and an id that is no UUID, are needed again. */
+    if (op->block && !op->block->header_n && !k->named)
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -161,7 +161,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         r->exit_code = k->exit_code;
         r->pid = k->pid;
         r->gap = k->lost;
-        memcpy(r->command_id, k->id, sizeof r->command_id - 1);
+        sbxi_id_get(op, r->command_id);
     }
     sbxi_result_write(c, op, r, k->sink, write);
 }
@@ -198,13 +198,16 @@ static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
 {
     static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
     const sbxi_command *k = &op->u.command;
-    char first[sizeof head + sizeof k->id + sizeof tail];
+    char first[sizeof head + SBXI_ID_MAX + sizeof tail], id[SBXI_ID_MAX + 1];
     const char *texts[3];
     uint64_t numbers[2];
-    size_t n = strlen(k->id);
+    size_t n;
+
+    sbxi_id_get(op, id);
+    n = strlen(id);
 
     memcpy(first, head, sizeof head - 1);
-    memcpy(first + sizeof head - 1, k->id, n);
+    memcpy(first + sizeof head - 1, id, n);
     memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
     texts[0] = first;
     texts[1] = ",\"stderr_offset\":";
@@ -426,6 +429,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
 
 static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
 {
+    char id[SBXI_ID_MAX + 1];
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
@@ -443,7 +447,8 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
     if (ws) {
         sbx_jsonw_key(&w, sbx_s("command_id"));
-        sbx_jsonw_str(&w, sbx_s(b->op->u.command.id));
+        sbxi_id_get(b->op, id);
+        sbx_jsonw_str(&w, sbx_s(id));
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -456,8 +461,7 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
 /* Made by the client, so that a repeated execute is the same command. */
 static void sbxi_command_id(sbxi_build *b, sbx_str given)
 {
-    char *id = b->op->u.command.id;
-    unsigned char uuid[16], random[10];
+    unsigned char *uuid = b->op->u.command.id, random[10];
     sbx_client *c = b->c;
 
     if (given.p) {
@@ -465,7 +469,7 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
             sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
             return;
         }
-        memcpy(id, given.p, 36);
+        sbxi_id_set(b->op, given);
         return;
     }
     if (!sbxi_net_random(&c->net, random, sizeof random)) {
@@ -473,7 +477,6 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
         return;
     }
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
-    sbxi_uuid_text(id, uuid);
 }
 
 static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
@@ -593,11 +596,11 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     if (!sbxi_command_begin(&b, c, box, &o->call))
         return b.refused;
     k = &b.op->u.command;
-    if (!command_id.n || command_id.n >= sizeof k->id || !sbxi_id_ok(command_id)) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 39 letters, digits, '-', '_' or '.'"));
+    if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));
         return b.refused;
     }
-    memcpy(k->id, command_id.p, command_id.n);
+    sbxi_id_set(b.op, command_id);
     k->attach = true;
     k->no_reconnect = o->no_reconnect;
     k->stream[0].base = o->stdout_offset;
@@ -622,7 +625,7 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char comman
     if (!op)
         return SBX_ERR_HANDLE;
     if (command_id)
-        sbxi_copy_text(command_id, 37, sbx_s(op->u.command.id));
+        sbxi_id_get(op, command_id);
     if (stdout_offset)
         *stdout_offset = op->u.command.stream[0].base;
     if (stderr_offset)
@@ -672,7 +675,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 {
     sbxi_op *op = sbxi_command_of(c, h);
     const size_t head = sizeof sbxi_input_head - 1;
-    bool bad = false;
+    bool bad = false, rest = false;
     sbxi_link *l;
 
     *taken = 0;
@@ -693,15 +696,16 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
         room -= SBXI_WS_CONTROL_MAX;
         memcpy(p, sbxi_input_head, head);
         n = sbx_json_escape(p + head, room - head - 2, data.p + *taken, data.n - *taken, &used, &bad);
-        if (!used)
-            break;
+        rest = !used;
+        if (rest)
+            break; /* an unfinished character, or none at all */
         memcpy(p + head + n, "\"}", 2);
         sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
         *taken += used;
         if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
             break;
     }
-    if (*taken < data.n && !bad)
+    if (*taken < data.n && !rest)
         op->flags |= SBXI_OP_WANTS_ROOM;
     sbxi_op_wake(c, op);
     return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;

@@ -166,14 +166,41 @@ static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, siz
     return k->held.part;
 }
 
+SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
+{
+    if (!op->u.command.named)
+        sbxi_uuid_text(out, op->u.command.id);
+    else
+        sbxi_copy_text(out, SBXI_ID_MAX + 1, sbx_s(op->block ? op->block->command_id : ""));
+    out[SBXI_ID_MAX] = 0;
+}
+
+/* A UUID is kept in 16 bytes if it reads the same again. */
+SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
+{
+    sbxi_command *k = &op->u.command;
+    char text[SBXI_ID_MAX + 1];
+
+    k->named = false;
+    if (id.n == SBXI_ID_MAX && sbxi_uuid_parse(k->id, id)) {
+        sbxi_uuid_text(text, k->id);
+        if (memcmp(text, id.p, SBXI_ID_MAX) == 0)
+            return;
+    }
+    k->named = true;
+    sbxi_copy_text(op->block->command_id, sizeof op->block->command_id, id);
+}
+
 /* Compared as it comes. What an older server chose is kept aside until the
    message proves to be `started`. */
 static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
-    size_t at = k->part_n, n = SBXI_MIN(t->n, sizeof k->id - 1 - at);
+    char id[SBXI_ID_MAX + 1];
+    size_t at = k->part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
 
-    k->same = (at == 0 || k->same) && n == t->n && strlen(k->id) >= at + n && memcmp(k->id + at, t->p, n) == 0;
+    sbxi_id_get(op, id);
+    k->same = (at == 0 || k->same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
     if (op->block && !k->started && !k->attach) {
         char *chosen = op->block->failure.error_id;
 
@@ -182,7 +209,7 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
     k->part_n = (uint8_t)(at + n);
     if (!t->more) {
-        k->same = k->same && !k->id[k->part_n];
+        k->same = k->same && !id[k->part_n];
         k->part_n = 0;
     }
 }
@@ -263,7 +290,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
     if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
-        memcpy(k->id, op->block->failure.error_id, sizeof k->id);
+        sbxi_id_set(op, sbx_s(op->block->failure.error_id));
     else if (!k->same)
         return;
     k->drops = 0;

@@ -13,6 +13,10 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
 /* Whether a command id can be told back as it is, without escaping. */
 SBXI_FN bool sbxi_id_ok(sbx_str id);
+/* The command's id as text; "" when it is not known any more. */
+SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
+/* Takes an id of at most SBXI_ID_MAX characters; needs the operation's block. */
+SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);

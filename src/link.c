@@ -165,6 +165,7 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
 {
     unsigned char *out = (unsigned char *)p;
 
+    net->entropy_failed = false;
     while (n) {
         size_t take;
 

@@ -403,7 +403,7 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     }
 }
 
-SBXI_NOINLINE SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
+SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 {
     const sbxi_row *row = op->row;
     const sbxi_block *b = op->block;

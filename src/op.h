@@ -71,6 +71,9 @@ typedef struct sbxi_row {
 
 /* ---- a request and its answer ---- */
 
+/* The longest command id. */
+#define SBXI_ID_MAX 36
+
 /* What a failing answer says. */
 typedef struct sbxi_failure {
     char type[48], field[48], text[256], error_id[40];
@@ -101,6 +104,7 @@ typedef struct sbxi_block {
     bool stat_known;
     uint8_t recent_at;
     char boundary[32]; /* of a multipart body; "" = none */
+    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id */
     sbxi_dec dec;
     sbxi_failure failure;
     union {
@@ -191,7 +195,7 @@ typedef struct sbxi_out {
 } sbxi_out;
 
 typedef struct sbxi_command {
-    char id[40];
+    unsigned char id[16]; /* a UUID; any other id lies in the block, which is kept for it (`named`) */
     sbxi_out stream[2];
     sbxi_sink sink[2];   /* sbx_run */
     sbx_result *result;
@@ -203,7 +207,7 @@ typedef struct sbxi_command {
     uint16_t cols, rows;
     uint8_t part_n, field, type, phase, want, gap_stream, drops;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {

@@ -548,7 +548,7 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return SBXI_RUN_IDLE;
 }
 
-SBXI_NOINLINE SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN SBXI_NOINLINE sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
 }

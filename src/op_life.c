@@ -59,6 +59,8 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
     op->fail.text = text;
 }
 
+#if !SBX_NO_ERROR_TEXT
+#if !SBX_NO_ERROR_TEXT
 static const char *sbxi_resource_name(unsigned r)
 {
     static const char *const names[] = { "", "sandbox", "file", "command", "snapshot", "template", "volume", "pool", "registry" };
@@ -66,7 +68,6 @@ static const char *sbxi_resource_name(unsigned r)
     return r < SBXI_COUNT(names) ? names[r] : "";
 }
 
-#if !SBX_NO_ERROR_TEXT
 /* What the service's support asks for. It stays whole: the text before it gives way. */
 static void sbxi_append_id(sbx_error *out, const char *id)
 {
@@ -83,6 +84,7 @@ static void sbxi_append_id(sbx_error *out, const char *id)
     memcpy(p + sizeof open - 1, id, strlen(id));
     memcpy(p + need - 2, ")", 2);
 }
+#endif
 #endif
 
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)

@@ -5,32 +5,31 @@
 
 /* The state holds what the next byte must be: how many continuation bytes
    are missing << 16 | lowest << 8 | highest value of the next one. Only the
-   first continuation byte has a narrower range than 80..BF. */
-static uint32_t sbxi_text_lead(unsigned c)
-{
-    if (c < 0xC2 || c > 0xF4)
-        return 0;
-    if (c < 0xE0)
-        return 0x180BF;
-    if (c < 0xF0)
-        return c == 0xE0 ? 0x2A0BF : c == 0xED ? 0x2809F : 0x280BF;
-    return c == 0xF0 ? 0x390BF : c == 0xF4 ? 0x3808F : 0x380BF;
-}
-
+   first continuation byte can have a narrower range than 80..BF. */
 static bool sbxi_text_utf8(uint32_t *state, const char *p, size_t n)
 {
     uint32_t s = *state;
-    for (size_t i = 0; i < n; i++) {
-        unsigned c = (unsigned char)p[i];
+    for (; n; n--) {
+        unsigned c = (unsigned char)*p++, low = 0x80, high = 0xBF;
         if (s) {
             if (c < (s >> 8 & 0xFF) || c > (s & 0xFF))
                 return false;
-            s = s >> 16 == 1 ? 0 : ((s >> 16) - 1) << 16 | 0x80BF;
+            s = (s >> 16) - 1;
         } else if (c >= 0x80) {
-            s = sbxi_text_lead(c);
-            if (!s)
+            if (c < 0xC2 || c > 0xF4)
                 return false;
+            s = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+            if (c == 0xE0)
+                low = 0xA0;
+            if (c == 0xED)
+                high = 0x9F;
+            if (c == 0xF0)
+                low = 0x90;
+            if (c == 0xF4)
+                high = 0x8F;
         }
+        if (s)
+            s = s << 16 | low << 8 | high;
     }
     *state = s;
     return true;

@@ -197,6 +197,25 @@ static inline void peer_serve(int listener, void *arg)
     }
 }
 
+/* The same with a process for each connection. */
+static inline void peer_serve_each(int listener, void *arg)
+{
+    const peer_script *s = arg;
+    int fd;
+
+    signal(SIGCHLD, SIG_IGN);
+    while ((fd = accept(listener, NULL, NULL)) >= 0) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            s->act(fd, s->arg);
+            _exit(0);
+        }
+        close(fd);
+    }
+}
+
 static inline peer peer_start(peer_act act, void *arg)
 {
     peer_script s = { act, arg };

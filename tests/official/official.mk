@@ -1,8 +1,10 @@
 # The official JavaScript client against sandboxd. Included by the top Makefile.
-# Needs Node 20 or newer and npm; everything is installed below $(BUILD).
+# Needs npm and Node 20 or newer, which npm brings where the system's is older
+# (Debian 12 has 18); everything is installed below $(BUILD).
 
 OFFICIAL_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 OFFICIAL_OUT := $(BUILD)/official
+OFFICIAL_NODE_OK = node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null
 
 .PHONY: test-official
 
@@ -10,9 +12,10 @@ $(OFFICIAL_OUT)/node_modules/.ready: $(OFFICIAL_DIR)/package.json $(OFFICIAL_DIR
 	mkdir -p $(OFFICIAL_OUT)
 	cp $(OFFICIAL_DIR)/package.json $(OFFICIAL_DIR)/package-lock.json $(OFFICIAL_OUT)/
 	cd $(OFFICIAL_OUT) && npm ci --no-audit --no-fund --ignore-scripts
+	$(OFFICIAL_NODE_OK) || npm install --prefix $(OFFICIAL_OUT)/node20 --no-audit --no-fund node@20
 	touch $@
 
 test-official: $(BUILD)/sandboxd $(OFFICIAL_OUT)/node_modules/.ready
 	rm -f $(OFFICIAL_OUT)/*.mjs
 	cp $(OFFICIAL_DIR)/*.mjs $(OFFICIAL_OUT)/
-	SANDBOXD=$(abspath $(BUILD)/sandboxd) node --test $(OFFICIAL_OUT)/
+	PATH=$(abspath $(OFFICIAL_OUT))/node20/node_modules/.bin:$$PATH SANDBOXD=$(abspath $(BUILD)/sandboxd) node --test $(OFFICIAL_OUT)/

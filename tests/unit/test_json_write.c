@@ -207,7 +207,7 @@ static void test_writer(void **unused)
         size_t same = 0;
         while (same < cap && same < need && p[same] == written[same])
             same++;
-        assert_true(same == need || same + 25 > cap);
+        assert_true(same == need || same + 48 > cap);
         for (; same < cap; same++)
             assert_int_equal(p[same], '#'); /* nothing behind what did not fit */
     }
