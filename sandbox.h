@@ -7083,10 +7083,10 @@ typedef struct sbxi_command {
     uint64_t offset;     /* of the message being read, where it named one */
     uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two */
     sbx_json json;
-    int32_t exit_code;
     uint32_t pid;
     uint16_t cols, rows;
-    uint8_t part_n, field, type, phase, want, gap_stream, drops;
+    uint8_t part_n, field, want, drops;
+    unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
     bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
     union {
@@ -7117,6 +7117,7 @@ struct sbxi_op {
     uint32_t piece_n;
     int32_t timeout_ms;
     uint32_t delay_ms;
+    int32_t exit_code; /* of END: a command's, or the sandboxes that a shutdown left */
     sbxi_fail fail;
     union {
         sbxi_http http;
@@ -8611,10 +8612,7 @@ static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
         return SBXI_RUN_HELD;
     sbxi_event_init(c, op, ev, SBX_EV_END);
     ev->code = (sbx_code)op->fail.code;
-    if (op->row->answer == SBXI_ANSWER_STREAM)
-        ev->exit_code = op->u.command.exit_code;
-    else if (c->shutdown == sbxi_op_id(c, op))
-        ev->exit_code = (int)op->delay_ms;
+    ev->exit_code = op->exit_code;
     sbxi_op_error(c, op, &c->last);
     c->last_op = ev->op;
     if (c->shutdown == sbxi_op_id(c, op))
@@ -9469,7 +9467,7 @@ static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *er
 SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
 {
     size_t sizes[SBXI_M_COUNT], need = sbx_client_size(desc);
-    sbx_client *c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
+    sbx_client *c;
     const char *why, *bad;
     sbx_code code;
 
@@ -9479,6 +9477,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
+    c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
     memset(c, 0, sizeof *c);
     c->desc = *desc;
     sbxi_desc_defaults(&c->desc);
@@ -10177,7 +10176,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
             sbxi_op_free(c, &c->ops[i]);
     if (shut->state == SBXI_OP_DONE)
         return;
-    shut->delay_ms = left;
+    shut->exit_code = (int32_t)left;
     if (left == tried) {
         if (left)
             sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, SBXI_T("some sandboxes could not be deleted"));
@@ -10599,7 +10598,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         return;
     if (write && r) {
         memset(r, 0, sizeof *r);
-        r->exit_code = k->exit_code;
+        r->exit_code = op->exit_code;
         r->pid = k->pid;
         r->gap = k->lost;
         sbxi_id_get(op, r->command_id);
@@ -10930,7 +10929,7 @@ static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box,
         return false;
     if (!call->timeout_ms)
         b->op->timeout_ms = c->desc.ws_open_ms;
-    b->op->u.command.exit_code = -1;
+    b->op->exit_code = -1;
     return true;
 }
 
@@ -11991,7 +11990,7 @@ static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
     k->lost = true;
     if (!(op->flags & SBXI_OP_STREAMING))
         return false;
-    k->gap_stream = (uint8_t)(stream + 1);
+    k->gap_stream = (stream + 1) & 3;
     op->notes |= SBXI_NOTE_GAP;
     return true;
 }
@@ -12156,7 +12155,7 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     if (text || !sbx_json_i64(sbx_sn(p, n), &v))
         return;
     if (k->field == SBXI_K_EXIT_CODE)
-        k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+        op->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
     else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }

@@ -189,8 +189,10 @@ static double client_stream(sbx_client *c, const sbx_box *box, uint64_t total)
     for (sbx_event ev; sbx_next_of(c, &op, &ev);) {
         if (ev.kind == SBX_EV_STDOUT)
             got += ev.data.n;
-        else if (ev.kind == SBX_EV_END && ev.code)
+        else if (ev.kind == SBX_EV_RETRYING || (ev.kind == SBX_EV_END && ev.code)) {
+            sbx_cancel(c, op);
             bench_die(sbx_code_name(ev.code), NULL);
+        }
     }
     if (got != total)
         bench_die("output was lost", NULL);
@@ -336,7 +338,8 @@ int main(void)
 {
     int rounds = bench_rounds();
 
-    signal(SIGPIPE, SIG_IGN);
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
     streams(rounds);
     files(rounds);
     free(frames.p);

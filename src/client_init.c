@@ -320,7 +320,7 @@ static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *er
 SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err)
 {
     size_t sizes[SBXI_M_COUNT], need = sbx_client_size(desc);
-    sbx_client *c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
+    sbx_client *c;
     const char *why, *bad;
     sbx_code code;
 
@@ -330,6 +330,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
+    c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
     memset(c, 0, sizeof *c);
     c->desc = *desc;
     sbxi_desc_defaults(&c->desc);

@@ -318,7 +318,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
             sbxi_op_free(c, &c->ops[i]);
     if (shut->state == SBXI_OP_DONE)
         return;
-    shut->delay_ms = left;
+    shut->exit_code = (int32_t)left;
     if (left == tried) {
         if (left)
             sbxi_op_fail(c, shut, SBX_ERR_SERVER, SBX_LAYER_SERVICE, SBXI_T("some sandboxes could not be deleted"));

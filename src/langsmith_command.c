@@ -158,7 +158,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         return;
     if (write && r) {
         memset(r, 0, sizeof *r);
-        r->exit_code = k->exit_code;
+        r->exit_code = op->exit_code;
         r->pid = k->pid;
         r->gap = k->lost;
         sbxi_id_get(op, r->command_id);
@@ -489,7 +489,7 @@ static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box,
         return false;
     if (!call->timeout_ms)
         b->op->timeout_ms = c->desc.ws_open_ms;
-    b->op->u.command.exit_code = -1;
+    b->op->exit_code = -1;
     return true;
 }
 

@@ -77,7 +77,7 @@ static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
     k->lost = true;
     if (!(op->flags & SBXI_OP_STREAMING))
         return false;
-    k->gap_stream = (uint8_t)(stream + 1);
+    k->gap_stream = (stream + 1) & 3;
     op->notes |= SBXI_NOTE_GAP;
     return true;
 }
@@ -242,7 +242,7 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     if (text || !sbx_json_i64(sbx_sn(p, n), &v))
         return;
     if (k->field == SBXI_K_EXIT_CODE)
-        k->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
+        op->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
     else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }

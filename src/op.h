@@ -202,10 +202,10 @@ typedef struct sbxi_command {
     uint64_t offset;     /* of the message being read, where it named one */
     uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two */
     sbx_json json;
-    int32_t exit_code;
     uint32_t pid;
     uint16_t cols, rows;
-    uint8_t part_n, field, type, phase, want, gap_stream, drops;
+    uint8_t part_n, field, want, drops;
+    unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
     bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
     union {
@@ -236,6 +236,7 @@ struct sbxi_op {
     uint32_t piece_n;
     int32_t timeout_ms;
     uint32_t delay_ms;
+    int32_t exit_code; /* of END: a command's, or the sandboxes that a shutdown left */
     sbxi_fail fail;
     union {
         sbxi_http http;

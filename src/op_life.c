@@ -310,10 +310,7 @@ static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
         return SBXI_RUN_HELD;
     sbxi_event_init(c, op, ev, SBX_EV_END);
     ev->code = (sbx_code)op->fail.code;
-    if (op->row->answer == SBXI_ANSWER_STREAM)
-        ev->exit_code = op->u.command.exit_code;
-    else if (c->shutdown == sbxi_op_id(c, op))
-        ev->exit_code = (int)op->delay_ms;
+    ev->exit_code = op->exit_code;
     sbxi_op_error(c, op, &c->last);
     c->last_op = ev->op;
     if (c->shutdown == sbxi_op_id(c, op))
