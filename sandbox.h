@@ -7907,7 +7907,7 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
     }
 }
 
-static void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
+static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
 
@@ -7970,7 +7970,7 @@ static bool sbxi_file_head(sbx_client *c, sbxi_op *op, uint16_t status, uint64_t
     return true;
 }
 
-static bool sbxi_op_head(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     uint16_t status = l->codec.http.status;
@@ -8140,7 +8140,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 /* ---- the end ---- */
 
 /* The answer is complete. */
-static void sbxi_op_complete(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE void sbxi_op_complete(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_block *b = op->block;
@@ -8606,7 +8606,7 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return true;
 }
 
-static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
+static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     if (!ev)
         return SBXI_RUN_HELD;
@@ -8622,7 +8622,7 @@ static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
 }
 
 /* Gets a connection: a kept one, else a new one, else a place in the queue. */
-static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 {
     sbxi_url url = c->base;
     uint32_t id = sbxi_op_id(c, op);
@@ -8660,7 +8660,7 @@ static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
-static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_url url = c->base;
@@ -9105,44 +9105,55 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     return sbxi_op_handle(c, op);
 }
 
+/* A slot for the shutdown, where operations that ended hold each of them. */
+static SBXI_NOINLINE void sbxi_drop_event(sbx_client *c)
+{
+    sbx_event ev;
+
+    sbxi_client_pull(c, NULL, &ev);
+}
+
+static SBXI_NOINLINE void sbxi_close_owned(sbx_client *c)
+{
+    sbx_op h = sbx_shutdown(c, c->desc.close_ms);
+
+    if (!h.slot && c->ops_used) {
+        sbxi_drop_event(c);
+        h = sbx_shutdown(c, c->desc.close_ms);
+    }
+    sbx_await(c, h);
+}
+
+/* Keys lie in the client, in requests and in send buffers. */
+static void sbxi_wipe(sbx_client *c)
+{
+    char *end = (char *)c->mem + c->memory;
+
+    for (volatile char *p = (volatile char *)c; p < end; p++)
+        *p = 0;
+}
+
 SBX_API void sbx_close(sbx_client *c)
 {
-    bool owns = false;
-    size_t n;
+    bool owns = false, from_malloc;
+    void *mem;
 
     if (!c)
         return;
     for (uint32_t i = 0; i < c->desc.max_owned; i++)
         owns |= c->owned[i].state != 0;
-    if (owns && c->net.t->wait && !c->closing) {
-        sbx_op h = sbx_shutdown(c, c->desc.close_ms);
-
-        /* No slot: an operation that ended holds each of them. */
-        if (!h.slot && c->ops_used) {
-            sbx_event ev;
-
-            sbxi_client_pull(c, NULL, &ev);
-            h = sbx_shutdown(c, c->desc.close_ms);
-        }
-        sbx_await(c, h);
-    }
+    if (owns && c->net.t->wait && !c->closing)
+        sbxi_close_owned(c);
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
     if (c->net.t->shut)
         c->net.t->shut(c->net.ctx);
-    n = c->memory;
-    {
-        bool from_malloc = c->from_malloc;
-        volatile char *p = (volatile char *)c;
-        char *mem = (char *)c->mem;
-
-        /* Keys lie in the client, in requests and in send buffers. */
-        for (size_t i = 0, used = n - (size_t)((char *)c - mem); i < used; i++)
-            p[i] = 0;
-        if (from_malloc)
-            sbxi_heap_free(mem);
-    }
+    from_malloc = c->from_malloc;
+    mem = c->mem;
+    sbxi_wipe(c);
+    if (from_malloc)
+        sbxi_heap_free(mem);
 }
 
 /* ======== src/client_init.c ======== */

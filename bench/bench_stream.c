@@ -112,13 +112,13 @@ static void act(int fd, void *arg)
     } else if (strncmp(head, "GET /raw-file", 13) == 0) {
         send_file(fd);
     } else if (strncmp(head, "GET ", 4) == 0) {
-        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: %lu\r\n\r\n", (unsigned long)file_size);
+        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"x\"\r\nContent-Length: %lu\r\n\r\n", (unsigned long)file_size);
         peer_say(fd, head);
         send_file(fd);
     } else if ((at = strstr(head, "Content-Length: "))) {
         n = strtoull(at + 16, NULL, 10);
         swallow(fd, n, 65536);
-        peer_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        peer_say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     }
 }
 
@@ -224,8 +224,10 @@ static double client_write(sbx_client *c, const sbx_box *box)
         while (ev.kind == SBX_EV_WRITABLE && at < file_size) {
             size_t from = at % content_n, n = content_n - from;
 
-            if (sbx_push(c, op, sbx_sn(content + from, n), at + n == file_size, &taken))
-                bench_die("push", NULL);
+            sbx_code code = sbx_push(c, op, sbx_sn(content + from, n), at + n == file_size, &taken);
+
+            if (code)
+                bench_die(sbx_code_name(code), NULL);
             at += taken;
             if (taken < n)
                 break;
@@ -337,7 +339,6 @@ static void files(int rounds)
 int main(void)
 {
     int rounds = bench_rounds();
-
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     streams(rounds);

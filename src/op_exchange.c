@@ -199,7 +199,7 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
     }
 }
 
-static void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
+static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
 
@@ -262,7 +262,7 @@ static bool sbxi_file_head(sbx_client *c, sbxi_op *op, uint16_t status, uint64_t
     return true;
 }
 
-static bool sbxi_op_head(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     uint16_t status = l->codec.http.status;
@@ -432,7 +432,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 /* ---- the end ---- */
 
 /* The answer is complete. */
-static void sbxi_op_complete(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE void sbxi_op_complete(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_block *b = op->block;

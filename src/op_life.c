@@ -304,7 +304,7 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return true;
 }
 
-static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
+static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     if (!ev)
         return SBXI_RUN_HELD;
@@ -320,7 +320,7 @@ static sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event *ev)
 }
 
 /* Gets a connection: a kept one, else a new one, else a place in the queue. */
-static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 {
     sbxi_url url = c->base;
     uint32_t id = sbxi_op_id(c, op);
@@ -358,7 +358,7 @@ static sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
-static sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
+static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_url url = c->base;

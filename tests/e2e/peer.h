@@ -180,20 +180,25 @@ typedef struct peer_script {
     void *arg;
 } peer_script;
 
+/* What was said arrives before the end does. */
+static inline void peer_end(int fd)
+{
+    char rest[4096];
+
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, rest, sizeof rest, 0) > 0)
+        ;
+    close(fd);
+}
+
 static inline void peer_serve(int listener, void *arg)
 {
     const peer_script *s = arg;
     int fd;
 
     while ((fd = accept(listener, NULL, NULL)) >= 0) {
-        char rest[4096];
-
         s->act(fd, s->arg);
-        /* What was said arrives before the end does. */
-        shutdown(fd, SHUT_WR);
-        while (recv(fd, rest, sizeof rest, 0) > 0)
-            ;
-        close(fd);
+        peer_end(fd);
     }
 }
 
@@ -210,6 +215,7 @@ static inline void peer_serve_each(int listener, void *arg)
         if (pid == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             s->act(fd, s->arg);
+            peer_end(fd);
             _exit(0);
         }
         close(fd);

@@ -118,8 +118,6 @@ static void run_session(void)
     step("shutdown", op);
 }
 
-static size_t client_bytes;
-
 /* `pieces`: the bytes come and go in pieces of all sizes, with waits. */
 static void begin(uint64_t seed, bool pieces)
 {
@@ -303,7 +301,7 @@ static void test_memory(void **state)
 
     (void)state;
     begin(1, false);
-    need = client_bytes = sbx_client_size(&K.d);
+    need = sbx_client_size(&K.d);
     pages = (need + 64 + 4095) / 4096 * 4096;
     map = (char *)mmap(NULL, pages + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(map != MAP_FAILED);

@@ -170,7 +170,6 @@ struct sim_conn {
     size_t started_end;
     unsigned pongs, pings; /* from the client */
     int close_code;        /* the client's close frame; 0 = none */
-    int64_t close_at;
     sim_conn *next;
 };
 

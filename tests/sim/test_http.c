@@ -307,7 +307,7 @@ static void drip(sim *s, sim_conn *c)
     snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n");
     sim_conn_write(c, text, strlen(text), s->now);
     for (int i = 0; i < 14; i++)
-        sim_conn_write(c, "{\"name\":\"one\"}" + i, 1, s->now + 9000 * (i + 1));
+        sim_conn_write(c, &"{\"name\":\"one\"}"[i], 1, s->now + 9000 * (i + 1));
 }
 
 static void test_slow_answer(void **state)

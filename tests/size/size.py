@@ -10,10 +10,13 @@ object, linked without --gc-sections.
 
 Stack: gcc's call graph with frame sizes (-fcallgraph-info=su); the deepest
 chain below a public function. Calls into libc and libgcc count 0. A call
-through a pointer is taken to reach the transport or a hook of the user's (0:
-add your own), or any private function that nobody calls directly, whichever is
-deepest; a chain goes through one such call at most. Functions that were
-inlined are part of their caller's frame.
+through a pointer reaches the transport, the trace hook or the allocator (0: add
+your own) from the parts link, client, open and ports and from the sink, a row's
+hook from the part op: there it is taken to be the deepest private function that
+nobody calls directly, once a chain. Functions that were inlined are part of
+their caller's frame.
+
+Memory: what the client's fixed memory holds for one of each thing, by sizeof.
 
 Fails when a program does not link or pulls in printf, strtod or malloc on the
 Cortex-M4, when there is writable data or a frame without a bound, or when a frame on the
@@ -26,6 +29,8 @@ import subprocess
 import sys
 
 BUILD = os.environ.get("BUILD", "build")
+# Only an operation calls a row's hooks.
+HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_")
 ARM = os.environ.get("ARM", "arm-none-eabi-")
 FRAME_LIMIT = 256
 FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
@@ -119,7 +124,10 @@ class Graph:
         if title == "__indirect_call":
             if not indirect:
                 return 0, ()
-            size, chain = max((self.deepest(f, False, above) for f in self.pointed_at), default=(0, ()))
+            # A row's way to run is called by sbxi_op_run and by nobody else.
+            runs = above[-1:] and self.shown(above[-1]) == "sbxi_op_run"
+            hooks = [f for f in self.pointed_at if runs or not f.endswith("_run")]
+            size, chain = max((self.deepest(f, False, above) for f in hooks), default=(0, ()))
             return size, ("(pointer)", *chain)
         if title not in self.frames:
             return 0, ()
@@ -127,9 +135,33 @@ class Graph:
             self.notes.append("recursion, counted once: " + " > ".join(map(self.shown, above[above.index(title):] + (title,))))
             return 0, ()
         if (title, indirect) not in self.known:
-            below = max((self.deepest(t, indirect, above + (title,)) for t in sorted(self.calls.get(title, ()))), default=(0, ()))
+            calls = sorted(self.calls.get(title, ()))
+            if not HOOKED.match(self.shown(title)):
+                calls = [t for t in calls if t != "__indirect_call"]
+            below = max((self.deepest(t, indirect, above + (title,)) for t in calls), default=(0, ()))
             self.known[title, indirect] = (self.frames[title] + below[0], (f"{self.shown(title)} {self.frames[title]}", *below[1]))
         return self.known[title, indirect]
+
+
+THINGS = ["client", "operation", "connection", "transport", "request", "owned"]
+
+
+def memory(prefix, flags, folder):
+    """Bytes of client memory by thing."""
+    compiled = os.path.join(folder, "memory.o")
+    call([prefix + "gcc", *COMMON, "-D_GNU_SOURCE", *flags, "-w", "-c", "-o", compiled, os.path.join("tests", "size", "memory.c")])
+    sizes = re.findall(r"^\w+ (\w+) \w memory_(\w+)$", call([prefix + "nm", "-S", compiled]), re.M)
+    return {thing: int(size, 16) for size, thing in sizes}
+
+
+def print_memory():
+    print("\nclient memory, bytes" + " " * 14 + "".join(f"{t:>11}" for t in THINGS) + "   an idle open command")
+    for variant, prefix, flags in (("Cortex-M4", ARM, BARE), ("x86-64, POSIX transport", "", [])):
+        folder = os.path.join(BUILD, "size")
+        held = memory(prefix, flags, folder)
+        idle = held["operation"] + held["connection"] + held["transport"]
+        print(f"{variant:34}" + "".join(f"{held[t]:11,}" for t in THINGS) + f"   {idle}")
+    print("beside: receive and send buffers, request_bytes a request, the transport's context, URL and headers")
 
 
 def main():
@@ -169,6 +201,10 @@ def main():
     print("\ndeepest stack, bytes (function and its frame, outermost first)")
     for variant, (size, chain) in stacks:
         print(f"{variant:34}{size:9,}   {' > '.join(chain)}")
+    try:
+        print_memory()
+    except Failed as failed:
+        wrong.append(f"memory: {failed}")
     for line in notes:
         print(f"note {line}")
     for line in wrong:
