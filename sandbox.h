@@ -642,7 +642,8 @@ typedef struct sbx_json_tok {
 /* Private but for offset and error; nothing to free. */
 typedef struct sbx_json {
     uint64_t stack;  /* a bit a level: 1 = object */
-    uint64_t offset; /* after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there */
+    uint32_t offset; /* modulo 2^32; after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there
+                        (if `end` stayed where it was until the input was consumed) */
     uint32_t cp;     /* of the character being put together */
     char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t error;   /* sbx_json_error */
@@ -1078,12 +1079,13 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc);
    manual). Does not block.
    Errors: SBX_ERR_ARGUMENT (err->field names the option), SBX_ERR_MEMORY
    (err->text says how many bytes are needed), SBX_ERR_ENTROPY, and what the
-   transport's open says. `err` may be NULL. On failure *out is NULL. */
+   transport's open says. `err` may be NULL; it is written on failure only, and *out is
+   NULL then. */
 SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
 
 /* sbx_client_init in memory from malloc, with what the description leaves out
    taken from the environment: LANGSMITH_ENDPOINT, else LANGCHAIN_ENDPOINT,
-   else https://api.smith.langchain.com (with /v2/sandboxes put behind);
+   else https://api.smith.langchain.com (/v2/sandboxes is put behind each);
    LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
    (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
    seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
@@ -1348,7 +1350,8 @@ SBX_EXTERN_C_BEGIN
 typedef struct sbx_box {
     char id[64];
     char name[128]; /* control plane calls use it, or the id where it is "" */
-    char url[512];  /* data plane; "" = not known yet: data plane calls are refused */
+    char url[512];  /* data plane; "" = not known yet: data plane calls are refused. They go to this host with
+                       the API key: take boxes from the service, or from a configuration that you trust */
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
@@ -1608,7 +1611,7 @@ typedef struct sbx_attach_opts {
 } sbx_attach_opts;
 /* Attaches to a command that runs already, or ended within its ttl, from the
    given offsets on; older output than the server keeps is a GAP. Never starts
-   one. command_id: 1 to 39 characters. Events and errors as sbx_command's,
+   one. command_id: 1 to 36 characters. Events and errors as sbx_command's,
    SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
@@ -1626,7 +1629,7 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char comma
    unfinished UTF-8 character at the end are left to the caller, to be given
    with what follows. What was taken is sent once: a drop can lose it. Errors:
    SBX_ERR_ARGUMENT when data is not UTF-8 (the protocol carries text),
-   SBX_ERR_STATE when standard input is closed. */
+   SBX_ERR_STATE when standard input is closed, SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_input(sbx_client *c, sbx_op op, sbx_str data, size_t *taken);
 /* The next three are kept while the stream is down and sent after it is back. */
 /* End of file for the command's standard input. */
@@ -1713,7 +1716,7 @@ typedef struct sbx_match {
 
 typedef struct sbx_find_opts {
     sbx_call call;
-    sbx_str path;    /* directory; none = "/" (sbx_ls: its argument counts) */
+    sbx_str path;    /* directory; none = "/" (sbx_ls: its argument counts, { 0 } = "/") */
     sbx_str glob;    /* grep: which files */
     int32_t limit;   /* 0 = the server's */
     sbx_buf items;   /* an array of sbx_match (its size in bytes), instead of events */
@@ -3139,18 +3142,18 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *en
 #if SBX_SMALL
     if (!j->error)
         kind = sbxi_json_step(j, p, end, tok);
-    j->offset += (uint64_t)(*p - from);
+    j->offset += (uint32_t)(*p - from);
 #else
     /* offset: of the end of the input, until it is consumed or has failed */
     if (j->state & SBXI_JSON_FRESH) {
         j->state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - from);
+        j->offset += (uint32_t)(end - from);
     }
     if (!j->error)
         kind = sbxi_json_step(j, p, end, tok);
     if (kind == SBX_JSON_ERROR && j->state == SBXI_JSON_FAILED) {
         j->state = SBXI_JSON_REPORTED;
-        j->offset -= (uint64_t)(end - *p);
+        j->offset -= (uint32_t)(end - *p);
     }
     if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
@@ -3333,7 +3336,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
                     }
                     w += n;
                     r += n;
-                } while ((unsigned char)*r >= 0x80 && end - r >= 4);
+                } while (r <= last && (unsigned char)*r >= 0x80);
                 if (n == 0)
                     break;
             } else if (c == '"' || c < 0x20) {
@@ -3386,7 +3389,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char
 {
     char *r = *p;
     if (j->state == (SBXI_JSON_TOP | SBXI_JSON_FRESH)) {
-        j->offset += (uint64_t)(end - r);
+        j->offset += (uint32_t)(end - r);
         j->state = SBXI_JSON_TOP;
     }
     if (*r == '{') {
@@ -5257,7 +5260,6 @@ SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
 
 typedef enum sbxi_param_kind {
     SBXI_P_STR,      /* sbx_str, left out when p is NULL */
-    SBXI_P_TEXT,     /* sbx_str, always there */
     SBXI_P_RAW,      /* sbx_str of JSON */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */
@@ -5802,11 +5804,15 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     return NULL;
 }
 
+static const char sbxi_why_no_address[] = SBXI_T("has a count but no address");
+
 static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
 {
     const sbx_pair *pairs = *(const sbx_pair *const *)sbxi_at(opts, off);
     size_t n = sbxi_count_at(opts, off);
 
+    if (!pairs)
+        return sbxi_why_no_address;
     sbx_jsonw_begin(w, '{');
     for (size_t i = 0; i < n; i++) {
         if (!pairs[i].name.n)
@@ -5835,8 +5841,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
 
     switch (p->kind) {
     case SBXI_P_STR:
-    case SBXI_P_TEXT:
-        if (p->kind == SBXI_P_STR && !sbxi_str_at(opts, p->off).n)
+        if (!sbxi_str_at(opts, p->off).n)
             return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
@@ -5850,7 +5855,11 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_TRI: sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES); break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS: sbxi_encode_strs(w, opts, p->off); break;
+    case SBXI_P_STRS:
+        if (!*(const sbx_str *const *)sbxi_at(opts, p->off))
+            return sbxi_why_no_address;
+        sbxi_encode_strs(w, opts, p->off);
+        break;
     case SBXI_P_OBJECT:
         sbx_jsonw_begin(w, '{');
         *option = sbxi_encode(w, p->sub, sbxi_at(opts, p->off), &why);
@@ -5920,6 +5929,10 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
         if (par->kind == SBXI_P_STRS) {
             strs = *(const sbx_str *const *)sbxi_at(opts, par->off);
             count = sbxi_count_at(opts, par->off);
+            if (!strs) {
+                *why = sbxi_why_no_address;
+                return par->option;
+            }
         } else if (par->kind == SBXI_P_STR) {
             one = sbxi_str_at(opts, par->off);
             strs = &one;
@@ -7015,6 +7028,9 @@ typedef enum sbxi_state {
     SBXI_OP_DONE     /* END was not pulled yet */
 } sbxi_state;
 
+/* WebSocket close code 1001: reattach at once. */
+#define SBXI_CLOSE_GOING_AWAY 1001
+
 /* Lists that an operation can be in, one at a time. */
 typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
 
@@ -7032,8 +7048,7 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 2048,   /* results lie in the allocator's memory */
-    SBXI_OP_REPEATED = 1024 /* the request was sent before */
+    SBXI_OP_ALLOC = 1024    /* results lie in the allocator's memory */
 };
 
 /* The compact error; texts are static, the server's own lie in the block. */
@@ -7058,12 +7073,12 @@ typedef struct sbxi_http {
     const char *data;   /* upload: the caller's bytes */
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
-    uint64_t want;      /* read: bytes asked for, 0 = all */
+    uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
     int64_t until;      /* polling ends */
     int32_t poll_ms;
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
-    uint64_t skip;      /* read: bytes to drop, where the server ignored the range */
+    uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
@@ -7088,7 +7103,7 @@ typedef struct sbxi_command {
     uint8_t part_n, field, want, drops;
     unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -7419,6 +7434,8 @@ static bool sbxi_header_reserved(sbx_str name)
 /* "Name: value\r\n" for each, measured or written; NULL, or what is wrong. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count)
 {
+    if (count && !h)
+        return SBXI_T("has a count but no address");
     for (size_t i = 0; i < count; i++) {
         size_t need = h[i].name.n + h[i].value.n + 4;
 
@@ -7455,7 +7472,10 @@ SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *
     *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
     if (*why)
         return "call.headers";
-    if (call->api_key.n) {
+    if (call->api_key.p) {
+        *why = call->api_key.n ? NULL : SBXI_T("must not be empty");
+        if (*why)
+            return "call.api_key";
         key.name = sbx_s("X-Api-Key");
         key.value = call->api_key;
         *why = sbxi_header_lines(p, room, &n, &key, 1);
@@ -7646,6 +7666,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 
     if (row->base == SBXI_BASE_BOX)
         sbxi_url_parse(sbx_s(op->box->url), &url);
+    c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
     lines.own_n = c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;
@@ -8005,6 +8026,8 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
 
 /* ---- the body ---- */
 
+static void sbxi_op_complete(sbx_client *c, sbxi_op *op);
+
 /* File bytes: into the buffer, or as an event. */
 static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -8016,6 +8039,12 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     h->skip -= drop;
     p += drop;
     n -= drop;
+    if (h->want && h->total >= h->want && n) {
+        /* The rest of the file, which may have no end, is not waited for. */
+        sbxi_op_link(c, op)->codec.http.keep_alive = false;
+        sbxi_op_complete(c, op);
+        return SBXI_RUN_IDLE;
+    }
     if (h->want)
         n = SBXI_MIN(n, h->want - h->total);
     if (!n)
@@ -8037,8 +8066,8 @@ static void sbxi_keep_raw(sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
 
-    if (h->raw_n || h->raw.n) {
-        size_t room = h->raw.n > h->raw_total ? h->raw.n - h->raw_total : 0;
+    if (h->raw_n || h->raw.p) {
+        size_t room = h->raw.p && h->raw.n > h->raw_total ? h->raw.n - h->raw_total : 0;
 
         if (room)
             memcpy((char *)h->raw.p + h->raw_total, op->piece, SBXI_MIN(room, op->piece_n));
@@ -8434,8 +8463,12 @@ SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->link = SBXI_NIL;
-    if (!l)
+    if (!l) {
+        /* It was woken to take one and will not: the next in the queue may. */
+        if (op->state == SBXI_OP_START && op->list != SBXI_LIST_LINK)
+            sbxi_op_wake_waiting(c);
         return;
+    }
     if (op->piece_n)
         keep = false;
     op->piece_n = 0;
@@ -8531,7 +8564,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     if (l && l->sent_any)
         op->flags |= SBXI_OP_SENT;
     if (op->flags & SBXI_OP_SENT)
-        op->flags |= SBXI_OP_EVER_SENT | SBXI_OP_REPEATED;
+        op->flags |= SBXI_OP_EVER_SENT;
     if (op->row->failed && op->row->failed(c, op))
         return;
     sbxi_op_release_link(c, op, false);
@@ -9105,23 +9138,20 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     return sbxi_op_handle(c, op);
 }
 
-/* A slot for the shutdown, where operations that ended hold each of them. */
-static SBXI_NOINLINE void sbxi_drop_event(sbx_client *c)
+/* Nobody pulls what ended any more, and its slots are needed to delete. */
+static SBXI_NOINLINE void sbxi_drop_events(sbx_client *c)
 {
     sbx_event ev;
 
-    sbxi_client_pull(c, NULL, &ev);
+    sbxi_end_all(c, SBX_ERR_CLOSED);
+    while (sbxi_client_pull(c, NULL, &ev)) {
+    }
 }
 
 static SBXI_NOINLINE void sbxi_close_owned(sbx_client *c)
 {
-    sbx_op h = sbx_shutdown(c, c->desc.close_ms);
-
-    if (!h.slot && c->ops_used) {
-        sbxi_drop_event(c);
-        h = sbx_shutdown(c, c->desc.close_ms);
-    }
-    sbx_await(c, h);
+    sbxi_drop_events(c);
+    sbx_await(c, sbx_shutdown(c, c->desc.close_ms));
 }
 
 /* Keys lie in the client, in requests and in send buffers. */
@@ -9619,6 +9649,8 @@ SBXI_FN void sbxi_build_headers(sbxi_build *b, const sbx_call *call);
 SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, const char *field);
 /* A JSON body: members, then the options by their schema. */
 SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
+/* A text that the caller gave as `field`. */
+SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field);
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);
@@ -9763,8 +9795,12 @@ SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, c
     const char *why;
     char *p;
 
-    if (!b->op || !value.n)
+    if (!b->op || !value.p)
         return;
+    if (!value.n) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be empty"));
+        return;
+    }
     h.name = sbx_s(name);
     h.value = value;
     p = sbxi_op_room(b->c, b->op, &room);
@@ -9790,6 +9826,16 @@ SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
     sbx_jsonw_begin(w, '{');
 }
 
+SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field)
+{
+    if (!b->op)
+        return;
+    sbx_jsonw_key(w, sbx_s(name));
+    sbx_jsonw_str(w, value);
+    if (w->error == SBX_JSONW_UTF8)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
+}
+
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
 {
     const char *why = NULL, *bad;
@@ -9806,9 +9852,7 @@ SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
     if (!b->op)
         return;
     sbx_jsonw_end(w, '}');
-    if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", SBXI_T("must be UTF-8"));
-    else if (w->error)
+    if (w->error)
         sbxi_build_too_large(b);
     else
         b->op->block->body_n = (uint32_t)w->n;
@@ -10089,10 +10133,15 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     }
     place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
     /* A place that does not move would never end. */
-    if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
+    if (place == h->cursor || place == h->skip || (!page->next_cursor[0] && place < h->cursor)) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server names the same next page again"));
         return false;
     }
+    /* Nor do places that go round: each is compared with the one that stood at
+       the last power of two, which is in any circle sooner or later (Brent). */
+    if (!(h->want & (h->want + 1)))
+        h->skip = place;
+    h->want++;
     h->cursor = place;
     if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
                              : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
@@ -10208,7 +10257,7 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
     *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
-    if (o->labels_n > 128)
+    if (o->labels_n > 128 || (o->labels_n && !o->labels))
         return "labels";
     for (size_t i = 0; i < o->labels_n; i++)
         if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
@@ -10420,7 +10469,7 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
 
     sbxi_box_call(&b, c, row, box, o, out, info);
     if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", SBXI_T("must not be negative"));
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
     if (b.op && row == &sbxi_start_row)
         sbxi_box_body(&b);
     if (b.op) {
@@ -10534,27 +10583,34 @@ static bool sbxi_stream_transient(const sbxi_fail *f)
     }
 }
 
+/* Back to where the next connection begins. Output behind a certain offset is
+   asked for again and dropped. */
+static void sbxi_stream_reset(sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->phase = SBXI_PHASE_HELLO;
+    k->has_data = k->message_done = k->in_message = false;
+    op->wake_at = SBXI_NEVER;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    for (unsigned i = 0; i < 2; i++) {
+        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
+        k->stream[i].since = 0;
+    }
+}
+
 /* Opening, dropping and reattaching (the service's own rules). True always. */
 static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
-    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
+    bool again = sbxi_stream_transient(f), at_once;
     uint32_t delay;
 
-    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
-    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
-        k->in_message = false;
-    k->phase = SBXI_PHASE_HELLO;
-    k->has_data = false;
-    k->message_done = k->in_message = false;
-    op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
-    /* Output behind a certain offset is asked for again and dropped. */
-    for (unsigned i = 0; i < 2; i++) {
-        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
-        k->stream[i].since = 0;
-    }
+    /* Once at once; without any output since then it backs off like any drop. */
+    at_once = k->started && !k->hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
+    k->hasty = at_once;
+    sbxi_stream_reset(op);
     if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
         again = false;
     if (k->drops >= SBXI_DROPS_MAX)
@@ -10781,6 +10837,7 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
 
+    c->net.entropy_failed = false; /* another's failure is no business of this one */
     do {
         if (k->phase == SBXI_PHASE_HELLO)
             got = sbxi_hello(c, op);
@@ -10838,7 +10895,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : k->want & ~SBXI_STDIN_CLOSED && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
         /* What waited for `started` goes out now. */
         if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
@@ -10863,16 +10920,19 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
 {
-    *why = "must not be empty (only a pty starts the shell itself)";
+    *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
     if (!command.n && !o->pty)
         return "command";
-    *why = "excludes cwd and env (the service refuses both at once)";
+    *why = SBXI_T("must not be empty");
+    if (o->shell.p && !o->shell.n)
+        return "shell";
+    *why = SBXI_T("excludes cwd and env (the service refuses both at once)");
     if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
         return "run_config";
-    *why = "needs pty";
+    *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
-    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
+    *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
     if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
         return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
     return NULL;
@@ -10890,13 +10950,10 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
         sbx_jsonw_key(&w, sbx_s("type"));
         sbx_jsonw_str(&w, sbx_s("execute"));
     }
-    if (command.n) {
-        sbx_jsonw_key(&w, sbx_s("command"));
-        sbx_jsonw_str(&w, command);
-    }
-    sbx_jsonw_key(&w, sbx_s("shell"));
-    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
-    if (ws) {
+    if (command.n)
+        sbxi_build_member(b, &w, "command", command, "command");
+    sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
+    if (ws && b->op) {
         sbx_jsonw_key(&w, sbx_s("command_id"));
         sbxi_id_get(b->op, id);
         sbx_jsonw_str(&w, sbx_s(id));
@@ -11152,6 +11209,8 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
             break; /* an unfinished character, or none at all */
         memcpy(p + head + n, "\"}", 2);
         sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
+        if (c->net.entropy_failed)
+            return SBX_ERR_ENTROPY;
         *taken += used;
         if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
             break;
@@ -11366,12 +11425,12 @@ static void sbxi_write_frame(sbxi_build *b)
     block->body_n = (uint32_t)(b->op->u.http.want + 8 + n);
 }
 
-/* Bytes that were pushed are the caller's to give again. */
+/* Bytes that were pushed, and their end, are the caller's to give again. */
 static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
 {
     const sbxi_fail *f = &op->fail;
 
-    if (!(op->flags & SBXI_OP_STREAMING) || !op->u.http.pos)
+    if (!(op->flags & SBXI_OP_STREAMING) || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
         return false;
     if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
         (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
@@ -11420,7 +11479,7 @@ SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_st
     else if (!o->stream && o->size)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("belongs to stream"));
     else if (o->size < SBX_NONE)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must not be negative, or SBX_NONE"));
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must be 0 or more, or SBX_NONE"));
     sbxi_build_box(&b, box);
     sbxi_build_path(&b, path);
     sbxi_build_headers(&b, &o->call);
@@ -11541,24 +11600,21 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
 static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
     const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
+    const char *argument = row == &sbxi_grep_row ? "text" : "pattern";
     sbxi_build b;
     sbx_jsonw w;
 
     if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
-    if (!pattern.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", SBXI_T("must not be empty"));
+    if (!pattern.n || (path.p && !path.n))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, pattern.n ? "path" : argument, SBXI_T("must not be empty"));
     if (b.op && o->glob.p && row != &sbxi_grep_row)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", SBXI_T("belongs to grep"));
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
-    if (b.op) {
-        sbx_jsonw_key(&w, sbx_s("pattern"));
-        sbx_jsonw_str(&w, pattern);
-        sbx_jsonw_key(&w, sbx_s("path"));
-        sbx_jsonw_str(&w, path.n ? path : sbx_s("/"));
-    }
+    sbxi_build_member(&b, &w, "pattern", pattern, argument);
+    sbxi_build_member(&b, &w, "path", path.p ? path : sbx_s("/"), "path");
     sbxi_build_opts(&b, &w, &sbxi_find_schema, o);
     sbxi_build_json_end(&b, &w);
     if (b.op) {
@@ -12015,6 +12071,7 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     k->replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
     k->drops = 0;
+    k->hasty = false;
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -12368,6 +12425,8 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
+            if (op->flags & SBXI_OP_STREAMING && !ev)
+                return SBXI_RUN_HELD;
             k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)
@@ -12535,7 +12594,7 @@ static int64_t sbxi_port_wall(void *ctx)
 }
 
 const sbx_transport sbxi_ports = {
-    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 0, (uint32_t)sizeof(sbxi_port_conn), NULL,
+    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
     NULL, NULL, sbxi_port_connect, sbxi_port_recv_io, sbxi_port_send_io, sbxi_port_close,
     NULL, NULL, NULL, NULL, NULL, sbxi_port_entropy, sbxi_port_mono, sbxi_port_wall
 };
@@ -12551,6 +12610,10 @@ static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 
 SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
 {
+    /* Connections that the caller has; one can be over, and its link taken
+       again, between two calls. */
+    unsigned char *told = (unsigned char *)c->net.ctx + sizeof(sbxi_port_ctx);
+
     memset(out, 0, sizeof *out);
     if (c->net.t != &sbxi_ports)
         return false;
@@ -12560,19 +12623,20 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
         sbxi_url url = c->base;
 
         out->id = i + 1;
-        if (l->state == SBXI_LINK_FREE && p->state != SBXI_PORT_NONE) {
-            bool told = p->state != SBXI_PORT_ASKED;
-
+        if (l->state == SBXI_LINK_FREE)
             p->state = SBXI_PORT_NONE;
+        if (told[i] && p->state <= SBXI_PORT_ASKED) {
+            told[i] = 0;
             out->action = SBX_PORT_CLOSE;
-            if (told)
-                return true;
-        } else if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
+            return true;
+        }
+        if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
             const sbxi_op *op = &c->ops[l->owner];
 
             if (op->row->base == SBXI_BASE_BOX)
                 sbxi_url_parse(sbx_s(op->box->url), &url);
             p->state = SBXI_PORT_TOLD;
+            told[i] = 1;
             out->action = SBX_PORT_CONNECT;
             out->host = url.host;
             out->port = url.port;
@@ -12630,6 +12694,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
     if (op->state == SBXI_OP_DONE)
         return;
     c->inside = true;
+    c->net.run_left = SIZE_MAX; /* what the caller gives has an end */
     sbxi_op_list(c, op, SBXI_LIST_NONE);
     switch (sbxi_op_run(c, op, NULL)) {
     case SBXI_RUN_STARVED: sbxi_op_list(c, op, SBXI_LIST_STARVED); break;
@@ -12639,6 +12704,15 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
             sbxi_op_list(c, op, SBXI_LIST_EVENT);
     }
     c->inside = false;
+}
+
+/* Whether something in the link's receive buffer is pointed to, so that it may
+   not move. */
+static bool sbxi_port_pinned(const sbx_client *c, uint32_t owner)
+{
+    const sbxi_op *op = &c->ops[owner];
+
+    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->u.command.has_data);
 }
 
 /* Output that has to be pulled is read only then: a part of the bytes is taken
@@ -12653,7 +12727,7 @@ SBX_API size_t sbx_port_recv(sbx_client *c, uint32_t id, const void *data, size_
     p->in = (const char *)data;
     p->in_n = n;
     sbxi_port_run(c, id, SBX_READABLE);
-    if (p->in_n && c->net.links[id - 1].state == SBXI_LINK_BUSY && !c->ops[c->net.links[id - 1].owner].piece_n && c->borrowed != c->net.links[id - 1].owner)
+    if (p->in_n && c->net.links[id - 1].state == SBXI_LINK_BUSY && !sbxi_port_pinned(c, c->net.links[id - 1].owner))
         sbxi_link_take_ahead(&c->net, &c->net.links[id - 1]);
     taken = n - p->in_n;
     p->in = NULL;

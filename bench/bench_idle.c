@@ -46,7 +46,7 @@ static void answer(int fd, conn *k)
         if ((p[0] & 15) == SBX_WS_OP_PING) {
             peer_frame(fd, SBX_WS_OP_PONG, "", 0);
         } else if ((p[0] & 15) == SBX_WS_OP_TEXT && n > 100) { /* execute */
-            peer_text(fd, "{\"type\":\"started\",\"command_id\":\"x\",\"pid\":1}");
+            peer_text(fd, "{\"type\":\"started\",\"command_id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\"pid\":1}");
         }
         memmove(k->in, k->in + head + 4 + n, k->n - head - 4 - n);
         k->n -= head + 4 + n;

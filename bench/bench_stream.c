@@ -105,7 +105,7 @@ static void act(int fd, void *arg)
         snprintf(head, sizeof head, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %.28s\r\n\r\n", accept);
         peer_say(fd, head);
         peer_message(fd, head, 0);
-        peer_text(fd, "{\"type\":\"started\",\"command_id\":\"x\",\"pid\":1}");
+        peer_text(fd, "{\"type\":\"started\",\"command_id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\"pid\":1}");
         peer_send(fd, frames.p, frames.n);
     } else if (strncmp(head, "GET /raw-stream", 15) == 0) {
         peer_send(fd, frames.p, frames.n);

@@ -120,12 +120,13 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc);
    manual). Does not block.
    Errors: SBX_ERR_ARGUMENT (err->field names the option), SBX_ERR_MEMORY
    (err->text says how many bytes are needed), SBX_ERR_ENTROPY, and what the
-   transport's open says. `err` may be NULL. On failure *out is NULL. */
+   transport's open says. `err` may be NULL; it is written on failure only, and *out is
+   NULL then. */
 SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
 
 /* sbx_client_init in memory from malloc, with what the description leaves out
    taken from the environment: LANGSMITH_ENDPOINT, else LANGCHAIN_ENDPOINT,
-   else https://api.smith.langchain.com (with /v2/sandboxes put behind);
+   else https://api.smith.langchain.com (/v2/sandboxes is put behind each);
    LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
    (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
    seconds, <= 0 = off. A blank value counts as unset, a number that cannot be

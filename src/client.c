@@ -301,23 +301,20 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     return sbxi_op_handle(c, op);
 }
 
-/* A slot for the shutdown, where operations that ended hold each of them. */
-static SBXI_NOINLINE void sbxi_drop_event(sbx_client *c)
+/* Nobody pulls what ended any more, and its slots are needed to delete. */
+static SBXI_NOINLINE void sbxi_drop_events(sbx_client *c)
 {
     sbx_event ev;
 
-    sbxi_client_pull(c, NULL, &ev);
+    sbxi_end_all(c, SBX_ERR_CLOSED);
+    while (sbxi_client_pull(c, NULL, &ev)) {
+    }
 }
 
 static SBXI_NOINLINE void sbxi_close_owned(sbx_client *c)
 {
-    sbx_op h = sbx_shutdown(c, c->desc.close_ms);
-
-    if (!h.slot && c->ops_used) {
-        sbxi_drop_event(c);
-        h = sbx_shutdown(c, c->desc.close_ms);
-    }
-    sbx_await(c, h);
+    sbxi_drop_events(c);
+    sbx_await(c, sbx_shutdown(c, c->desc.close_ms));
 }
 
 /* Keys lie in the client, in requests and in send buffers. */

@@ -444,18 +444,18 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *en
 #if SBX_SMALL
     if (!j->error)
         kind = sbxi_json_step(j, p, end, tok);
-    j->offset += (uint64_t)(*p - from);
+    j->offset += (uint32_t)(*p - from);
 #else
     /* offset: of the end of the input, until it is consumed or has failed */
     if (j->state & SBXI_JSON_FRESH) {
         j->state &= SBXI_JSON_FRESH - 1;
-        j->offset += (uint64_t)(end - from);
+        j->offset += (uint32_t)(end - from);
     }
     if (!j->error)
         kind = sbxi_json_step(j, p, end, tok);
     if (kind == SBX_JSON_ERROR && j->state == SBXI_JSON_FAILED) {
         j->state = SBXI_JSON_REPORTED;
-        j->offset -= (uint64_t)(end - *p);
+        j->offset -= (uint32_t)(end - *p);
     }
     if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
@@ -638,7 +638,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_blocks(sbx_json *j, char **p, char 
                     }
                     w += n;
                     r += n;
-                } while ((unsigned char)*r >= 0x80 && end - r >= 4);
+                } while (r <= last && (unsigned char)*r >= 0x80);
                 if (n == 0)
                     break;
             } else if (c == '"' || c < 0x20) {
@@ -691,7 +691,7 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_bracket(sbx_json *j, char **p, char
 {
     char *r = *p;
     if (j->state == (SBXI_JSON_TOP | SBXI_JSON_FRESH)) {
-        j->offset += (uint64_t)(end - r);
+        j->offset += (uint32_t)(end - r);
         j->state = SBXI_JSON_TOP;
     }
     if (*r == '{') {

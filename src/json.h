@@ -60,7 +60,8 @@ typedef struct sbx_json_tok {
 /* Private but for offset and error; nothing to free. */
 typedef struct sbx_json {
     uint64_t stack;  /* a bit a level: 1 = object */
-    uint64_t offset; /* after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there */
+    uint32_t offset; /* modulo 2^32; after MORE and DONE: bytes consumed. After ERROR: where the first byte stands that no document could have there
+                        (if `end` stayed where it was until the input was consumed) */
     uint32_t cp;     /* of the character being put together */
     char tail[4];    /* last fields of the next key; the very last is the depth */
     uint8_t error;   /* sbx_json_error */

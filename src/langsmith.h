@@ -23,7 +23,8 @@ SBX_EXTERN_C_BEGIN
 typedef struct sbx_box {
     char id[64];
     char name[128]; /* control plane calls use it, or the id where it is "" */
-    char url[512];  /* data plane; "" = not known yet: data plane calls are refused */
+    char url[512];  /* data plane; "" = not known yet: data plane calls are refused. They go to this host with
+                       the API key: take boxes from the service, or from a configuration that you trust */
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
@@ -283,7 +284,7 @@ typedef struct sbx_attach_opts {
 } sbx_attach_opts;
 /* Attaches to a command that runs already, or ended within its ttl, from the
    given offsets on; older output than the server keeps is a GAP. Never starts
-   one. command_id: 1 to 39 characters. Events and errors as sbx_command's,
+   one. command_id: 1 to 36 characters. Events and errors as sbx_command's,
    SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
@@ -301,7 +302,7 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char comma
    unfinished UTF-8 character at the end are left to the caller, to be given
    with what follows. What was taken is sent once: a drop can lose it. Errors:
    SBX_ERR_ARGUMENT when data is not UTF-8 (the protocol carries text),
-   SBX_ERR_STATE when standard input is closed. */
+   SBX_ERR_STATE when standard input is closed, SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_input(sbx_client *c, sbx_op op, sbx_str data, size_t *taken);
 /* The next three are kept while the stream is down and sent after it is back. */
 /* End of file for the command's standard input. */
@@ -388,7 +389,7 @@ typedef struct sbx_match {
 
 typedef struct sbx_find_opts {
     sbx_call call;
-    sbx_str path;    /* directory; none = "/" (sbx_ls: its argument counts) */
+    sbx_str path;    /* directory; none = "/" (sbx_ls: its argument counts, { 0 } = "/") */
     sbx_str glob;    /* grep: which files */
     int32_t limit;   /* 0 = the server's */
     sbx_buf items;   /* an array of sbx_match (its size in bytes), instead of events */

@@ -220,10 +220,15 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     }
     place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;
     /* A place that does not move would never end. */
-    if (place == h->cursor || (!page->next_cursor[0] && place < h->cursor)) {
+    if (place == h->cursor || place == h->skip || (!page->next_cursor[0] && place < h->cursor)) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server names the same next page again"));
         return false;
     }
+    /* Nor do places that go round: each is compared with the one that stood at
+       the last power of two, which is in any circle sooner or later (Brent). */
+    if (!(h->want & (h->want + 1)))
+        h->skip = place;
+    h->want++;
     h->cursor = place;
     if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
                              : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
@@ -339,7 +344,7 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
     *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
-    if (o->labels_n > 128)
+    if (o->labels_n > 128 || (o->labels_n && !o->labels))
         return "labels";
     for (size_t i = 0; i < o->labels_n; i++)
         if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
@@ -551,7 +556,7 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
 
     sbxi_box_call(&b, c, row, box, o, out, info);
     if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", SBXI_T("must not be negative"));
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
     if (b.op && row == &sbxi_start_row)
         sbxi_box_body(&b);
     if (b.op) {

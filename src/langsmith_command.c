@@ -83,27 +83,34 @@ static bool sbxi_stream_transient(const sbxi_fail *f)
     }
 }
 
+/* Back to where the next connection begins. Output behind a certain offset is
+   asked for again and dropped. */
+static void sbxi_stream_reset(sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+
+    k->phase = SBXI_PHASE_HELLO;
+    k->has_data = k->message_done = k->in_message = false;
+    op->wake_at = SBXI_NEVER;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    for (unsigned i = 0; i < 2; i++) {
+        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
+        k->stream[i].since = 0;
+    }
+}
+
 /* Opening, dropping and reattaching (the service's own rules). True always. */
 static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
-    bool ran = k->started || k->attach, again = sbxi_stream_transient(f), at_once;
+    bool again = sbxi_stream_transient(f), at_once;
     uint32_t delay;
 
-    at_once = k->started && f->layer != SBX_LAYER_SERVICE && f->status == 1001;
-    if (k->phase != SBXI_PHASE_HELLO || k->drops == 0 || !ran)
-        k->in_message = false;
-    k->phase = SBXI_PHASE_HELLO;
-    k->has_data = false;
-    k->message_done = k->in_message = false;
-    op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
-    /* Output behind a certain offset is asked for again and dropped. */
-    for (unsigned i = 0; i < 2; i++) {
-        k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
-        k->stream[i].since = 0;
-    }
+    /* Once at once; without any output since then it backs off like any drop. */
+    at_once = k->started && !k->hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
+    k->hasty = at_once;
+    sbxi_stream_reset(op);
     if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
         again = false;
     if (k->drops >= SBXI_DROPS_MAX)
@@ -330,6 +337,7 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
 
+    c->net.entropy_failed = false; /* another's failure is no business of this one */
     do {
         if (k->phase == SBXI_PHASE_HELLO)
             got = sbxi_hello(c, op);
@@ -387,7 +395,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : k->want & ~SBXI_STDIN_CLOSED && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
         /* What waited for `started` goes out now. */
         if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
@@ -412,16 +420,19 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
 {
-    *why = "must not be empty (only a pty starts the shell itself)";
+    *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
     if (!command.n && !o->pty)
         return "command";
-    *why = "excludes cwd and env (the service refuses both at once)";
+    *why = SBXI_T("must not be empty");
+    if (o->shell.p && !o->shell.n)
+        return "shell";
+    *why = SBXI_T("excludes cwd and env (the service refuses both at once)");
     if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
         return "run_config";
-    *why = "needs pty";
+    *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
-    *why = "is not possible over HTTP: leave via at SBX_VIA_WS";
+    *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
     if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
         return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
     return NULL;
@@ -439,13 +450,10 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
         sbx_jsonw_key(&w, sbx_s("type"));
         sbx_jsonw_str(&w, sbx_s("execute"));
     }
-    if (command.n) {
-        sbx_jsonw_key(&w, sbx_s("command"));
-        sbx_jsonw_str(&w, command);
-    }
-    sbx_jsonw_key(&w, sbx_s("shell"));
-    sbx_jsonw_str(&w, o->shell.n ? o->shell : sbx_s("/bin/bash"));
-    if (ws) {
+    if (command.n)
+        sbxi_build_member(b, &w, "command", command, "command");
+    sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
+    if (ws && b->op) {
         sbx_jsonw_key(&w, sbx_s("command_id"));
         sbxi_id_get(b->op, id);
         sbx_jsonw_str(&w, sbx_s(id));
@@ -701,6 +709,8 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
             break; /* an unfinished character, or none at all */
         memcpy(p + head + n, "\"}", 2);
         sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, head + n + 2);
+        if (c->net.entropy_failed)
+            return SBX_ERR_ENTROPY;
         *taken += used;
         if (sbxi_link_flush(&c->net, l) != SBXI_GOT_EVENT)
             break;

@@ -165,12 +165,12 @@ static void sbxi_write_frame(sbxi_build *b)
     block->body_n = (uint32_t)(b->op->u.http.want + 8 + n);
 }
 
-/* Bytes that were pushed are the caller's to give again. */
+/* Bytes that were pushed, and their end, are the caller's to give again. */
 static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
 {
     const sbxi_fail *f = &op->fail;
 
-    if (!(op->flags & SBXI_OP_STREAMING) || !op->u.http.pos)
+    if (!(op->flags & SBXI_OP_STREAMING) || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
         return false;
     if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
         (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
@@ -219,7 +219,7 @@ SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_st
     else if (!o->stream && o->size)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("belongs to stream"));
     else if (o->size < SBX_NONE)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must not be negative, or SBX_NONE"));
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "size", SBXI_T("must be 0 or more, or SBX_NONE"));
     sbxi_build_box(&b, box);
     sbxi_build_path(&b, path);
     sbxi_build_headers(&b, &o->call);
@@ -340,24 +340,21 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
 static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
     const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
+    const char *argument = row == &sbxi_grep_row ? "text" : "pattern";
     sbxi_build b;
     sbx_jsonw w;
 
     if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
-    if (!pattern.n)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, row == &sbxi_grep_row ? "text" : "pattern", SBXI_T("must not be empty"));
+    if (!pattern.n || (path.p && !path.n))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, pattern.n ? "path" : argument, SBXI_T("must not be empty"));
     if (b.op && o->glob.p && row != &sbxi_grep_row)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "glob", SBXI_T("belongs to grep"));
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
-    if (b.op) {
-        sbx_jsonw_key(&w, sbx_s("pattern"));
-        sbx_jsonw_str(&w, pattern);
-        sbx_jsonw_key(&w, sbx_s("path"));
-        sbx_jsonw_str(&w, path.n ? path : sbx_s("/"));
-    }
+    sbxi_build_member(&b, &w, "pattern", pattern, argument);
+    sbxi_build_member(&b, &w, "path", path.p ? path : sbx_s("/"), "path");
     sbxi_build_opts(&b, &w, &sbxi_find_schema, o);
     sbxi_build_json_end(&b, &w);
     if (b.op) {

@@ -91,6 +91,7 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     k->replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
     k->drops = 0;
+    k->hasty = false;
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -444,6 +445,8 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
+            if (op->flags & SBXI_OP_STREAMING && !ev)
+                return SBXI_RUN_HELD;
             k->has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)

@@ -96,7 +96,6 @@ SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
 
 typedef enum sbxi_param_kind {
     SBXI_P_STR,      /* sbx_str, left out when p is NULL */
-    SBXI_P_TEXT,     /* sbx_str, always there */
     SBXI_P_RAW,      /* sbx_str of JSON */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */

@@ -65,11 +65,15 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     return NULL;
 }
 
+static const char sbxi_why_no_address[] = SBXI_T("has a count but no address");
+
 static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
 {
     const sbx_pair *pairs = *(const sbx_pair *const *)sbxi_at(opts, off);
     size_t n = sbxi_count_at(opts, off);
 
+    if (!pairs)
+        return sbxi_why_no_address;
     sbx_jsonw_begin(w, '{');
     for (size_t i = 0; i < n; i++) {
         if (!pairs[i].name.n)
@@ -98,8 +102,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
 
     switch (p->kind) {
     case SBXI_P_STR:
-    case SBXI_P_TEXT:
-        if (p->kind == SBXI_P_STR && !sbxi_str_at(opts, p->off).n)
+        if (!sbxi_str_at(opts, p->off).n)
             return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
@@ -113,7 +116,11 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_TRI: sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES); break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS: sbxi_encode_strs(w, opts, p->off); break;
+    case SBXI_P_STRS:
+        if (!*(const sbx_str *const *)sbxi_at(opts, p->off))
+            return sbxi_why_no_address;
+        sbxi_encode_strs(w, opts, p->off);
+        break;
     case SBXI_P_OBJECT:
         sbx_jsonw_begin(w, '{');
         *option = sbxi_encode(w, p->sub, sbxi_at(opts, p->off), &why);
@@ -183,6 +190,10 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
         if (par->kind == SBXI_P_STRS) {
             strs = *(const sbx_str *const *)sbxi_at(opts, par->off);
             count = sbxi_count_at(opts, par->off);
+            if (!strs) {
+                *why = sbxi_why_no_address;
+                return par->option;
+            }
         } else if (par->kind == SBXI_P_STR) {
             one = sbxi_str_at(opts, par->off);
             strs = &one;

@@ -192,6 +192,8 @@ static bool sbxi_header_reserved(sbx_str name)
 /* "Name: value\r\n" for each, measured or written; NULL, or what is wrong. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count)
 {
+    if (count && !h)
+        return SBXI_T("has a count but no address");
     for (size_t i = 0; i < count; i++) {
         size_t need = h[i].name.n + h[i].value.n + 4;
 
@@ -228,7 +230,10 @@ SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *
     *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
     if (*why)
         return "call.headers";
-    if (call->api_key.n) {
+    if (call->api_key.p) {
+        *why = call->api_key.n ? NULL : SBXI_T("must not be empty");
+        if (*why)
+            return "call.api_key";
         key.name = sbx_s("X-Api-Key");
         key.value = call->api_key;
         *why = sbxi_header_lines(p, room, &n, &key, 1);
@@ -419,6 +424,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 
     if (row->base == SBXI_BASE_BOX)
         sbxi_url_parse(sbx_s(op->box->url), &url);
+    c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
     lines.own_n = c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;

@@ -134,6 +134,9 @@ typedef enum sbxi_state {
     SBXI_OP_DONE     /* END was not pulled yet */
 } sbxi_state;
 
+/* WebSocket close code 1001: reattach at once. */
+#define SBXI_CLOSE_GOING_AWAY 1001
+
 /* Lists that an operation can be in, one at a time. */
 typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
 
@@ -151,8 +154,7 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 2048,   /* results lie in the allocator's memory */
-    SBXI_OP_REPEATED = 1024 /* the request was sent before */
+    SBXI_OP_ALLOC = 1024    /* results lie in the allocator's memory */
 };
 
 /* The compact error; texts are static, the server's own lie in the block. */
@@ -177,12 +179,12 @@ typedef struct sbxi_http {
     const char *data;   /* upload: the caller's bytes */
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
-    uint64_t want;      /* read: bytes asked for, 0 = all */
+    uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
     int64_t until;      /* polling ends */
     int32_t poll_ms;
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
-    uint64_t skip;      /* read: bytes to drop, where the server ignored the range */
+    uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
@@ -207,7 +209,7 @@ typedef struct sbxi_command {
     uint8_t part_n, field, want, drops;
     unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1;
+    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {

@@ -297,6 +297,8 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
 
 /* ---- the body ---- */
 
+static void sbxi_op_complete(sbx_client *c, sbxi_op *op);
+
 /* File bytes: into the buffer, or as an event. */
 static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -308,6 +310,12 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     h->skip -= drop;
     p += drop;
     n -= drop;
+    if (h->want && h->total >= h->want && n) {
+        /* The rest of the file, which may have no end, is not waited for. */
+        sbxi_op_link(c, op)->codec.http.keep_alive = false;
+        sbxi_op_complete(c, op);
+        return SBXI_RUN_IDLE;
+    }
     if (h->want)
         n = SBXI_MIN(n, h->want - h->total);
     if (!n)
@@ -329,8 +337,8 @@ static void sbxi_keep_raw(sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
 
-    if (h->raw_n || h->raw.n) {
-        size_t room = h->raw.n > h->raw_total ? h->raw.n - h->raw_total : 0;
+    if (h->raw_n || h->raw.p) {
+        size_t room = h->raw.p && h->raw.n > h->raw_total ? h->raw.n - h->raw_total : 0;
 
         if (room)
             memcpy((char *)h->raw.p + h->raw_total, op->piece, SBXI_MIN(room, op->piece_n));

@@ -132,8 +132,12 @@ SBXI_FN void sbxi_op_release_link(sbx_client *c, sbxi_op *op, bool keep)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->link = SBXI_NIL;
-    if (!l)
+    if (!l) {
+        /* It was woken to take one and will not: the next in the queue may. */
+        if (op->state == SBXI_OP_START && op->list != SBXI_LIST_LINK)
+            sbxi_op_wake_waiting(c);
         return;
+    }
     if (op->piece_n)
         keep = false;
     op->piece_n = 0;
@@ -229,7 +233,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     if (l && l->sent_any)
         op->flags |= SBXI_OP_SENT;
     if (op->flags & SBXI_OP_SENT)
-        op->flags |= SBXI_OP_EVER_SENT | SBXI_OP_REPEATED;
+        op->flags |= SBXI_OP_EVER_SENT;
     if (op->row->failed && op->row->failed(c, op))
         return;
     sbxi_op_release_link(c, op, false);

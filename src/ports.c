@@ -122,7 +122,7 @@ static int64_t sbxi_port_wall(void *ctx)
 }
 
 const sbx_transport sbxi_ports = {
-    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 0, (uint32_t)sizeof(sbxi_port_conn), NULL,
+    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
     NULL, NULL, sbxi_port_connect, sbxi_port_recv_io, sbxi_port_send_io, sbxi_port_close,
     NULL, NULL, NULL, NULL, NULL, sbxi_port_entropy, sbxi_port_mono, sbxi_port_wall
 };
@@ -138,6 +138,10 @@ static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 
 SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
 {
+    /* Connections that the caller has; one can be over, and its link taken
+       again, between two calls. */
+    unsigned char *told = (unsigned char *)c->net.ctx + sizeof(sbxi_port_ctx);
+
     memset(out, 0, sizeof *out);
     if (c->net.t != &sbxi_ports)
         return false;
@@ -147,19 +151,20 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
         sbxi_url url = c->base;
 
         out->id = i + 1;
-        if (l->state == SBXI_LINK_FREE && p->state != SBXI_PORT_NONE) {
-            bool told = p->state != SBXI_PORT_ASKED;
-
+        if (l->state == SBXI_LINK_FREE)
             p->state = SBXI_PORT_NONE;
+        if (told[i] && p->state <= SBXI_PORT_ASKED) {
+            told[i] = 0;
             out->action = SBX_PORT_CLOSE;
-            if (told)
-                return true;
-        } else if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
+            return true;
+        }
+        if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
             const sbxi_op *op = &c->ops[l->owner];
 
             if (op->row->base == SBXI_BASE_BOX)
                 sbxi_url_parse(sbx_s(op->box->url), &url);
             p->state = SBXI_PORT_TOLD;
+            told[i] = 1;
             out->action = SBX_PORT_CONNECT;
             out->host = url.host;
             out->port = url.port;
@@ -217,6 +222,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
     if (op->state == SBXI_OP_DONE)
         return;
     c->inside = true;
+    c->net.run_left = SIZE_MAX; /* what the caller gives has an end */
     sbxi_op_list(c, op, SBXI_LIST_NONE);
     switch (sbxi_op_run(c, op, NULL)) {
     case SBXI_RUN_STARVED: sbxi_op_list(c, op, SBXI_LIST_STARVED); break;
@@ -226,6 +232,15 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
             sbxi_op_list(c, op, SBXI_LIST_EVENT);
     }
     c->inside = false;
+}
+
+/* Whether something in the link's receive buffer is pointed to, so that it may
+   not move. */
+static bool sbxi_port_pinned(const sbx_client *c, uint32_t owner)
+{
+    const sbxi_op *op = &c->ops[owner];
+
+    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->u.command.has_data);
 }
 
 /* Output that has to be pulled is read only then: a part of the bytes is taken
@@ -240,7 +255,7 @@ SBX_API size_t sbx_port_recv(sbx_client *c, uint32_t id, const void *data, size_
     p->in = (const char *)data;
     p->in_n = n;
     sbxi_port_run(c, id, SBX_READABLE);
-    if (p->in_n && c->net.links[id - 1].state == SBXI_LINK_BUSY && !c->ops[c->net.links[id - 1].owner].piece_n && c->borrowed != c->net.links[id - 1].owner)
+    if (p->in_n && c->net.links[id - 1].state == SBXI_LINK_BUSY && !sbxi_port_pinned(c, c->net.links[id - 1].owner))
         sbxi_link_take_ahead(&c->net, &c->net.links[id - 1]);
     taken = n - p->in_n;
     p->in = NULL;

@@ -130,8 +130,12 @@ SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, c
     const char *why;
     char *p;
 
-    if (!b->op || !value.n)
+    if (!b->op || !value.p)
         return;
+    if (!value.n) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must not be empty"));
+        return;
+    }
     h.name = sbx_s(name);
     h.value = value;
     p = sbxi_op_room(b->c, b->op, &room);
@@ -157,6 +161,16 @@ SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
     sbx_jsonw_begin(w, '{');
 }
 
+SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field)
+{
+    if (!b->op)
+        return;
+    sbx_jsonw_key(w, sbx_s(name));
+    sbx_jsonw_str(w, value);
+    if (w->error == SBX_JSONW_UTF8)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
+}
+
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
 {
     const char *why = NULL, *bad;
@@ -173,9 +187,7 @@ SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
     if (!b->op)
         return;
     sbx_jsonw_end(w, '}');
-    if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "text", SBXI_T("must be UTF-8"));
-    else if (w->error)
+    if (w->error)
         sbxi_build_too_large(b);
     else
         b->op->block->body_n = (uint32_t)w->n;

@@ -134,7 +134,7 @@ static void standard_input(void **state)
 static void much_input(void **state)
 {
     sbx_run_opts open = { .stdin_open = true };
-    sbx_op op = sbx_command(c, &box, sbx_s("cat"), &open);
+    sbx_op op = sbx_command(c, &box, sbx_s("sleep 1; cat"), &open);
     e2e_bytes text = { 0 };
     size_t at = 0, taken;
     bool closed = false, bad = false;
@@ -142,7 +142,7 @@ static void much_input(void **state)
     e2e_run r;
 
     (void)state;
-    for (unsigned i = 0; i < 60000; i++) {
+    for (unsigned i = 0; i < 1000000; i++) {
         char line[32];
 
         e2e_add(&text, line, (size_t)snprintf(line, sizeof line, "%u €\t\"\n", i));

@@ -275,7 +275,7 @@ static void unread_upload(void **state)
     strcpy(p.base, base);
     strcpy(b.url, base);
     cl = victim(&p);
-    e = FAILS_ON(cl, sbx_write(cl, &b, sbx_s("f"), sbx_sn(big, sizeof big), NULL), SBX_ERR_DEADLINE);
+    e = FAILS_ON(cl, sbx_write(cl, &b, sbx_s("f"), sbx_sn(big, sizeof big), &(sbx_write_opts){ .call = { .timeout_ms = 300 } }), SBX_ERR_DEADLINE);
     assert_true(e.sent);
     unharmed(cl);
     close(listener);

@@ -108,6 +108,15 @@ static sbx_op make(unsigned i, const char **field, sbx_code *code)
     case 61: *field = "request_bytes"; *code = SBX_ERR_TOO_LARGE; r.cwd = sbx_sn((const char *)sim_pattern(), sim_pattern_cut(0, 5000)); return RUN;
     case 62: *field = "timeout_s"; r.timeout_s = -5; return RUN;
     case 63: *field = "idle_ttl_s"; u.idle_ttl_s = 30; return sbx_update(K.c, &box, &u, NULL, NULL);
+    case 64: *field = "command"; return sbx_run(K.c, &box, sbx_s(bad_utf8), &r, NULL);
+    case 65: *field = "shell"; r.shell = sbx_s(""); return RUN;
+    case 66: *field = "shell"; r.shell = sbx_s(bad_utf8); return RUN;
+    case 67: *field = "pattern"; return sbx_glob(K.c, &box, sbx_s(bad_utf8), NULL, NULL);
+    case 68: *field = "text"; return sbx_grep(K.c, &box, sbx_s(bad_utf8), NULL, NULL);
+    case 69: *field = "path"; f.path = sbx_s(""); return sbx_glob(K.c, &box, sbx_s("*"), &f, NULL);
+    case 70: *field = "path"; return sbx_ls(K.c, &box, sbx_s(bad_utf8), NULL, NULL);
+    case 71: *field = "call.api_key"; r.call.api_key = sbx_s(""); return RUN;
+    case 72: *field = "if_none_match"; rd.stream = true; rd.if_none_match = sbx_s(""); return READ;
     default: *field = NULL; return sbx_shutdown(K.c, 0);
     }
 }
@@ -140,7 +149,7 @@ static void test_refusals(void **state)
         ASSERT_CODE(ev.code, code);
         assert_false(sbx_next_of(K.c, &again, &ev));
     }
-    assert_int_equal(i, 64);
+    assert_int_equal(i, 73);
     assert_int_equal(K.s->connects, 0);
     kit_end();
 }

@@ -495,6 +495,69 @@ static void test_bad_inside(void **unused)
     }
 }
 
+/* Every beginning of some longer documents, cut off right before a trap: the
+   fast paths must stop in time, and see what the slow ones see. */
+static void test_beginnings(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *in;
+        size_t n;
+    } documents[] = {
+        { VEC("{\"type\":\"stdout\",\"data\":\"one line of text\\nand \\\"another\\\" one\\n\\u001b[32m\xE2\x9C\x93 caf\xC3\xA9 \xF0\x9F\x9A\x80\\u001b[0m\\n"
+              "\\ud83d\\ude80 and a lone \\ud83d, \\ud83d\\n, \\ud83d\\u20ac, \\ude80 and\\n0123456789ab\\ud83d\\ude80, \\ufffd or \xEF\xBF\xBD at the end\\t\\\\\",\"offset\":12345}") },
+        { VEC("{\"a\":\"\",\"bb\":\"b\",\"seventeen_letters\":\"sixteen letters.\",\"a_key_of_more_than_thirty_two_letters\":\"and a value of thirty-three letters\","
+              "\"null\":null,\"true\":true,\"false\":false,\"n\":0,\"m\":12,\"long\":12345678901234567890,\"minus\":-5,\"f\":0.5e-3,\"o\":{},\"l\":[],"
+              "\"lo\":[{\"x\":1},{\"y\":\"z\"},[null,true,false,\"s\",\"t\",1,2]],\"end\":{\"id\":\"0123456789abcdef0123456789abcdef\"}}") },
+        { VEC("[\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xEF\xBF\xBD\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\",\"\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n"
+              "\\n\\n\\n\\nx\\n0123456789abcde\\n0123456789abcd\\n0123456789abc\xEF\xBF\xBD\",{\"\\u006b\":\"\\u0000\\u07ff\\u0800\\uffff\\udbff\\udfff\"}]") },
+        { VEC(" { \"spaces\" : \"between\" , \"all\" : [ 1 , 2 , { } , [ ] ] , \"of\" : null , \"the\" : true , \"tokens\" : 12 } ") },
+        { VEC("{\"zero\":00,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"zero\":01,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"zero\":1.,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"word\":nulx,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"word\":truE,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"word\":fals,\"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"word\":null \"x\":\"0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"0123456789abcdef\\u12g4 0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"0123456789abcdef\\ud800\\u12g4 0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"0123456789abcdef\\ud800\\x 0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"\\q123456789abcdef0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"\x01" "123456789abcdef0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\":\"\xE2\x82 0123456789abcdef0123456789abcdef0123456789abcdef\"}") },
+        { VEC("{\"text\\q123456789abcdef0123456789abcdef0123456789abcdef\":1}") },
+    };
+    reader r;
+    vec_guard g = vec_guard_new(1024);
+    size_t cuts[1024];
+    r.max_depth = 0;
+    for (size_t i = 0; i < 1024; i++)
+        cuts[i] = i;
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
+        for (size_t from = 0; from < 1 + 20 * (documents[i].n < 100); from++)
+            for (size_t n = from; n <= documents[i].n; n++) {
+                /* spaces move it, so that the same byte is at other places */
+                char in[1024];
+                vec_log whole = { NULL, 0, 0 }, bytes = { NULL, 0, 0 };
+                memset(in, ' ', from);
+                memcpy(in + from, documents[i].in, n - from);
+                vec_run(&reader_codec, &r, &whole, &g, in, n, NULL, 0, 0);
+                vec_run(&reader_codec, &r, &bytes, &g, in, n, cuts, n, 0);
+                vec_equal(&whole, bytes.p, in, n, "beginning", n);
+                vec_log_free(&whole);
+                vec_log_free(&bytes);
+            }
+    for (size_t i = 0; i < 4; i++) {
+        vec_log bytes = { NULL, 0, 0 };
+        vec_run(&reader_codec, &r, &bytes, &g, documents[i].in, documents[i].n, cuts, documents[i].n, 0);
+        assert_non_null(strstr(bytes.p, "."));
+        assert_int_equal(bytes.p[bytes.n - 1], '.');
+        vec_check(&reader_codec, &r, documents[i].in, documents[i].n, bytes.p);
+        vec_log_free(&bytes);
+    }
+    vec_guard_free(&g);
+}
+
 static void test_depth(void **unused)
 {
     (void)unused;
@@ -736,6 +799,7 @@ int main(void)
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_bad_inside),
+        cmocka_unit_test(test_beginnings),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_every_escape),
         cmocka_unit_test(test_every_character),

@@ -337,6 +337,28 @@ static void test_escape(void **unused)
     vec_guard_free(&to);
 }
 
+/* Everything grows sixfold, into as little room as there can be. */
+static void test_escape_room(void **unused)
+{
+    (void)unused;
+    vec_guard to = vec_guard_new(1024);
+    char src[130];
+    for (size_t n = 0; n <= sizeof src; n += 13) {
+        memset(src, 1, sizeof src);
+        for (size_t cap = 0; cap <= 6 * n + 1; cap++) {
+            char *d = vec_guard_at_end(&to, NULL, cap);
+            size_t used = 999, fit = SBXI_MIN(n, cap / 6);
+            bool bad = true;
+            assert_int_equal(sbx_json_escape(d, cap, src, n, &used, &bad), 6 * fit);
+            assert_false(bad);
+            assert_int_equal(used, fit);
+            for (size_t i = 0; i < fit; i++)
+                assert_memory_equal(d + 6 * i, "\\u0001", 6);
+        }
+    }
+    vec_guard_free(&to);
+}
+
 static void test_escape_bad(void **unused)
 {
     (void)unused;
@@ -368,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_writer),
         cmocka_unit_test(test_writer_errors),
         cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_escape_room),
         cmocka_unit_test(test_escape_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

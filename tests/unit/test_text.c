@@ -98,7 +98,7 @@ static void test_utf8_every_sequence(void **unused)
 static void test_utf8_splits(void **unused)
 {
     (void)unused;
-    static const char text[] = "plain \xC3\xA9 \xE2\x82\xAC\xE2\x82\xAC \xF0\x9F\x98\x80 and some more letters to fill blocks of any kind \xEF\xBF\xBD\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF end";
+    static const char text[] = "\xC3\xA9plain \xC3\xA9 \xE2\x82\xAC\xE2\x82\xAC \xF0\x9F\x98\x80 and some more letters to fill blocks of any kind \xEF\xBF\xBD\xED\x9F\xBF\xEE\x80\x80\xF4\x8F\xBF\xBF end";
     size_t n = sizeof text - 1;
     for (size_t a = 0; a <= n; a++)
         for (size_t b = a; b <= n; b++) {
@@ -106,6 +106,19 @@ static void test_utf8_splits(void **unused)
             assert_true(sbxi_utf8(&state, text, a) && sbxi_utf8(&state, text + a, b - a) && sbxi_utf8(&state, text + b, n - b));
             assert_int_equal(state, 0);
         }
+    /* right behind a trap, and right before one */
+    vec_guard g = vec_guard_new(256);
+    for (size_t from = 0; from < n; from++) {
+        if ((text[from] & 0xC0) == 0x80)
+            continue;
+        for (size_t end = from; end <= n; end++) {
+            uint32_t s = 0, t = 0;
+            assert_true(sbxi_utf8(&s, vec_guard_at_begin(&g, text + from, end - from), end - from));
+            assert_true(sbxi_utf8(&t, vec_guard_at_end(&g, text + from, end - from), end - from));
+            assert_int_equal(s, t);
+        }
+    }
+    vec_guard_free(&g);
     uint32_t state = 0;
     assert_true(sbxi_utf8(&state, text, n - 5)); /* inside F4 8F BF BF */
     assert_int_not_equal(state, 0);
