@@ -85,7 +85,10 @@ typedef struct sbx_client_desc {
     uint32_t max_connects;  /* connections being made at once: 16 */
     uint32_t max_requests;  /* requests kept for repetition at once: 16. A call holds one until it ends, a command until it started (with headers of its own until it ends), an END with the server's text until it was pulled */
     uint32_t request_bytes; /* largest request without its bulk data (path, query, a call's headers, JSON): 4,096, at least 256 */
-    uint32_t buffers;       /* receive and send buffers, shared by all: 4 of each, at least 2; the last of each serves only the operation being awaited */
+    uint32_t buffers;       /* receive and send buffers, shared by all: 4 of each, at least 2; the last of each serves only
+                               the operation being awaited. A stream that sbx_next_of left in the midst of a chunk holds
+                               one: more of them in turn than buffers, and one waits till its deadline. sbx_next over all
+                               operations needs no more than the default */
     uint32_t rx_bytes;      /* a receive buffer: 16,384, at least 512 */
     uint32_t tx_bytes;      /* a send buffer; a request's head must fit in it, its URL in half of it: 4,096, at least 1,024 */
     uint32_t max_owned;     /* sandboxes with delete_on_close at once: 4 */
