@@ -700,7 +700,8 @@ SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json); /* a value that is JSON 
 /* Escapes src[0..n) into dst without quotes, as much as fits; returns the
    bytes written; *used says how much of src was taken, never inside a
    character. Stops before invalid UTF-8 and sets *bad (else false). A
-   character cut by the end of src is not taken. dst and src do not overlap. */
+   character cut by the end of src is not taken. dst and src do not overlap. Bytes of dst behind the
+   returned length, within cap, may be overwritten. */
 SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad);
 
 SBX_EXTERN_C_END
@@ -5709,11 +5710,21 @@ SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
     }
 }
 
-SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+/* A number at the top ends with the input: its last piece comes first. */
+static bool sbxi_json_complete(sbx_json *j)
 {
     sbx_json_tok t;
+    sbx_json_kind kind;
 
-    return sbx_json_end(&d->json, &t) == SBX_JSON_DONE ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
+    do
+        kind = sbx_json_end(j, &t);
+    while (kind < SBX_JSON_MORE);
+    return kind == SBX_JSON_DONE;
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+{
+    return sbxi_json_complete(&d->json) ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
 }
 
 SBXI_FN bool sbxi_json_ok(sbx_str text)
@@ -5737,7 +5748,7 @@ SBXI_FN bool sbxi_json_ok(sbx_str text)
         if (k == SBX_JSON_DONE && p < chunk + n)
             return false;
     }
-    return sbx_json_end(&j, &t) == SBX_JSON_DONE;
+    return sbxi_json_complete(&j);
 }
 
 /* ======== src/model_encode.c ======== */

@@ -118,7 +118,8 @@ SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json); /* a value that is JSON 
 /* Escapes src[0..n) into dst without quotes, as much as fits; returns the
    bytes written; *used says how much of src was taken, never inside a
    character. Stops before invalid UTF-8 and sets *bad (else false). A
-   character cut by the end of src is not taken. dst and src do not overlap. */
+   character cut by the end of src is not taken. dst and src do not overlap. Bytes of dst behind the
+   returned length, within cap, may be overwritten. */
 SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n, size_t *used, bool *bad);
 
 SBX_EXTERN_C_END

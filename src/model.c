@@ -405,11 +405,21 @@ SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end)
     }
 }
 
-SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+/* A number at the top ends with the input: its last piece comes first. */
+static bool sbxi_json_complete(sbx_json *j)
 {
     sbx_json_tok t;
+    sbx_json_kind kind;
 
-    return sbx_json_end(&d->json, &t) == SBX_JSON_DONE ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
+    do
+        kind = sbx_json_end(j, &t);
+    while (kind < SBX_JSON_MORE);
+    return kind == SBX_JSON_DONE;
+}
+
+SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d)
+{
+    return sbxi_json_complete(&d->json) ? SBXI_DEC_DONE : SBXI_DEC_ERROR;
 }
 
 SBXI_FN bool sbxi_json_ok(sbx_str text)
@@ -433,5 +443,5 @@ SBXI_FN bool sbxi_json_ok(sbx_str text)
         if (k == SBX_JSON_DONE && p < chunk + n)
             return false;
     }
-    return sbx_json_end(&j, &t) == SBX_JSON_DONE;
+    return sbxi_json_complete(&j);
 }

@@ -105,7 +105,7 @@ static void feed(run *r, const uint8_t *in, size_t n)
         unsigned char error[9];
         error[0] = r->j.error;
         for (int i = 0; i < 8; i++)
-            error[i + 1] = (unsigned char)(r->j.offset >> 8 * i);
+            error[i + 1] = (unsigned char)((uint64_t)r->j.offset >> 8 * i);
         put(&r->out, error, sizeof error);
         CHECK(r->j.error && sbx_json_next(&r->j, &p, end, &t) == SBX_JSON_ERROR && r->j.offset == r->fed);
         r->over = true;

@@ -160,11 +160,23 @@ static void broken_answers(void **state)
     check("{\"offset\":9223372036854775808}", "done next= offset=0");
 }
 
+static void json_values(void **state)
+{
+    static const char *const good[] = { "5", "-0.5e3", "null", " true ", "\"x\"", "{\"a\":[1,{}]}", "[]" };
+    static const char *const bad[] = { "", " ", "5 6", "-", "{\"a\":1}x", "[1,]", "\"\xFF\"", "nul" };
+
+    (void)state;
+    for (size_t i = 0; i < SBXI_COUNT(good); i++)
+        assert_true(sbxi_json_ok(sbx_s(good[i])));
+    for (size_t i = 0; i < SBXI_COUNT(bad); i++)
+        assert_false(sbxi_json_ok(sbx_s(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_in_the_expected_order), cmocka_unit_test(items_in_any_order), cmocka_unit_test(the_same_items_under_two_names),
-        cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers),
+        cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers), cmocka_unit_test(json_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
