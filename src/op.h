@@ -202,7 +202,8 @@ typedef struct sbxi_command {
     sbxi_sink sink[2];   /* sbx_run */
     sbx_result *result;
     uint64_t offset;     /* of the message being read, where it named one */
-    uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two */
+    uint64_t assumed;    /* and where it did not when its data came; a gap lies between the two. Before the first
+                            message: when the connect budget ends */
     sbx_json json;
     uint32_t pid;
     uint16_t cols, rows;
