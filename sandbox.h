@@ -6090,6 +6090,8 @@ SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net);
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
 SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l);
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l);
+/* Whether sbxi_link_room gives some to any operation, awaited or not. */
+SBXI_FN bool sbxi_link_has_room(const sbxi_net *net, const sbxi_link *l);
 /* Reads ahead into the link's own buffer, for bytes that cannot be asked for
    again later. */
 SBXI_FN void sbxi_link_take_ahead(sbxi_net *net, sbxi_link *l);
@@ -6504,6 +6506,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         if (l->close_sent && net->close_ms >= 0 && sbxi_link_flush(net, l) == SBXI_GOT_EVENT) {
             sbxi_link_buffers(net, l);
             sbxi_link_to_idle(net, l, SBXI_LINK_CLOSING);
+            sbxi_link_idle_ready(net, l); /* what is there already is not told again */
             return;
         }
     } else if (!l->is_ws && keep && net->idle_ms >= 0 && l->rx_at == l->rx_end && !sbxi_link_unsent(l)) {
@@ -6518,11 +6521,15 @@ SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l)
 {
     sbxi_got got = sbxi_link_fill(net, l);
 
-    if (got == SBXI_GOT_EVENT && l->state == SBXI_LINK_CLOSING) {
-        /* Output that was under way when we said goodbye. */
+    /* Output that was under way when we said goodbye: the peer's own stands
+       behind it. */
+    for (unsigned left = 16; got == SBXI_GOT_EVENT && l->state == SBXI_LINK_CLOSING; left--) {
         l->rx_at = l->rx_end;
-        sbxi_link_consumed(net, l);
-        return;
+        if (!left) {
+            sbxi_link_consumed(net, l);
+            return;
+        }
+        got = sbxi_link_fill(net, l);
     }
     if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED)
         sbxi_link_close(net, l, SBX_OK);
@@ -6556,6 +6563,11 @@ SBXI_FN void sbxi_net_sweep(sbxi_net *net)
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l)
 {
     return l->tx_at < l->tx_end || (l->is_ws ? l->out.frame.left : l->out.body.n) != 0;
+}
+
+SBXI_FN bool sbxi_link_has_room(const sbxi_net *net, const sbxi_link *l)
+{
+    return l->tx || net->tx.used + 1 < net->tx.count;
 }
 
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
@@ -6651,7 +6663,8 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
             return SBXI_GOT_BLOCKED;
         }
         l->rx_end += (uint32_t)n;
-        l->last_rx = net->now;
+        if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
+            l->last_rx = net->now;
         l->got_any = true;
         net->usage.bytes_in += n;
     } else {
@@ -6833,7 +6846,7 @@ static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
         if (got != SBXI_GOT_EVENT)
             return got;
     }
-    return l->tx || net->tx.used + 1 < net->tx.count || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
+    return sbxi_link_has_room(net, l) || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
 }
 
 static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
@@ -7794,7 +7807,7 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
             }
             op->attempt_at = SBXI_NEVER; /* it is the caller's turn */
             sbxi_op_arm(c, op);
-            if (op->flags & SBXI_OP_WANTS_ROOM) {
+            if (op->flags & SBXI_OP_WANTS_ROOM && sbxi_link_has_room(&c->net, l)) {
                 op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
                 op->notes |= SBXI_NOTE_WRITABLE;
             }
@@ -7812,6 +7825,15 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
     default:
         return false;
     }
+}
+
+/* Whether it is not the caller's turn, nor the connection's, but a send
+   buffer's. */
+static bool sbxi_send_starved(sbx_client *c, const sbxi_op *op)
+{
+    bool caller = op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
+
+    return !caller && !sbxi_link_has_room(&c->net, sbxi_op_link(c, op));
 }
 
 static bool sbxi_is_upload(const sbxi_op *op)
@@ -7858,7 +7880,9 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         if (got == SBXI_GOT_BLOCKED || !sbxi_send_next(c, op)) {
             /* A server may refuse before it has read everything. */
-            return l->ready & SBX_READABLE ? sbxi_op_answer(c, op, ev) : SBXI_RUN_IDLE;
+            sbxi_run r = l->ready & SBX_READABLE ? sbxi_op_answer(c, op, ev) : SBXI_RUN_IDLE;
+
+            return r == SBXI_RUN_IDLE && op->state == SBXI_OP_SEND && sbxi_send_starved(c, op) ? SBXI_RUN_STARVED : r;
         }
     }
 }
@@ -10873,11 +10897,20 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
         return got != SBXI_GOT_EVENT ? got : sent;
     if (k->killing)
         k->killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
+    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
         op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
     }
     return got;
+}
+
+/* With nothing to read: whether something waits for a send buffer. */
+static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
+{
+    const sbxi_command *k = &op->u.command;
+    bool waits = k->want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
+
+    return waits && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Whether something that came is not delivered yet. */
@@ -10910,7 +10943,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : k->want & ~SBXI_STDIN_CLOSED && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
         if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
@@ -10923,7 +10956,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         switch (got) {
         case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
-        case SBXI_GOT_BLOCKED: return k->want & ~SBXI_STDIN_CLOSED && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+        case SBXI_GOT_BLOCKED: return sbxi_stream_idle(op, l);
         case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
         default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
         }
@@ -12807,11 +12840,12 @@ static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
 }
 
 /* How long to sleep while only one operation's events are of interest. */
-static int64_t sbxi_sleep_ms(const sbx_client *c)
+static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 {
     int64_t at = SBXI_MIN(sbxi_net_sweep_at(&c->net), sbxi_timer_first(&c->timers));
 
-    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL)
+    /* What it waits for may have been given back behind it in the last turn. */
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL || (op->list == SBXI_LIST_STARVED && c->net.rx.used < c->net.rx.count && c->net.tx.used + 1 < c->net.tx.count))
         return 0;
     if (at == SBXI_NEVER)
         return -1;
@@ -12842,7 +12876,7 @@ SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
         }
         sbxi_client_clock(c);
         /* Everything that moves without waiting moves first. */
-        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c));
+        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, op));
         c->net.awaited = SBXI_NIL;
     }
 }

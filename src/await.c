@@ -17,11 +17,12 @@ static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
 }
 
 /* How long to sleep while only one operation's events are of interest. */
-static int64_t sbxi_sleep_ms(const sbx_client *c)
+static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 {
     int64_t at = SBXI_MIN(sbxi_net_sweep_at(&c->net), sbxi_timer_first(&c->timers));
 
-    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL)
+    /* What it waits for may have been given back behind it in the last turn. */
+    if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL || (op->list == SBXI_LIST_STARVED && c->net.rx.used < c->net.rx.count && c->net.tx.used + 1 < c->net.tx.count))
         return 0;
     if (at == SBXI_NEVER)
         return -1;
@@ -52,7 +53,7 @@ SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
         }
         sbxi_client_clock(c);
         /* Everything that moves without waiting moves first. */
-        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c));
+        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, op));
         c->net.awaited = SBXI_NIL;
     }
 }

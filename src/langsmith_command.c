@@ -358,11 +358,20 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
         return got != SBXI_GOT_EVENT ? got : sent;
     if (k->killing)
         k->killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING) {
+    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
         op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
     }
     return got;
+}
+
+/* With nothing to read: whether something waits for a send buffer. */
+static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
+{
+    const sbxi_command *k = &op->u.command;
+    bool waits = k->want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
+
+    return waits && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Whether something that came is not delivered yet. */
@@ -395,7 +404,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : k->want & ~SBXI_STDIN_CLOSED && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
         if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
@@ -408,7 +417,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         switch (got) {
         case SBXI_GOT_EVENT: sbxi_stream_piece(op, &e); break;
-        case SBXI_GOT_BLOCKED: return k->want & ~SBXI_STDIN_CLOSED && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+        case SBXI_GOT_BLOCKED: return sbxi_stream_idle(op, l);
         case SBXI_GOT_STARVED: return SBXI_RUN_STARVED;
         default: sbxi_stream_dropped(c, op, got); return SBXI_RUN_IDLE;
         }

@@ -376,6 +376,7 @@ SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep)
         if (l->close_sent && net->close_ms >= 0 && sbxi_link_flush(net, l) == SBXI_GOT_EVENT) {
             sbxi_link_buffers(net, l);
             sbxi_link_to_idle(net, l, SBXI_LINK_CLOSING);
+            sbxi_link_idle_ready(net, l); /* what is there already is not told again */
             return;
         }
     } else if (!l->is_ws && keep && net->idle_ms >= 0 && l->rx_at == l->rx_end && !sbxi_link_unsent(l)) {
@@ -390,11 +391,15 @@ SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l)
 {
     sbxi_got got = sbxi_link_fill(net, l);
 
-    if (got == SBXI_GOT_EVENT && l->state == SBXI_LINK_CLOSING) {
-        /* Output that was under way when we said goodbye. */
+    /* Output that was under way when we said goodbye: the peer's own stands
+       behind it. */
+    for (unsigned left = 16; got == SBXI_GOT_EVENT && l->state == SBXI_LINK_CLOSING; left--) {
         l->rx_at = l->rx_end;
-        sbxi_link_consumed(net, l);
-        return;
+        if (!left) {
+            sbxi_link_consumed(net, l);
+            return;
+        }
+        got = sbxi_link_fill(net, l);
     }
     if (got != SBXI_GOT_BLOCKED && got != SBXI_GOT_STARVED)
         sbxi_link_close(net, l, SBX_OK);
@@ -428,6 +433,11 @@ SBXI_FN void sbxi_net_sweep(sbxi_net *net)
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l)
 {
     return l->tx_at < l->tx_end || (l->is_ws ? l->out.frame.left : l->out.body.n) != 0;
+}
+
+SBXI_FN bool sbxi_link_has_room(const sbxi_net *net, const sbxi_link *l)
+{
+    return l->tx || net->tx.used + 1 < net->tx.count;
 }
 
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
@@ -523,7 +533,8 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
             return SBXI_GOT_BLOCKED;
         }
         l->rx_end += (uint32_t)n;
-        l->last_rx = net->now;
+        if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
+            l->last_rx = net->now;
         l->got_any = true;
         net->usage.bytes_in += n;
     } else {
@@ -705,7 +716,7 @@ static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
         if (got != SBXI_GOT_EVENT)
             return got;
     }
-    return l->tx || net->tx.used + 1 < net->tx.count || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
+    return sbxi_link_has_room(net, l) || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
 }
 
 static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)

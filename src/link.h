@@ -118,6 +118,8 @@ SBXI_FN int64_t sbxi_net_sweep_at(const sbxi_net *net);
 SBXI_FN char *sbxi_link_room(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got);
 SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l);
 SBXI_FN bool sbxi_link_unsent(const sbxi_link *l);
+/* Whether sbxi_link_room gives some to any operation, awaited or not. */
+SBXI_FN bool sbxi_link_has_room(const sbxi_net *net, const sbxi_link *l);
 /* Reads ahead into the link's own buffer, for bytes that cannot be asked for
    again later. */
 SBXI_FN void sbxi_link_take_ahead(sbxi_net *net, sbxi_link *l);

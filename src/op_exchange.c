@@ -50,7 +50,7 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
             }
             op->attempt_at = SBXI_NEVER; /* it is the caller's turn */
             sbxi_op_arm(c, op);
-            if (op->flags & SBXI_OP_WANTS_ROOM) {
+            if (op->flags & SBXI_OP_WANTS_ROOM && sbxi_link_has_room(&c->net, l)) {
                 op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
                 op->notes |= SBXI_NOTE_WRITABLE;
             }
@@ -68,6 +68,15 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
     default:
         return false;
     }
+}
+
+/* Whether it is not the caller's turn, nor the connection's, but a send
+   buffer's. */
+static bool sbxi_send_starved(sbx_client *c, const sbxi_op *op)
+{
+    bool caller = op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
+
+    return !caller && !sbxi_link_has_room(&c->net, sbxi_op_link(c, op));
 }
 
 static bool sbxi_is_upload(const sbxi_op *op)
@@ -114,7 +123,9 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         if (got == SBXI_GOT_BLOCKED || !sbxi_send_next(c, op)) {
             /* A server may refuse before it has read everything. */
-            return l->ready & SBX_READABLE ? sbxi_op_answer(c, op, ev) : SBXI_RUN_IDLE;
+            sbxi_run r = l->ready & SBX_READABLE ? sbxi_op_answer(c, op, ev) : SBXI_RUN_IDLE;
+
+            return r == SBXI_RUN_IDLE && op->state == SBXI_OP_SEND && sbxi_send_starved(c, op) ? SBXI_RUN_STARVED : r;
         }
     }
 }

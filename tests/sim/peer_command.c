@@ -650,7 +650,7 @@ void sim_ws_input(sim_conn *c)
             unsigned char payload[2];
 
             c->close_code = ev.code;
-            if (c->end == SIM_OPEN) {
+            if (c->end == SIM_OPEN && !s->mute) {
                 payload[0] = (unsigned char)(ev.code >> 8);
                 payload[1] = (unsigned char)ev.code;
                 sim_ws_frame(c, SBX_WS_OP_CLOSE, true, payload, ev.code == 1005 ? 0 : 2, s->now);
