@@ -54,6 +54,17 @@ class WithSandboxd(unittest.TestCase):
         self.assertIn("no bubblewrap", err)
         self.assertIn("with_sandboxd: sandboxd did not start", err)
 
+    def test_is_found_from_anywhere(self):
+        environment = {k: v for k, v in os.environ.items() if k != "SANDBOXD"}
+        root = os.path.dirname(os.path.dirname(HERE))
+        for build, where in (("no-such-build", os.path.join(root, "no-such-build")), (self.folder, self.folder), ("", os.path.join(root, "build"))):
+            done = subprocess.run([sys.executable, os.path.join(HERE, "with_sandboxd.py"), "true"],
+                                  stderr=subprocess.PIPE, text=True, env=dict(environment, BUILD=build), cwd=self.folder)
+            if done.returncode:
+                self.assertIn(f"with_sandboxd: {where}/sandboxd: No such file", done.stderr)
+            else:
+                self.assertEqual(build, "")  # it is built here, and started
+
     def test_is_missing(self):
         environment = dict(os.environ, SANDBOXD=os.path.join(self.folder, "none"))
         done = subprocess.run([sys.executable, os.path.join(HERE, "with_sandboxd.py"), "true"], stderr=subprocess.PIPE, text=True, env=environment)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs a command beside a sandboxd of its own: `with_sandboxd.py COMMAND...`.
 
-sandboxd ($SANDBOXD, else build/sandboxd) gets a free port, an API key and a
+sandboxd ($SANDBOXD, else the one in $BUILD, by default build/ of this
+repository, to which a relative path is relative) gets a free port, an API key and a
 state directory that goes away afterwards; the command finds LANGSMITH_ENDPOINT
 and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. Whatever happens,
 sandboxd is stopped and no process is left, which is checked. The exit status
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PR_SET_CHILD_SUBREAPER = 36
 LISTENING = "listening on "
 
@@ -86,7 +88,7 @@ def main():
     work = tempfile.mkdtemp(prefix="sandboxd-")
     said, log = os.path.join(work, "stdout"), os.path.join(work, "log")
     key = "lsv2_" + secrets.token_hex(16)
-    program = os.environ.get("SANDBOXD") or os.path.join(os.environ.get("BUILD", "build"), "sandboxd")
+    program = os.environ.get("SANDBOXD") or os.path.join(ROOT, os.environ.get("BUILD") or "build", "sandboxd")
     wrong = []
     status = 1
     try:
