@@ -6337,14 +6337,22 @@ SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url)
 
 /* ---- life of a link ---- */
 
+/* Gives the send buffer back without the key that it may hold. */
+static void sbxi_link_drop_tx(sbxi_net *net, sbxi_link *l)
+{
+    if (!l->tx)
+        return;
+    memset(l->tx, 0, l->tx_end);
+    sbxi_pool_give(&net->tx, l->tx);
+    l->tx = NULL;
+    l->tx_at = l->tx_end = 0;
+}
+
 static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
 {
-    if (l->rx)
-        sbxi_pool_give(&net->rx, l->rx);
-    if (l->tx)
-        sbxi_pool_give(&net->tx, l->tx);
-    l->rx = l->tx = NULL;
-    l->rx_at = l->rx_end = l->tx_at = l->tx_end = 0;
+    l->rx_at = l->rx_end;
+    sbxi_link_consumed(net, l);
+    sbxi_link_drop_tx(net, l);
     if (!l->is_ws)
         l->out.body.n = 0;
 }
@@ -6617,11 +6625,7 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
             l->out.body.n -= sent;
         }
     }
-    if (l->tx) {
-        sbxi_pool_give(&net->tx, l->tx);
-        l->tx = NULL;
-        l->tx_at = l->tx_end = 0;
-    }
+    sbxi_link_drop_tx(net, l);
     return SBXI_GOT_EVENT;
 }
 
@@ -6997,7 +7001,8 @@ typedef struct sbxi_row {
 
 /* What a failing answer says. */
 typedef struct sbxi_failure {
-    char type[48], field[48], text[256], error_id[40];
+    char type[48], field[48], text[256];
+    char error_id[40]; /* for the service's support; of a stream's message: the id that the server chose */
     bool cut, typed; /* typed: the server itself named a type */
 } sbxi_failure;
 
@@ -7075,8 +7080,13 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 1024    /* results lie in the allocator's memory */
+    SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
+    SBXI_OP_UPGRADE = 2048, /* the answer says `Upgrade: websocket`, */
+    SBXI_OP_CONNECTION = 4096, /* and `Connection: upgrade` */
+    SBXI_OP_LIVE = 8192     /* a stream under way: only silence ends it */
 };
+
+#define SBXI_OP_HANDSHAKE (SBXI_OP_ACCEPTED | SBXI_OP_UPGRADE | SBXI_OP_CONNECTION)
 
 /* The compact error; texts are static, the server's own lie in the block. */
 typedef struct sbxi_fail {
@@ -7182,7 +7192,7 @@ struct sbx_client {
     sbxi_op *ops;
     sbxi_list lists[SBXI_LIST_COUNT];
     uint32_t free_head; /* free operations, chained by node.next */
-    uint32_t ops_used;
+    uint32_t ops_used;   /* the last one is left to sbx_shutdown's deletions */
     sbxi_pool blocks;
     sbxi_timers timers;
     sbxi_owned *owned;
@@ -7315,15 +7325,14 @@ SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
     return b;
 }
 
-/* Its headers may hold a key. */
+/* Its headers may hold a key, also those that were refused or moved. */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
 {
     sbxi_block *b = op->block;
 
     if (!b)
         return;
-    if (b->header_n)
-        memset(sbxi_block_text(b) + b->seg_n + b->query_n, 0, b->header_n);
+    memset(sbxi_block_text(b), 0, c->desc.request_bytes);
     sbxi_pool_give(&c->blocks, (char *)b);
     op->block = NULL;
 }
@@ -7382,7 +7391,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
     else if (bad)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
-    else if (id == SBXI_NIL)
+    else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
     else if (c->blocks.free_head == SBXI_NIL)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
@@ -7730,6 +7739,8 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         sbxi_put_range(op, &w, &lines);
     sbxi_put_lines(&w, &lines);
     sbx_http1w_end(&w);
+    if (c->net.entropy_failed || w.error)
+        memset(p, 0, room); /* a key that nothing will send */
     if (c->net.entropy_failed) {
         sbxi_op_fail(c, op, SBX_ERR_ENTROPY, SBX_LAYER_TRANSPORT, NULL);
         return false;
@@ -7967,6 +7978,37 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
     }
 }
 
+/* Whether one of the comma-separated words is this one, in small letters. */
+static bool sbxi_list_has(sbx_str list, const char *word)
+{
+    const char *p = list.p, *end = list.p + list.n, *t;
+
+    for (; p < end; p = t + 1) {
+        for (t = p; t < end && (unsigned char)*t > ' ' && *t != ',';)
+            t++;
+        if (sbxi_eq_nocase(sbx_sn(p, (size_t)(t - p)), sbx_s(word)))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 6455 4.1: what an answer to the upgrade must say. */
+static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event *e)
+{
+    char key[24], accept[28];
+
+    if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
+        op->flags |= SBXI_OP_UPGRADE;
+    if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
+        op->flags |= SBXI_OP_CONNECTION;
+    if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
+        return;
+    sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
+    sbx_ws_accept(accept, sbx_sn(key, sizeof key));
+    if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
+        op->flags |= SBXI_OP_ACCEPTED;
+}
+
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
@@ -7977,14 +8019,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (op->row->answer == SBXI_ANSWER_STREAM && sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept"))) {
-        char key[24], accept[28];
-
-        sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
-        sbx_ws_accept(accept, sbx_sn(key, sizeof key));
-        if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
-            op->flags |= SBXI_OP_ACCEPTED;
-    }
+    else if (op->row->answer == SBXI_ANSWER_STREAM)
+        sbxi_upgrade_header(op, e);
 }
 
 /* ---- the head ---- */
@@ -8256,13 +8292,17 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, SBXI_T("the server's WebSocket handshake is wrong (RFC 6455 4.2.2)"));
+    if (op->row->answer != SBXI_ANSWER_STREAM || (op->flags & SBXI_OP_HANDSHAKE) != SBXI_OP_HANDSHAKE) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
+                         op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
+                         !(op->flags & SBXI_OP_UPGRADE) ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !(op->flags & SBXI_OP_CONNECTION) ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;
     }
-    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
+    op->flags &= (uint16_t)~SBXI_OP_HANDSHAKE;
     sbxi_ws_begin(&c->net, l);
     op->state = SBXI_OP_STREAM;
 }
@@ -8804,7 +8844,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && op->u.command.phase > 1 && !op->u.command.killing && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
+    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
@@ -9234,7 +9274,10 @@ typedef enum sbxi_memory {
     SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
-static const char sbxi_product[] = "sandbox.h/0.1.0";
+#define SBXI_TEXT_OF(x) #x
+#define SBXI_VERSION(major, minor, patch) SBXI_TEXT_OF(major) "." SBXI_TEXT_OF(minor) "." SBXI_TEXT_OF(patch)
+
+static const char sbxi_product[] = "sandbox.h/" SBXI_VERSION(SBX_VERSION_MAJOR, SBX_VERSION_MINOR, SBX_VERSION_PATCH);
 
 static size_t sbxi_block_size(const sbx_client_desc *d)
 {
@@ -9386,12 +9429,19 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     return NULL;
 }
 
+/* One slot is kept for the deletions of sbx_shutdown, whatever ENDs hold. */
+static uint32_t sbxi_op_slots(uint32_t max_ops)
+{
+    return max_ops + (max_ops < UINT32_MAX);
+}
+
 SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 {
     sbx_client_desc d = *desc;
     size_t n[SBXI_M_COUNT], sum = 15 + sbxi_align(sizeof(sbx_client));
 
     sbxi_desc_defaults(&d);
+    d.max_ops = sbxi_op_slots(d.max_ops);
     sbxi_sizes(&d, n);
     for (unsigned i = 0; i < SBXI_M_COUNT; i++)
         sum = sbxi_add(sum, sbxi_align(n[i]));
@@ -9569,6 +9619,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
+    c->desc.max_ops = sbxi_op_slots(c->desc.max_ops);
     sbxi_sizes(&c->desc, sizes);
     sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
     c->memory = n;
@@ -9579,7 +9630,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     c->desc.headers = NULL;
     c->desc.headers_n = 0;
     if (code != SBX_OK) {
-        memset(c, 0, sizeof *c);
+        memset(mem, 0, n);
         return code;
     }
     c->net.now = c->net.t->mono_ms(c->net.ctx);
@@ -9946,7 +9997,7 @@ SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
 
 #endif
 
@@ -10563,6 +10614,7 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     sbxi_command *k = &op->u.command;
 
     k->phase = SBXI_PHASE_RUNNING;
+    op->flags |= k->killing ? 0 : SBXI_OP_LIVE;
     op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
     op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
@@ -10595,10 +10647,10 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbxi_op_attempt_failed(c, op);
 }
 
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text)
 {
     sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
-    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, text);
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
 }
@@ -10631,7 +10683,7 @@ static void sbxi_stream_reset(sbxi_op *op)
     k->phase = SBXI_PHASE_HELLO;
     k->has_data = k->message_done = k->in_message = false;
     op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    op->flags &= (uint16_t)~(SBXI_OP_HANDSHAKE | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
@@ -10835,6 +10887,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
     if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
         k->want &= (uint8_t)~SBXI_WANT_KILL;
         k->killing = true;
+        op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
         op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
         sbxi_op_arm(c, op);
     }
@@ -12053,6 +12106,8 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
 static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
 static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
 
+static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
+
 /* ---- output and its offsets ---- */
 
 /* The message's place is known (`offset`), or assumed to be the expected one.
@@ -12234,7 +12289,9 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
         char *chosen = op->block->failure.error_id;
 
         memcpy(chosen + at, t->p, n);
-        chosen[n == t->n ? at + n : 0] = 0;
+        chosen[at + n] = 0;
+        if (n < t->n)
+            chosen[0] = ' '; /* too long: no id either */
     }
     k->part_n = (uint8_t)(at + n);
     if (!t->more) {
@@ -12318,10 +12375,15 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0]) {
+        if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
+            sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
+            return;
+        }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    else if (!k->same)
+    } else if (!k->same) {
         return;
+    }
     k->drops = 0;
     if (k->phase != SBXI_PHASE_STARTING)
         return;
@@ -12421,7 +12483,7 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             break;
         switch (kind) {
         case SBX_JSON_ERROR:
-            sbxi_stream_protocol_error(c, op);
+            sbxi_stream_protocol_error(c, op, sbxi_why_json);
             op->piece_n = 0;
             return SBXI_RUN_IDLE;
         case SBX_JSON_KEY:
@@ -12494,7 +12556,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
             k->message_done = false;
             if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
-                sbxi_stream_protocol_error(c, op);
+                sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
             }
             r = sbxi_message_end(c, op);

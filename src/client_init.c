@@ -7,7 +7,10 @@ typedef enum sbxi_memory {
     SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
-static const char sbxi_product[] = "sandbox.h/0.1.0";
+#define SBXI_TEXT_OF(x) #x
+#define SBXI_VERSION(major, minor, patch) SBXI_TEXT_OF(major) "." SBXI_TEXT_OF(minor) "." SBXI_TEXT_OF(patch)
+
+static const char sbxi_product[] = "sandbox.h/" SBXI_VERSION(SBX_VERSION_MAJOR, SBX_VERSION_MINOR, SBX_VERSION_PATCH);
 
 static size_t sbxi_block_size(const sbx_client_desc *d)
 {
@@ -159,12 +162,19 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     return NULL;
 }
 
+/* One slot is kept for the deletions of sbx_shutdown, whatever ENDs hold. */
+static uint32_t sbxi_op_slots(uint32_t max_ops)
+{
+    return max_ops + (max_ops < UINT32_MAX);
+}
+
 SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 {
     sbx_client_desc d = *desc;
     size_t n[SBXI_M_COUNT], sum = 15 + sbxi_align(sizeof(sbx_client));
 
     sbxi_desc_defaults(&d);
+    d.max_ops = sbxi_op_slots(d.max_ops);
     sbxi_sizes(&d, n);
     for (unsigned i = 0; i < SBXI_M_COUNT; i++)
         sum = sbxi_add(sum, sbxi_align(n[i]));
@@ -342,6 +352,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
         sbxi_memory_text(err, need);
         return SBX_ERR_MEMORY;
     }
+    c->desc.max_ops = sbxi_op_slots(c->desc.max_ops);
     sbxi_sizes(&c->desc, sizes);
     sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
     c->memory = n;
@@ -352,7 +363,7 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     c->desc.headers = NULL;
     c->desc.headers_n = 0;
     if (code != SBX_OK) {
-        memset(c, 0, sizeof *c);
+        memset(mem, 0, n);
         return code;
     }
     c->net.now = c->net.t->mono_ms(c->net.ctx);

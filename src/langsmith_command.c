@@ -24,6 +24,7 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     sbxi_command *k = &op->u.command;
 
     k->phase = SBXI_PHASE_RUNNING;
+    op->flags |= k->killing ? 0 : SBXI_OP_LIVE;
     op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
     op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
@@ -56,10 +57,10 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbxi_op_attempt_failed(c, op);
 }
 
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text)
 {
     sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
-    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, SBXI_T("a message of the server is not well-formed JSON"));
+    sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, text);
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
 }
@@ -92,7 +93,7 @@ static void sbxi_stream_reset(sbxi_op *op)
     k->phase = SBXI_PHASE_HELLO;
     k->has_data = k->message_done = k->in_message = false;
     op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE);
+    op->flags &= (uint16_t)~(SBXI_OP_HANDSHAKE | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
@@ -296,6 +297,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
     if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
         k->want &= (uint8_t)~SBXI_WANT_KILL;
         k->killing = true;
+        op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
         op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
         sbxi_op_arm(c, op);
     }

@@ -25,6 +25,8 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
 static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
 static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
 
+static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
+
 /* ---- output and its offsets ---- */
 
 /* The message's place is known (`offset`), or assumed to be the expected one.
@@ -206,7 +208,9 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
         char *chosen = op->block->failure.error_id;
 
         memcpy(chosen + at, t->p, n);
-        chosen[n == t->n ? at + n : 0] = 0;
+        chosen[at + n] = 0;
+        if (n < t->n)
+            chosen[0] = ' '; /* too long: no id either */
     }
     k->part_n = (uint8_t)(at + n);
     if (!t->more) {
@@ -290,10 +294,15 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0] && sbxi_id_ok(sbx_s(op->block->failure.error_id)))
+    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0]) {
+        if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
+            sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
+            return;
+        }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    else if (!k->same)
+    } else if (!k->same) {
         return;
+    }
     k->drops = 0;
     if (k->phase != SBXI_PHASE_STARTING)
         return;
@@ -393,7 +402,7 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             break;
         switch (kind) {
         case SBX_JSON_ERROR:
-            sbxi_stream_protocol_error(c, op);
+            sbxi_stream_protocol_error(c, op, sbxi_why_json);
             op->piece_n = 0;
             return SBXI_RUN_IDLE;
         case SBX_JSON_KEY:
@@ -466,7 +475,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
             k->message_done = false;
             if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
-                sbxi_stream_protocol_error(c, op);
+                sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
             }
             r = sbxi_message_end(c, op);

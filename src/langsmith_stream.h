@@ -19,6 +19,6 @@ SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
-SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
 
 #endif

@@ -207,14 +207,22 @@ SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url)
 
 /* ---- life of a link ---- */
 
+/* Gives the send buffer back without the key that it may hold. */
+static void sbxi_link_drop_tx(sbxi_net *net, sbxi_link *l)
+{
+    if (!l->tx)
+        return;
+    memset(l->tx, 0, l->tx_end);
+    sbxi_pool_give(&net->tx, l->tx);
+    l->tx = NULL;
+    l->tx_at = l->tx_end = 0;
+}
+
 static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
 {
-    if (l->rx)
-        sbxi_pool_give(&net->rx, l->rx);
-    if (l->tx)
-        sbxi_pool_give(&net->tx, l->tx);
-    l->rx = l->tx = NULL;
-    l->rx_at = l->rx_end = l->tx_at = l->tx_end = 0;
+    l->rx_at = l->rx_end;
+    sbxi_link_consumed(net, l);
+    sbxi_link_drop_tx(net, l);
     if (!l->is_ws)
         l->out.body.n = 0;
 }
@@ -487,11 +495,7 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
             l->out.body.n -= sent;
         }
     }
-    if (l->tx) {
-        sbxi_pool_give(&net->tx, l->tx);
-        l->tx = NULL;
-        l->tx_at = l->tx_end = 0;
-    }
+    sbxi_link_drop_tx(net, l);
     return SBXI_GOT_EVENT;
 }
 

@@ -45,15 +45,14 @@ SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
     return b;
 }
 
-/* Its headers may hold a key. */
+/* Its headers may hold a key, also those that were refused or moved. */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
 {
     sbxi_block *b = op->block;
 
     if (!b)
         return;
-    if (b->header_n)
-        memset(sbxi_block_text(b) + b->seg_n + b->query_n, 0, b->header_n);
+    memset(sbxi_block_text(b), 0, c->desc.request_bytes);
     sbxi_pool_give(&c->blocks, (char *)b);
     op->block = NULL;
 }
@@ -112,7 +111,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
     else if (bad)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
-    else if (id == SBXI_NIL)
+    else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
     else if (c->blocks.free_head == SBXI_NIL)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
@@ -460,6 +459,8 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         sbxi_put_range(op, &w, &lines);
     sbxi_put_lines(&w, &lines);
     sbx_http1w_end(&w);
+    if (c->net.entropy_failed || w.error)
+        memset(p, 0, room); /* a key that nothing will send */
     if (c->net.entropy_failed) {
         sbxi_op_fail(c, op, SBX_ERR_ENTROPY, SBX_LAYER_TRANSPORT, NULL);
         return false;

@@ -76,7 +76,8 @@ typedef struct sbxi_row {
 
 /* What a failing answer says. */
 typedef struct sbxi_failure {
-    char type[48], field[48], text[256], error_id[40];
+    char type[48], field[48], text[256];
+    char error_id[40]; /* for the service's support; of a stream's message: the id that the server chose */
     bool cut, typed; /* typed: the server itself named a type */
 } sbxi_failure;
 
@@ -154,8 +155,13 @@ enum {
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 1024    /* results lie in the allocator's memory */
+    SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
+    SBXI_OP_UPGRADE = 2048, /* the answer says `Upgrade: websocket`, */
+    SBXI_OP_CONNECTION = 4096, /* and `Connection: upgrade` */
+    SBXI_OP_LIVE = 8192     /* a stream under way: only silence ends it */
 };
+
+#define SBXI_OP_HANDSHAKE (SBXI_OP_ACCEPTED | SBXI_OP_UPGRADE | SBXI_OP_CONNECTION)
 
 /* The compact error; texts are static, the server's own lie in the block. */
 typedef struct sbxi_fail {
@@ -261,7 +267,7 @@ struct sbx_client {
     sbxi_op *ops;
     sbxi_list lists[SBXI_LIST_COUNT];
     uint32_t free_head; /* free operations, chained by node.next */
-    uint32_t ops_used;
+    uint32_t ops_used;   /* the last one is left to sbx_shutdown's deletions */
     sbxi_pool blocks;
     sbxi_timers timers;
     sbxi_owned *owned;

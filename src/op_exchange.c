@@ -210,6 +210,37 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
     }
 }
 
+/* Whether one of the comma-separated words is this one, in small letters. */
+static bool sbxi_list_has(sbx_str list, const char *word)
+{
+    const char *p = list.p, *end = list.p + list.n, *t;
+
+    for (; p < end; p = t + 1) {
+        for (t = p; t < end && (unsigned char)*t > ' ' && *t != ',';)
+            t++;
+        if (sbxi_eq_nocase(sbx_sn(p, (size_t)(t - p)), sbx_s(word)))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 6455 4.1: what an answer to the upgrade must say. */
+static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event *e)
+{
+    char key[24], accept[28];
+
+    if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
+        op->flags |= SBXI_OP_UPGRADE;
+    if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
+        op->flags |= SBXI_OP_CONNECTION;
+    if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
+        return;
+    sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
+    sbx_ws_accept(accept, sbx_sn(key, sizeof key));
+    if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
+        op->flags |= SBXI_OP_ACCEPTED;
+}
+
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
@@ -220,14 +251,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (op->row->answer == SBXI_ANSWER_STREAM && sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept"))) {
-        char key[24], accept[28];
-
-        sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
-        sbx_ws_accept(accept, sbx_sn(key, sizeof key));
-        if (sbxi_eq(e->value, sbx_sn(accept, sizeof accept)))
-            op->flags |= SBXI_OP_ACCEPTED;
-    }
+    else if (op->row->answer == SBXI_ANSWER_STREAM)
+        sbxi_upgrade_header(op, e);
 }
 
 /* ---- the head ---- */
@@ -499,13 +524,17 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED)) {
-        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS, SBXI_T("the server's WebSocket handshake is wrong (RFC 6455 4.2.2)"));
+    if (op->row->answer != SBXI_ANSWER_STREAM || (op->flags & SBXI_OP_HANDSHAKE) != SBXI_OP_HANDSHAKE) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
+                         op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
+                         !(op->flags & SBXI_OP_UPGRADE) ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !(op->flags & SBXI_OP_CONNECTION) ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;
     }
-    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
+    op->flags &= (uint16_t)~SBXI_OP_HANDSHAKE;
     sbxi_ws_begin(&c->net, l);
     op->state = SBXI_OP_STREAM;
 }

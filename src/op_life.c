@@ -434,7 +434,7 @@ static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && op->u.command.phase > 1 && !op->u.command.killing && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
+    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }

@@ -202,6 +202,7 @@ struct sim {
     sim_fault_kind fail_kind;
     bool fail_all;         /* and every one after it */
     bool no_entropy, no_open;
+    int close_code;        /* of the last close frame that came */
     bool mute;             /* the server answers no close frame */
     uint64_t entropy_calls, entropy_fail_at;
     unsigned pongs, pings;

@@ -649,7 +649,7 @@ void sim_ws_input(sim_conn *c)
         } else if (kind == SBX_WS_CLOSE && ev.last) {
             unsigned char payload[2];
 
-            c->close_code = ev.code;
+            c->close_code = s->close_code = ev.code;
             if (c->end == SIM_OPEN && !s->mute) {
                 payload[0] = (unsigned char)(ev.code >> 8);
                 payload[1] = (unsigned char)ev.code;

@@ -197,6 +197,309 @@ static void a_trickle_prolongs_no_close(void **state)
     kit_end();
 }
 
+/* ---- slots ---- */
+
+/* One slot: the shutdown takes it, and deletes all the same. */
+static void a_single_slot_is_enough_to_shut_down(void **state)
+{
+    sbx_create_opts o = { 0 };
+    sbx_event ev;
+    sbx_box b;
+    sbx_op held, op;
+
+    (void)state;
+    for (int by_close = 0; by_close < 2; by_close++) {
+        kit_new(1);
+        K.d.max_ops = 1;
+        kit_open();
+        o.delete_on_close = true;
+        ASSERT_CODE(sbx_await(K.c, sbx_create(K.c, &o, &b)), SBX_OK);
+        held = sbx_get(K.c, sbx_s("none"), NULL, NULL, NULL);
+        op = sbx_get(K.c, sbx_s("none"), NULL, NULL, NULL);
+        assert_int_equal(op.gen, SBX_ERR_FULL);
+        assert_string_equal(kit_error(op).field, "max_ops");
+        if (by_close) {
+            K.s->client = NULL;
+            sbx_close(K.c);
+            K.c = NULL;
+        } else {
+            op = sbx_shutdown(K.c, SBX_FOREVER);
+            assert_int_equal(op.gen, SBX_ERR_FULL); /* an END holds the slot */
+            assert_true(sbx_next_of(K.c, &held, &ev));
+            ASSERT_CODE(ev.code, SBX_ERR_CLOSED);
+            ASSERT_CODE(sbx_await(K.c, sbx_shutdown(K.c, SBX_FOREVER)), SBX_OK);
+        }
+        assert_string_equal(kit_request(0)->method, "DELETE");
+        kit_end();
+    }
+}
+
+/* ENDs that nobody pulls do not keep a shutdown from deleting. */
+static void a_shutdown_deletes_beside_unpulled_ends(void **state)
+{
+    sbx_create_opts o = { 0 };
+    sbx_event ev;
+    sbx_box b;
+
+    (void)state;
+    kit_new(1);
+    K.d.max_ops = 2;
+    kit_open();
+    o.delete_on_close = true;
+    ASSERT_CODE(sbx_await(K.c, sbx_create(K.c, &o, &b)), SBX_OK);
+    assert_int_not_equal(sbx_get(K.c, sbx_s("none"), NULL, NULL, NULL).slot, 0);
+    ASSERT_CODE(sbx_await(K.c, sbx_shutdown(K.c, SBX_FOREVER)), SBX_OK);
+    assert_string_equal(kit_request(0)->method, "DELETE");
+    assert_true(sbx_next(K.c, &ev));
+    ASSERT_CODE(ev.code, SBX_ERR_CLOSED);
+    kit_end();
+}
+
+/* ---- keys ---- */
+
+#define CLIENT_KEY "client-key-5d1f0a9c"
+#define CALL_KEY "call-key-77b3e6d2c4"
+
+/* How often these bytes stand in the client's memory. */
+static unsigned copies(const char *key)
+{
+    const char *p = (const char *)K.mem;
+    size_t n = sbx_client_size(&K.d), k = strlen(key);
+    unsigned found = 0;
+
+    for (size_t i = 0; i + k <= n; i++)
+        found += memcmp(p + i, key, k) == 0;
+    return found;
+}
+
+static void keys_open(uint64_t seed)
+{
+    kit_new(seed);
+    K.d.api_key = CLIENT_KEY;
+    K.d.tx_bytes = 2048;
+    kit_open();
+    K.s->box_n = 1;
+    strcpy(K.s->boxes[0].name, "one");
+    strcpy(K.s->boxes[0].status, "ready");
+}
+
+/* Nothing runs: the client's own copy is the only one. */
+static void only_the_clients_own(void)
+{
+    assert_int_equal(copies(CALL_KEY), 0);
+    assert_int_equal(copies(CLIENT_KEY), 1);
+}
+
+static void keys_are_wiped_with_their_request(void **state)
+{
+    static char long_value[4090];
+    sbx_box_opts o = { 0 };
+    sbx_run_opts run = { 0 };
+    sbx_list_opts list = { 0 };
+    sbx_header h[2];
+    sbx_op op;
+
+    (void)state;
+    keys_open(1);
+    o.call.api_key = run.call.api_key = list.call.api_key = sbx_s(CALL_KEY);
+    ASSERT_CODE(sbx_await(K.c, sbx_get(K.c, sbx_s("one"), &o, NULL, NULL)), SBX_OK);
+    assert_non_null(strstr(kit_request(0)->head, CALL_KEY));
+    only_the_clients_own();
+    ASSERT_CODE(sbx_await(K.c, sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL)), SBX_OK);
+    only_the_clients_own();
+    /* Refused behind the headers, before and because of them. */
+    run.discard = true;
+    op = sbx_run(K.c, &K.box, sbx_s("\xff"), &run, NULL);
+    assert_int_equal(op.gen, SBX_ERR_ARGUMENT);
+    only_the_clients_own();
+    h[0].name = sbx_s("X-Api-Key");
+    h[0].value = sbx_s(CALL_KEY);
+    h[1].name = sbx_s("X");
+    memset(long_value, 'v', sizeof long_value);
+    h[1].value = sbx_sn(long_value, sizeof long_value);
+    o.call.headers = h;
+    o.call.headers_n = 2;
+    op = sbx_get(K.c, sbx_s("one"), &o, NULL, NULL);
+    assert_int_equal(op.gen, SBX_ERR_TOO_LARGE);
+    only_the_clients_own();
+    h[1].value = sbx_s("\n");
+    op = sbx_get(K.c, sbx_s("one"), &o, NULL, NULL);
+    assert_int_equal(op.gen, SBX_ERR_ARGUMENT);
+    only_the_clients_own();
+    /* The head does not fit into the send buffer. */
+    h[1].value = sbx_sn(long_value, 2000);
+    o.call.api_key = sbx_sn(NULL, 0);
+    ASSERT_CODE(sbx_await(K.c, sbx_get(K.c, sbx_s("one"), &o, NULL, NULL)), SBX_ERR_TOO_LARGE);
+    only_the_clients_own();
+    /* The next page's place is shorter, and the headers move. */
+    kit_expect("GET /v2/sandboxes/boxes", 200, NULL, "{\"sandboxes\":[],\"next_cursor\":\"a-place-that-takes-much-more-room-than-the-headers-that-stand-behind-it\"}");
+    kit_expect("GET /v2/sandboxes/boxes", 200, NULL, "{\"sandboxes\":[],\"next_cursor\":\"b\"}");
+    kit_expect("GET /v2/sandboxes/boxes", 200, NULL, "{\"sandboxes\":[]}");
+    ASSERT_CODE(sbx_await(K.c, sbx_list(K.c, &list, NULL)), SBX_OK);
+    only_the_clients_own();
+    talk(STARTED "@rst", STARTED EXIT(0), NULL);
+    ASSERT_CODE(sbx_await(K.c, sbx_run(K.c, &K.box, sbx_s("x"), &run, NULL)), SBX_OK);
+    only_the_clients_own();
+    ASSERT_CODE(sbx_set_api_key(K.c, sbx_s("k")), SBX_OK);
+    assert_int_equal(copies(CLIENT_KEY), 0);
+    kit_end();
+}
+
+static void keys_are_wiped_by_cancel(void **state)
+{
+    (void)state;
+    /* After every number of steps, with sends that take a few bytes a time. */
+    for (unsigned steps = 0; steps < 60; steps++) {
+        sbx_box_opts o = { 0 };
+        sbx_write_opts w = { 0 };
+        sbx_op ops[2];
+
+        keys_open(steps);
+        K.s->knobs.send_max = 30;
+        K.s->knobs.block = 500;
+        o.call.api_key = w.call.api_key = sbx_s(CALL_KEY);
+        ops[0] = sbx_get(K.c, sbx_s("one"), &o, NULL, NULL);
+        ops[1] = sbx_write(K.c, &K.box, sbx_s("/f"), sbx_s("text"), &w);
+        assert_int_equal(copies(CALL_KEY), 2);
+        for (unsigned i = 0; i < steps; i++)
+            sbx_wait(K.c, 1);
+        cancel_all(ops, 2);
+        only_the_clients_own();
+        kit_end();
+    }
+}
+
+static void keys_are_wiped_by_close(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps < 8; steps++) {
+        sbx_box_opts o = { 0 };
+
+        keys_open(steps);
+        K.s->knobs.send_max = 30;
+        K.s->knobs.block = 500;
+        o.call.api_key = sbx_s(CALL_KEY);
+        assert_int_not_equal(sbx_get(K.c, sbx_s("one"), &o, NULL, NULL).slot, 0);
+        for (unsigned i = 0; i < steps; i++)
+            sbx_wait(K.c, 1);
+        K.s->client = NULL;
+        sbx_close(K.c);
+        K.c = NULL;
+        assert_int_equal(copies(CALL_KEY), 0);
+        assert_int_equal(copies(CLIENT_KEY), 0);
+        kit_end();
+    }
+}
+
+/* A transport that cannot be opened is told what to be rid of as well. */
+static void keys_are_wiped_when_init_fails(void **state)
+{
+    sbx_header h;
+    sbx_error err;
+    size_t n;
+
+    (void)state;
+    kit_new(1);
+    h.name = sbx_s("Authorization");
+    h.value = sbx_s(CALL_KEY);
+    K.d.api_key = CLIENT_KEY;
+    K.d.headers = &h;
+    K.d.headers_n = 1;
+    K.s->no_open = true;
+    n = sbx_client_size(&K.d);
+    K.mem = malloc(n);
+    memset(K.mem, 0, n);
+    ASSERT_CODE(sbx_client_init(K.mem, n, &K.d, &K.c, &err), SBX_ERR_UNSUPPORTED);
+    assert_int_equal(copies(CALL_KEY), 0);
+    assert_int_equal(copies(CLIENT_KEY), 0);
+    kit_end();
+}
+
+/* ---- handshakes ---- */
+
+static const char *shake_lines;
+static void shake(sim *s, sim_conn *c)
+{
+    char key[64], accept[28];
+    sim_bytes out = { NULL, 0, 0 };
+
+    assert_non_null(sim_header(&c->req, "Sec-WebSocket-Key", key, sizeof key));
+    sbx_ws_accept(accept, sbx_s(key));
+    sim_putf(&out, "HTTP/1.1 101 Switching Protocols\r\n%sSec-WebSocket-Accept: %.28s\r\n\r\n", shake_lines, accept);
+    sim_conn_write(c, out.p, out.n, s->now);
+    free(out.p);
+    sbx_ws_init(&c->codec, SBX_WS_SERVER, 0);
+    c->ws = true;
+}
+
+static void an_upgrade_is_checked(void **state)
+{
+    static const struct {
+        const char *lines, *missing;
+    } cases[] = {
+        { "Upgrade: websocket\r\nConnection: Upgrade\r\n", NULL },
+        { "upgrade: WebSocket\r\nconnection: keep-alive, upgrade\r\n", NULL },
+        { "Connection: UPGRADE\r\nUpgrade: h2c , WEBSOCKET\r\n", NULL },
+        { "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", NULL },
+        { "", "`Upgrade: websocket`" },
+        { "Connection: Upgrade\r\n", "`Upgrade: websocket`" },
+        { "Upgrade: websockets\r\nConnection: Upgrade\r\n", "`Upgrade: websocket`" },
+        { "Upgrade: websocket\r\n", "`Connection: Upgrade`" },
+        { "Upgrade: websocket\r\nConnection: close\r\n", "`Connection: Upgrade`" },
+        { "Upgrade: websocket\r\nConnection: upgraded\r\n", "`Connection: Upgrade`" },
+        { "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n", NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sim_script e = { 0 };
+        sbx_run_opts run = { 0 };
+        sbx_error err;
+        sbx_code code;
+        sbx_op op;
+
+        kit_start(i);
+        talk(STARTED EXIT(0), NULL, NULL);
+        shake_lines = cases[i].lines;
+        e.make = shake;
+        sim_expect(K.s, &e);
+        run.discard = true;
+        op = sbx_run(K.c, &K.box, sbx_s("x"), &run, NULL);
+        code = sbx_await(K.c, op);
+        err = kit_error(op);
+        if (code != (cases[i].missing ? SBX_ERR_PROTOCOL : SBX_OK) || (cases[i].missing && !strstr(err.text, cases[i].missing)))
+            fail_msg("case %zu: %s %s", i, sbx_code_name(code), err.text);
+        kit_end();
+    }
+}
+
+/* ---- the id that a server chose ---- */
+
+static void a_bad_id_is_an_error(void **state)
+{
+    static const char *const ids[] = { "two words", "quote\\\"d", "a-name-that-is-longer-than-36-characters", "\\u00e9", "0123456789012345678901234567890123456" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        for (unsigned pieces = 0; pieces < 2; pieces++) {
+            char text[300];
+            sbx_error err;
+            sbx_event ev;
+            sbx_op op;
+
+            kit_start(i);
+            snprintf(text, sizeof text, "%s{\"type\":\"started\",\"command_id\":\"%s\",\"pid\":7}\n" OUT("x", 0) EXIT(0), pieces ? "@frag 5 " : "", ids[i]);
+            talk(text, NULL, NULL);
+            op = command(NULL);
+            assert_true(sbx_next_of(K.c, &op, &ev));
+            assert_int_equal(ev.kind, SBX_EV_END);
+            ASSERT_CODE(ev.code, SBX_ERR_PROTOCOL);
+            err = kit_error(op);
+            assert_non_null(strstr(err.text, "1 to 36 letters"));
+            kit_end();
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +507,14 @@ int main(void)
         cmocka_unit_test(awaited_input_waits_for_a_buffer),
         cmocka_unit_test(a_push_waits_for_a_buffer),
         cmocka_unit_test(a_trickle_prolongs_no_close),
+        cmocka_unit_test(a_single_slot_is_enough_to_shut_down),
+        cmocka_unit_test(a_shutdown_deletes_beside_unpulled_ends),
+        cmocka_unit_test(keys_are_wiped_with_their_request),
+        cmocka_unit_test(keys_are_wiped_by_cancel),
+        cmocka_unit_test(keys_are_wiped_by_close),
+        cmocka_unit_test(keys_are_wiped_when_init_fails),
+        cmocka_unit_test(an_upgrade_is_checked),
+        cmocka_unit_test(a_bad_id_is_an_error),
     };
 
     return cmocka_run_group_tests_name("guards", tests, NULL, NULL);
