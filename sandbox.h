@@ -445,7 +445,7 @@ typedef struct sbx_error {
     bool sent;              /* the request, or a part of it, was sent */
     bool cut;               /* `text` is shorter than what the server said */
     uint8_t attempts;       /* tries made, the first included */
-    char operation[24];     /* "create", "read", "command", … */
+    char operation[24];     /* the function called, without sbx_: "create", "run", "wait_ready", … */
     char field[48];         /* the option or field that was refused */
     char type[48];          /* the service's own error type */
     char text[256];         /* what happened and what to do */
@@ -1034,11 +1034,13 @@ typedef struct sbx_client_desc {
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
-    const char *api_key;   /* sent as X-Api-Key; NULL = none; copied, at most 511 bytes, wiped on close */
+    const char *api_key;   /* sent as X-Api-Key; NULL or "" = none (sbx_open: "" = none also where the environment has one); copied, at most 511 bytes, wiped on close */
     const char *tenant_id; /* X-Tenant-Id of an organisation's key; NULL = not sent; copied */
     const char *user_agent; /* put before the library's own product token; copied */
     const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
     size_t headers_n;
+    bool allow_http_boxes; /* with an https endpoint: send the key also to a data plane of http://. Default: such a sandbox's
+                              data plane calls are refused, SBX_ERR_ARGUMENT (box.url), but for localhost, 127.* and ::1 */
 
     uint32_t max_ops;       /* operations at once, until their END was pulled: 64 */
     uint32_t max_links;     /* connections at once: 32. A running command holds one, idle ones count */
@@ -1105,8 +1107,9 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
    allocated memory are the caller's: sbx_free them before. NULL is allowed. */
 SBX_API void sbx_close(sbx_client *c);
 
-/* Replaces the API key for every request not yet written. Errors:
-   SBX_ERR_ARGUMENT (empty, over 511 bytes, or not a legal header value). */
+/* Replaces the API key for every request not yet written; an empty one: none
+   is sent, as with desc.api_key. Errors: SBX_ERR_ARGUMENT (over 511 bytes, or
+   not a legal header value). */
 SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key);
 
 /* High-water marks and counters, for sizing. */
@@ -1410,7 +1413,7 @@ typedef struct sbx_create_opts {
     sbx_str snapshot_name;
     sbx_str snapshot_id;
     bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
-    int32_t wait_s;        /* how long the server waits for ready: 30 */
+    int32_t wait_s;        /* how long the server waits for ready: 30; excludes no_wait */
     int32_t idle_ttl_s;    /* seconds until an unused sandbox is stopped, a multiple of 60; SBX_NONE = never; 0 = the server's default */
     int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never; 0 = the server's default */
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores; /* 0 = the server's; it checks their ratio */
@@ -1543,7 +1546,7 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill or command id; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
 } sbx_via;
 
 /* One of out and err, alloc or discard must be given to sbx_run
@@ -1553,8 +1556,8 @@ typedef struct sbx_run_opts {
     sbx_call call;
     sbx_buf out, err;      /* where the output goes; what is beyond is counted and dropped */
     bool alloc;            /* into memory of desc.resize instead; free with sbx_free */
-    bool discard;          /* no output wanted, only the exit code */
-    size_t max_output;     /* with alloc: cap a stream, 0 = 16 MiB */
+    bool discard;          /* no output wanted, only the exit code; excludes the others */
+    size_t max_output;     /* with alloc only: cap a stream, 0 = 16 MiB */
     sbx_via via;
     int32_t timeout_s;     /* of the command, by the server: 60; SBX_NONE = none */
     int32_t idle_timeout_s; /* killed after so long without clients: 300; SBX_NONE = never */
@@ -1660,7 +1663,7 @@ typedef struct sbx_read_opts {
     sbx_buf out;          /* collected here (what is beyond is counted and dropped), */
     bool alloc;           /* or in memory of desc.resize, */
     bool stream;          /* or as SBX_EV_DATA */
-    size_t max_bytes;     /* with alloc: cap, 0 = 64 MiB */
+    size_t max_bytes;     /* with alloc only: cap, 0 = 64 MiB */
     int64_t offset;       /* first byte; negative: the last -offset bytes */
     int64_t length;       /* bytes wanted, 0 = to the end */
     sbx_str if_none_match; /* an ETag: unchanged = not_modified, no data */
@@ -5813,8 +5816,8 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     } else if (*v < 0) {
         return SBXI_T("must not be negative");
     }
-    if (p->arg && *v > p->arg)
-        return SBXI_T("is larger than the service allows");
+    if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
+        return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;
 }
 
@@ -5867,7 +5870,11 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_BOOL:
     case SBXI_P_FLAG: sbx_jsonw_bool(w, *(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
-    case SBXI_P_TRI: sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES); break;
+    case SBXI_P_TRI:
+        if ((unsigned)*(const sbx_tri *)sbxi_at(opts, p->off) > SBX_TRI_YES)
+            return SBXI_T("must be SBX_TRI_UNSET, SBX_TRI_NO or SBX_TRI_YES");
+        sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
+        break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
     case SBXI_P_STRS:
         if (!*(const sbx_str *const *)sbxi_at(opts, p->off))
@@ -5987,6 +5994,8 @@ typedef struct sbxi_url {
     bool tls;
 } sbxi_url;
 SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out);
+/* This machine itself, by a name or address that nobody else can have. */
+SBXI_FN bool sbxi_url_is_loopback(const sbxi_url *url);
 
 typedef enum sbxi_got {
     SBXI_GOT_EVENT,   /* done, or something to look at */
@@ -6204,6 +6213,19 @@ SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out)
     while (out->path.n && out->path.p[out->path.n - 1] == '/')
         out->path.n--;
     return true;
+}
+
+SBXI_FN bool sbxi_url_is_loopback(const sbxi_url *url)
+{
+    sbx_str h = url->host;
+
+    if (sbxi_eq_nocase(h, sbx_s("localhost")) || sbxi_eq(h, sbx_s("::1")))
+        return true;
+    /* 127.0.0.0/8 in its plain form: 127.example.org is somebody's name. */
+    for (size_t i = 0; i < h.n; i++)
+        if ((h.p[i] < '0' || h.p[i] > '9') && h.p[i] != '.')
+            return false;
+    return h.n > 4 && memcmp(h.p, "127.", 4) == 0;
 }
 
 /* ---- what links share ---- */
@@ -7162,6 +7184,7 @@ struct sbxi_op {
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
     const sbxi_row *row;
+    const char *name; /* of the public function, for errors */
     const sbx_box *box;
     void *user;
     sbxi_block *block;
@@ -7219,7 +7242,7 @@ struct sbx_client {
 /* ---- starting ---- */
 
 /* A new operation with a block, or NULL: *refused is what the call returns. */
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused);
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */
@@ -7369,32 +7392,34 @@ SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const c
     return h;
 }
 
-static const char *sbxi_check_call(const sbx_call *call)
+static const char *sbxi_check_call(const sbx_call *call, const char **why)
 {
+    *why = SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER");
     if (call->total_ms < SBX_FOREVER)
         return "call.total_ms";
     if (call->timeout_ms < SBX_FOREVER)
         return "call.timeout_ms";
+    *why = SBXI_T("must be 100 at most, 0 (the client's) or SBX_NONE");
     if (call->max_retries < SBX_NONE || call->max_retries > 100)
         return "call.max_retries";
     return NULL;
 }
 
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused)
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused)
 {
     uint32_t id = c->free_head;
-    const char *bad = sbxi_check_call(call);
+    const char *why, *bad = sbxi_check_call(call, &why);
     sbxi_op *op;
     uint32_t gen;
 
     if (c->closing || c->inside)
-        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
+        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
     else if (bad)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);
     else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_ops", "operations are open already: pull END events, or raise it");
     else if (c->blocks.free_head == SBXI_NIL)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_requests", "requests wait for their answer already: pull events first, or raise it");
     else {
         op = &c->ops[id];
         c->free_head = op->node.next;
@@ -7404,6 +7429,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->node.prev = op->node.next = SBXI_NIL;
         op->link = SBXI_NIL;
         op->row = row;
+        op->name = name;
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;
@@ -8513,7 +8539,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
-    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->row->operation));
+    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->name));
     sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
     if (said)
         sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
@@ -8565,7 +8591,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->row->operation));
+    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->name));
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -8600,7 +8626,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->row->operation));
+    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->name));
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;
@@ -9203,7 +9229,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
     }
-    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, &h);
+    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, sbxi_shutdown_row.operation, &h);
     if (!op)
         return h;
     sbxi_op_drop_block(c, op);
@@ -9376,14 +9402,17 @@ static const sbxi_limit sbxi_time_limits[] = {
 };
 
 /* The name of an option that is out of range, or NULL. */
-static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
+static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, uint32_t *limit)
 {
+    *limit = 0;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
         uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
 
-        *why = v < sbxi_limits[i].least ? "is too small: see its least value in sbx_client_desc" : "is too large";
-        if (v < sbxi_limits[i].least || v > sbxi_limits[i].most)
-            return sbxi_limits[i].name;
+        if (v >= sbxi_limits[i].least && v <= sbxi_limits[i].most)
+            continue;
+        *why = v < sbxi_limits[i].least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
+        *limit = v < sbxi_limits[i].least ? sbxi_limits[i].least : sbxi_limits[i].most;
+        return sbxi_limits[i].name;
     }
     *why = "must be positive, 0 (the default) or SBX_FOREVER";
     for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
@@ -9398,12 +9427,9 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
 
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 {
-    const char *bad = sbxi_desc_range(d, why);
     sbxi_url url;
     size_t n = 0;
 
-    if (bad)
-        return bad;
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
         *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
         return "endpoint";
@@ -9458,7 +9484,7 @@ static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field
     err->code = code;
     err->layer = SBX_LAYER_LOCAL;
     err->retry_after_ms = -1;
-    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("init"));
+    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("client_init"));
     sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
 #if !SBX_NO_ERROR_TEXT
     {
@@ -9477,21 +9503,44 @@ static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field
     return code;
 }
 
-static void sbxi_memory_text(sbx_error *err, size_t need)
+/* Behind a text that ends with a space. */
+static void sbxi_init_number(sbx_error *err, uint64_t v)
 {
 #if !SBX_NO_ERROR_TEXT
     char digits[20];
-    size_t n;
+    size_t n = sbxi_u64_text(digits, v);
 
-    if (!err)
-        return;
-    n = sbxi_u64_text(digits, need);
-    sbxi_copy_text(err->text, sizeof err->text, sbx_s("too little memory; bytes needed: "));
-    sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
+    if (err)
+        sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
 #else
     (void)err;
-    (void)need;
+    (void)v;
 #endif
+}
+
+static sbx_code sbxi_init_memory(sbx_error *err, size_t need)
+{
+    sbxi_init_error(err, SBX_ERR_MEMORY, NULL, SBXI_T("too little memory; bytes needed: "));
+    sbxi_init_number(err, need);
+    return SBX_ERR_MEMORY;
+}
+
+/* What can be judged without any memory: a number that is absurd is said to be
+   so, and not what it would need. */
+static SBXI_NOINLINE sbx_code sbxi_init_range(const sbx_client_desc *desc, sbx_error *err)
+{
+    sbx_client_desc d = *desc;
+    const char *why, *bad;
+    uint32_t limit;
+
+    sbxi_desc_defaults(&d);
+    bad = sbxi_desc_range(&d, &why, &limit);
+    if (!bad)
+        return SBX_OK;
+    sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    if (limit)
+        sbxi_init_number(err, limit);
+    return SBX_ERR_ARGUMENT;
 }
 
 static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, size_t cap)
@@ -9602,11 +9651,11 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     sbx_code code;
 
     *out = NULL;
-    if (!mem || n < sizeof *c + 15) {
-        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
-        sbxi_memory_text(err, need);
-        return SBX_ERR_MEMORY;
-    }
+    code = sbxi_init_range(desc, err);
+    if (code != SBX_OK)
+        return code;
+    if (!mem || n < sizeof *c + 15)
+        return sbxi_init_memory(err, need);
     c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
     memset(c, 0, sizeof *c);
     c->desc = *desc;
@@ -9614,11 +9663,8 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     bad = sbxi_desc_bad(&c->desc, &why);
     if (bad)
         return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
-    if (need == SIZE_MAX || n < need) {
-        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
-        sbxi_memory_text(err, need);
-        return SBX_ERR_MEMORY;
-    }
+    if (need == SIZE_MAX || n < need)
+        return sbxi_init_memory(err, need);
     c->desc.max_ops = sbxi_op_slots(c->desc.max_ops);
     sbxi_sizes(&c->desc, sizes);
     sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
@@ -9640,10 +9686,11 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
 
 SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key)
 {
-    if (!key.n || key.n >= sizeof c->key || !sbx_http1_value_ok(key))
+    if (key.n >= sizeof c->key || !sbx_http1_value_ok(key))
         return SBX_ERR_ARGUMENT;
     memset(c->key, 0, sizeof c->key);
-    memcpy(c->key, key.p, key.n);
+    if (key.n)
+        memcpy(c->key, key.p, key.n);
     c->key_n = key.n;
     return SBX_OK;
 }
@@ -9727,6 +9774,8 @@ typedef struct sbxi_build {
 } sbxi_build;
 
 SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call);
+/* For a function that is not called like its row. */
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name);
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
@@ -9757,17 +9806,22 @@ SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 
 const sbxi_options sbxi_no_opts = { { 0 } };
 
-SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name)
 {
     b->c = c;
-    b->op = sbxi_op_new(c, row, call, &b->refused);
+    b->op = sbxi_op_new(c, row, call, name, &b->refused);
     return b->op != NULL;
+}
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+{
+    return sbxi_build_begin_as(b, c, row, call, row->operation);
 }
 
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
 {
     if (b->op)
-        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->row->operation, field, text);
+        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->name, field, text);
     b->op = NULL;
 }
 
@@ -9809,6 +9863,8 @@ SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is not known: get the sandbox, or start it, first"));
     else if (!sbxi_url_parse(sbx_s(box->url), &url))
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("must be an http or https URL without user, query or fragment"));
+    else if (b->c->base.tls && !url.tls && !b->c->desc.allow_http_boxes && !sbxi_url_is_loopback(&url))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is http:// though the endpoint is https://: the API key would go unencrypted (allow_http_boxes in the client's description permits it)"));
 }
 
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)
@@ -10099,8 +10155,8 @@ static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SB
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
-static const sbxi_row sbxi_status_row = { "status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_poll_row = { "wait", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
 
@@ -10352,9 +10408,12 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     for (size_t i = 0; i < o->labels_n; i++)
         if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
             return "labels";
-    *why = "must be 127 bytes at most";
+    *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
         return "name";
+    *why = SBXI_T("and no_wait exclude each other");
+    if (o->no_wait && o->wait_s)
+        return "wait_s";
     return NULL;
 }
 
@@ -10605,7 +10664,7 @@ static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
 static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
-const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
 
 /* ---- phases ---- */
 
@@ -11033,10 +11092,17 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
+    *why = SBXI_T("must be SBX_VIA_WS or SBX_VIA_HTTP");
+    if ((unsigned)o->via > SBX_VIA_HTTP)
+        return "via";
+    *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
+    if (o->max_output && !o->alloc)
+        return "max_output";
+    if (o->via == SBX_VIA_WS)
+        return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
-    return NULL;
+    return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
+           o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
 static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
@@ -11088,9 +11154,9 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const char *name)
 {
-    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
+    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, name))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
@@ -11125,7 +11191,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "command"))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
@@ -11147,6 +11213,10 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
 {
     if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
         sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or err, alloc or discard"));
+        return false;
+    }
+    if (o->discard && (o->out.p || o->err.p || o->alloc)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "discard", SBXI_T("excludes out, err and alloc"));
         return false;
     }
     return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
@@ -11182,7 +11252,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "run"))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -11202,7 +11272,7 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "attach"))
         return b.refused;
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
@@ -11435,12 +11505,15 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
     *why = "cannot be given with a negative offset (the last bytes are meant)";
     if (o->offset < 0 && o->length)
         return "length";
-    *why = "is out of range";
+    *why = SBXI_T("must be above -2^63, and with length 2^63 - 1 at most");
     if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
         return "offset";
-    *why = "excludes a buffer and alloc";
+    *why = SBXI_T("excludes a buffer and alloc");
     if (o->stream && (o->out.p || o->alloc))
         return "stream";
+    *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
+    if (o->max_bytes && !o->alloc)
+        return "max_bytes";
     return NULL;
 }
 
@@ -11698,14 +11771,14 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const char *name, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
     const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
     const char *argument = row == &sbxi_grep_row ? "text" : "pattern";
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin(&b, c, row, &o->call))
+    if (!sbxi_build_begin_as(&b, c, row, &o->call, name))
         return b.refused;
     if (!pattern.n || (path.p && !path.n))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, pattern.n ? "path" : argument, SBXI_T("must not be empty"));
@@ -11732,17 +11805,17 @@ static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const sbx_box *box, 
 
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_glob_row, "glob", box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, box, sbx_s("*"), path, opts, out);
+    return sbxi_find(c, &sbxi_glob_row, "ls", box, sbx_s("*"), path, opts, out);
 }
 
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_grep_row, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_grep_row, "grep", box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 /* ======== src/langsmith_model.c ======== */
@@ -13063,12 +13136,10 @@ static void *sbxi_heap_resize(void *user, void *p, size_t n)
 static sbx_code sbxi_open_desc(const sbx_client_desc *d, sbx_client **out, sbx_error *err)
 {
     size_t n = sbx_client_size(d);
-    void *mem = malloc(n == SIZE_MAX ? sizeof(sbx_client) + 15 : n);
-    sbx_code code;
+    void *mem = n == SIZE_MAX ? NULL : malloc(n);
+    /* Without memory it says what is wrong, or how much would be needed. */
+    sbx_code code = sbx_client_init(mem, mem ? n : 0, d, out, err);
 
-    /* With too little memory init says what is wrong with the description, or
-       how much would be needed. */
-    code = sbx_client_init(mem, !mem ? 0 : n == SIZE_MAX ? sizeof(sbx_client) + 15 : n, d, out, err);
     if (code == SBX_OK) {
         (*out)->from_malloc = true;
         (*out)->mem = mem;

@@ -74,11 +74,13 @@ typedef struct sbx_client_desc {
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
-    const char *api_key;   /* sent as X-Api-Key; NULL = none; copied, at most 511 bytes, wiped on close */
+    const char *api_key;   /* sent as X-Api-Key; NULL or "" = none (sbx_open: "" = none also where the environment has one); copied, at most 511 bytes, wiped on close */
     const char *tenant_id; /* X-Tenant-Id of an organisation's key; NULL = not sent; copied */
     const char *user_agent; /* put before the library's own product token; copied */
     const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
     size_t headers_n;
+    bool allow_http_boxes; /* with an https endpoint: send the key also to a data plane of http://. Default: such a sandbox's
+                              data plane calls are refused, SBX_ERR_ARGUMENT (box.url), but for localhost, 127.* and ::1 */
 
     uint32_t max_ops;       /* operations at once, until their END was pulled: 64 */
     uint32_t max_links;     /* connections at once: 32. A running command holds one, idle ones count */
@@ -145,8 +147,9 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
    allocated memory are the caller's: sbx_free them before. NULL is allowed. */
 SBX_API void sbx_close(sbx_client *c);
 
-/* Replaces the API key for every request not yet written. Errors:
-   SBX_ERR_ARGUMENT (empty, over 511 bytes, or not a legal header value). */
+/* Replaces the API key for every request not yet written; an empty one: none
+   is sent, as with desc.api_key. Errors: SBX_ERR_ARGUMENT (over 511 bytes, or
+   not a legal header value). */
 SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key);
 
 /* High-water marks and counters, for sizing. */

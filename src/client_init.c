@@ -109,14 +109,17 @@ static const sbxi_limit sbxi_time_limits[] = {
 };
 
 /* The name of an option that is out of range, or NULL. */
-static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
+static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, uint32_t *limit)
 {
+    *limit = 0;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
         uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
 
-        *why = v < sbxi_limits[i].least ? "is too small: see its least value in sbx_client_desc" : "is too large";
-        if (v < sbxi_limits[i].least || v > sbxi_limits[i].most)
-            return sbxi_limits[i].name;
+        if (v >= sbxi_limits[i].least && v <= sbxi_limits[i].most)
+            continue;
+        *why = v < sbxi_limits[i].least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
+        *limit = v < sbxi_limits[i].least ? sbxi_limits[i].least : sbxi_limits[i].most;
+        return sbxi_limits[i].name;
     }
     *why = "must be positive, 0 (the default) or SBX_FOREVER";
     for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
@@ -131,12 +134,9 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why)
 
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 {
-    const char *bad = sbxi_desc_range(d, why);
     sbxi_url url;
     size_t n = 0;
 
-    if (bad)
-        return bad;
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
         *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
         return "endpoint";
@@ -191,7 +191,7 @@ static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field
     err->code = code;
     err->layer = SBX_LAYER_LOCAL;
     err->retry_after_ms = -1;
-    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("init"));
+    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("client_init"));
     sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
 #if !SBX_NO_ERROR_TEXT
     {
@@ -210,21 +210,44 @@ static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field
     return code;
 }
 
-static void sbxi_memory_text(sbx_error *err, size_t need)
+/* Behind a text that ends with a space. */
+static void sbxi_init_number(sbx_error *err, uint64_t v)
 {
 #if !SBX_NO_ERROR_TEXT
     char digits[20];
-    size_t n;
+    size_t n = sbxi_u64_text(digits, v);
 
-    if (!err)
-        return;
-    n = sbxi_u64_text(digits, need);
-    sbxi_copy_text(err->text, sizeof err->text, sbx_s("too little memory; bytes needed: "));
-    sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
+    if (err)
+        sbxi_copy_text(err->text + strlen(err->text), n + 1, sbx_sn(digits, n));
 #else
     (void)err;
-    (void)need;
+    (void)v;
 #endif
+}
+
+static sbx_code sbxi_init_memory(sbx_error *err, size_t need)
+{
+    sbxi_init_error(err, SBX_ERR_MEMORY, NULL, SBXI_T("too little memory; bytes needed: "));
+    sbxi_init_number(err, need);
+    return SBX_ERR_MEMORY;
+}
+
+/* What can be judged without any memory: a number that is absurd is said to be
+   so, and not what it would need. */
+static SBXI_NOINLINE sbx_code sbxi_init_range(const sbx_client_desc *desc, sbx_error *err)
+{
+    sbx_client_desc d = *desc;
+    const char *why, *bad;
+    uint32_t limit;
+
+    sbxi_desc_defaults(&d);
+    bad = sbxi_desc_range(&d, &why, &limit);
+    if (!bad)
+        return SBX_OK;
+    sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
+    if (limit)
+        sbxi_init_number(err, limit);
+    return SBX_ERR_ARGUMENT;
 }
 
 static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, size_t cap)
@@ -335,11 +358,11 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     sbx_code code;
 
     *out = NULL;
-    if (!mem || n < sizeof *c + 15) {
-        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
-        sbxi_memory_text(err, need);
-        return SBX_ERR_MEMORY;
-    }
+    code = sbxi_init_range(desc, err);
+    if (code != SBX_OK)
+        return code;
+    if (!mem || n < sizeof *c + 15)
+        return sbxi_init_memory(err, need);
     c = (sbx_client *)(void *)((char *)mem + (16 - ((uintptr_t)mem & 15)) % 16);
     memset(c, 0, sizeof *c);
     c->desc = *desc;
@@ -347,11 +370,8 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
     bad = sbxi_desc_bad(&c->desc, &why);
     if (bad)
         return sbxi_init_error(err, SBX_ERR_ARGUMENT, bad, why);
-    if (need == SIZE_MAX || n < need) {
-        sbxi_init_error(err, SBX_ERR_MEMORY, NULL, NULL);
-        sbxi_memory_text(err, need);
-        return SBX_ERR_MEMORY;
-    }
+    if (need == SIZE_MAX || n < need)
+        return sbxi_init_memory(err, need);
     c->desc.max_ops = sbxi_op_slots(c->desc.max_ops);
     sbxi_sizes(&c->desc, sizes);
     sbxi_client_fill(c, (char *)c + sbxi_align(sizeof *c), sizes);
@@ -373,10 +393,11 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
 
 SBX_API sbx_code sbx_set_api_key(sbx_client *c, sbx_str key)
 {
-    if (!key.n || key.n >= sizeof c->key || !sbx_http1_value_ok(key))
+    if (key.n >= sizeof c->key || !sbx_http1_value_ok(key))
         return SBX_ERR_ARGUMENT;
     memset(c->key, 0, sizeof c->key);
-    memcpy(c->key, key.p, key.n);
+    if (key.n)
+        memcpy(c->key, key.p, key.n);
     c->key_n = key.n;
     return SBX_OK;
 }

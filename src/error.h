@@ -105,7 +105,7 @@ typedef struct sbx_error {
     bool sent;              /* the request, or a part of it, was sent */
     bool cut;               /* `text` is shorter than what the server said */
     uint8_t attempts;       /* tries made, the first included */
-    char operation[24];     /* "create", "read", "command", … */
+    char operation[24];     /* the function called, without sbx_: "create", "run", "wait_ready", … */
     char field[48];         /* the option or field that was refused */
     char type[48];          /* the service's own error type */
     char text[256];         /* what happened and what to do */

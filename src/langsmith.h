@@ -79,7 +79,7 @@ typedef struct sbx_create_opts {
     sbx_str snapshot_name;
     sbx_str snapshot_id;
     bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
-    int32_t wait_s;        /* how long the server waits for ready: 30 */
+    int32_t wait_s;        /* how long the server waits for ready: 30; excludes no_wait */
     int32_t idle_ttl_s;    /* seconds until an unused sandbox is stopped, a multiple of 60; SBX_NONE = never; 0 = the server's default */
     int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never; 0 = the server's default */
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores; /* 0 = the server's; it checks their ratio */
@@ -212,7 +212,7 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill or command id; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
 } sbx_via;
 
 /* One of out and err, alloc or discard must be given to sbx_run
@@ -222,8 +222,8 @@ typedef struct sbx_run_opts {
     sbx_call call;
     sbx_buf out, err;      /* where the output goes; what is beyond is counted and dropped */
     bool alloc;            /* into memory of desc.resize instead; free with sbx_free */
-    bool discard;          /* no output wanted, only the exit code */
-    size_t max_output;     /* with alloc: cap a stream, 0 = 16 MiB */
+    bool discard;          /* no output wanted, only the exit code; excludes the others */
+    size_t max_output;     /* with alloc only: cap a stream, 0 = 16 MiB */
     sbx_via via;
     int32_t timeout_s;     /* of the command, by the server: 60; SBX_NONE = none */
     int32_t idle_timeout_s; /* killed after so long without clients: 300; SBX_NONE = never */
@@ -329,7 +329,7 @@ typedef struct sbx_read_opts {
     sbx_buf out;          /* collected here (what is beyond is counted and dropped), */
     bool alloc;           /* or in memory of desc.resize, */
     bool stream;          /* or as SBX_EV_DATA */
-    size_t max_bytes;     /* with alloc: cap, 0 = 64 MiB */
+    size_t max_bytes;     /* with alloc only: cap, 0 = 64 MiB */
     int64_t offset;       /* first byte; negative: the last -offset bytes */
     int64_t length;       /* bytes wanted, 0 = to the end */
     sbx_str if_none_match; /* an ETag: unchanged = not_modified, no data */

@@ -15,7 +15,7 @@ static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
 static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
-const sbxi_row sbxi_execute_row = { "execute", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
 
 /* ---- phases ---- */
 
@@ -443,10 +443,17 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
+    *why = SBXI_T("must be SBX_VIA_WS or SBX_VIA_HTTP");
+    if ((unsigned)o->via > SBX_VIA_HTTP)
+        return "via";
+    *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
+    if (o->max_output && !o->alloc)
+        return "max_output";
+    if (o->via == SBX_VIA_WS)
+        return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    if (o->via == SBX_VIA_HTTP && (o->pty || o->stdin_open || o->command_id.p || o->kill_on_disconnect))
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : "kill_on_disconnect";
-    return NULL;
+    return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
+           o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
 static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
@@ -498,9 +505,9 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const char *name)
 {
-    if (!sbxi_build_begin(b, c, &sbxi_command_row, call))
+    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, name))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
@@ -535,7 +542,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "command"))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
@@ -557,6 +564,10 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
 {
     if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
         sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or err, alloc or discard"));
+        return false;
+    }
+    if (o->discard && (o->out.p || o->err.p || o->alloc)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "discard", SBXI_T("excludes out, err and alloc"));
         return false;
     }
     return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
@@ -592,7 +603,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "run"))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -612,7 +623,7 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call))
+    if (!sbxi_command_begin(&b, c, box, &o->call, "attach"))
         return b.refused;
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {

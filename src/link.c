@@ -76,6 +76,19 @@ SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out)
     return true;
 }
 
+SBXI_FN bool sbxi_url_is_loopback(const sbxi_url *url)
+{
+    sbx_str h = url->host;
+
+    if (sbxi_eq_nocase(h, sbx_s("localhost")) || sbxi_eq(h, sbx_s("::1")))
+        return true;
+    /* 127.0.0.0/8 in its plain form: 127.example.org is somebody's name. */
+    for (size_t i = 0; i < h.n; i++)
+        if ((h.p[i] < '0' || h.p[i] > '9') && h.p[i] != '.')
+            return false;
+    return h.n > 4 && memcmp(h.p, "127.", 4) == 0;
+}
+
 /* ---- what links share ---- */
 
 SBXI_FN size_t sbxi_conn_size(const sbx_transport *t)

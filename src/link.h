@@ -15,6 +15,8 @@ typedef struct sbxi_url {
     bool tls;
 } sbxi_url;
 SBXI_FN bool sbxi_url_parse(sbx_str text, sbxi_url *out);
+/* This machine itself, by a name or address that nobody else can have. */
+SBXI_FN bool sbxi_url_is_loopback(const sbxi_url *url);
 
 typedef enum sbxi_got {
     SBXI_GOT_EVENT,   /* done, or something to look at */

@@ -60,8 +60,8 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     } else if (*v < 0) {
         return SBXI_T("must not be negative");
     }
-    if (p->arg && *v > p->arg)
-        return SBXI_T("is larger than the service allows");
+    if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
+        return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;
 }
 
@@ -114,7 +114,11 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     case SBXI_P_BOOL:
     case SBXI_P_FLAG: sbx_jsonw_bool(w, *(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
-    case SBXI_P_TRI: sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES); break;
+    case SBXI_P_TRI:
+        if ((unsigned)*(const sbx_tri *)sbxi_at(opts, p->off) > SBX_TRI_YES)
+            return SBXI_T("must be SBX_TRI_UNSET, SBX_TRI_NO or SBX_TRI_YES");
+        sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
+        break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
     case SBXI_P_STRS:
         if (!*(const sbx_str *const *)sbxi_at(opts, p->off))

@@ -89,32 +89,34 @@ SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const c
     return h;
 }
 
-static const char *sbxi_check_call(const sbx_call *call)
+static const char *sbxi_check_call(const sbx_call *call, const char **why)
 {
+    *why = SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER");
     if (call->total_ms < SBX_FOREVER)
         return "call.total_ms";
     if (call->timeout_ms < SBX_FOREVER)
         return "call.timeout_ms";
+    *why = SBXI_T("must be 100 at most, 0 (the client's) or SBX_NONE");
     if (call->max_retries < SBX_NONE || call->max_retries > 100)
         return "call.max_retries";
     return NULL;
 }
 
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused)
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused)
 {
     uint32_t id = c->free_head;
-    const char *bad = sbxi_check_call(call);
+    const char *why, *bad = sbxi_check_call(call, &why);
     sbxi_op *op;
     uint32_t gen;
 
     if (c->closing || c->inside)
-        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, row->operation, NULL, NULL);
+        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
     else if (bad)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, row->operation, bad, "is out of range");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);
     else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_ops", "operations are open already: pull END events, or raise it");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_ops", "operations are open already: pull END events, or raise it");
     else if (c->blocks.free_head == SBXI_NIL)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, row->operation, "max_requests", "requests wait for their answer already: pull events first, or raise it");
+        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_requests", "requests wait for their answer already: pull events first, or raise it");
     else {
         op = &c->ops[id];
         c->free_head = op->node.next;
@@ -124,6 +126,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->node.prev = op->node.next = SBXI_NIL;
         op->link = SBXI_NIL;
         op->row = row;
+        op->name = name;
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;

@@ -237,6 +237,7 @@ struct sbxi_op {
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
     const sbxi_row *row;
+    const char *name; /* of the public function, for errors */
     const sbx_box *box;
     void *user;
     sbxi_block *block;
@@ -294,7 +295,7 @@ struct sbx_client {
 /* ---- starting ---- */
 
 /* A new operation with a block, or NULL: *refused is what the call returns. */
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbx_op *refused);
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */

@@ -90,12 +90,10 @@ static void *sbxi_heap_resize(void *user, void *p, size_t n)
 static sbx_code sbxi_open_desc(const sbx_client_desc *d, sbx_client **out, sbx_error *err)
 {
     size_t n = sbx_client_size(d);
-    void *mem = malloc(n == SIZE_MAX ? sizeof(sbx_client) + 15 : n);
-    sbx_code code;
+    void *mem = n == SIZE_MAX ? NULL : malloc(n);
+    /* Without memory it says what is wrong, or how much would be needed. */
+    sbx_code code = sbx_client_init(mem, mem ? n : 0, d, out, err);
 
-    /* With too little memory init says what is wrong with the description, or
-       how much would be needed. */
-    code = sbx_client_init(mem, !mem ? 0 : n == SIZE_MAX ? sizeof(sbx_client) + 15 : n, d, out, err);
     if (code == SBX_OK) {
         (*out)->from_malloc = true;
         (*out)->mem = mem;

@@ -2,17 +2,22 @@
 
 const sbxi_options sbxi_no_opts = { { 0 } };
 
-SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name)
 {
     b->c = c;
-    b->op = sbxi_op_new(c, row, call, &b->refused);
+    b->op = sbxi_op_new(c, row, call, name, &b->refused);
     return b->op != NULL;
+}
+
+SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
+{
+    return sbxi_build_begin_as(b, c, row, call, row->operation);
 }
 
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
 {
     if (b->op)
-        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->row->operation, field, text);
+        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->name, field, text);
     b->op = NULL;
 }
 
@@ -54,6 +59,8 @@ SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is not known: get the sandbox, or start it, first"));
     else if (!sbxi_url_parse(sbx_s(box->url), &url))
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("must be an http or https URL without user, query or fragment"));
+    else if (b->c->base.tls && !url.tls && !b->c->desc.allow_http_boxes && !sbxi_url_is_loopback(&url))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is http:// though the endpoint is https://: the API key would go unencrypted (allow_http_boxes in the client's description permits it)"));
 }
 
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts)

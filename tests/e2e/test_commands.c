@@ -430,7 +430,7 @@ static void over_http(void **state)
     assert_string_equal(r.command_id, "");
     e = FAILS(sbx_run(c, &box, sbx_s("sleep 100"), &o, &r), SBX_ERR_COMMAND_TIMEOUT);
     assert_int_equal(e.status, 408);
-    assert_string_equal(e.operation, "execute");
+    assert_string_equal(e.operation, "run");
     o.pty = true;
     assert_string_equal(FAILS(sbx_run(c, &box, sbx_s("x"), &o, &r), SBX_ERR_ARGUMENT).field, "pty");
     /* 200,000 bytes through a buffer of 16 KiB, one character in many split. */

@@ -39,7 +39,7 @@ static void wrong_key(void **state)
     assert_string_equal(e.type, "Unauthorized");
     e = FAILS_ON(other, sbx_run(other, &box, sbx_s("x"), &(sbx_run_opts){ .discard = true }, &r), SBX_ERR_AUTH);
     assert_int_equal(e.status, 401);
-    assert_string_equal(e.operation, "command");
+    assert_string_equal(e.operation, "run");
     assert_string_equal(e.text, "The API key is not valid");
     s = e2e_collect(other, sbx_command(other, &box, sbx_s("x"), NULL));
     assert_int_equal(s.code, SBX_ERR_AUTH);

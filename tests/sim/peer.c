@@ -503,7 +503,7 @@ static bool sim_entropy(void *ctx, void *p, size_t n)
     sim *s = ((sim_ctx *)ctx)->world;
 
     s->entropy_calls++;
-    if (s->no_entropy || s->entropy_calls == s->entropy_fail_at)
+    if (s->no_entropy || s->entropy_calls == s->entropy_fail_at || (s->entropy_fail_all && s->entropy_calls > s->entropy_fail_at))
         return false;
     for (size_t i = 0; i < n; i++)
         ((unsigned char *)p)[i] = (unsigned char)sim_draw(s, 256);

@@ -205,6 +205,7 @@ struct sim {
     int close_code;        /* of the last close frame that came */
     bool mute;             /* the server answers no close frame */
     uint64_t entropy_calls, entropy_fail_at;
+    bool entropy_fail_all; /* and every one after it */
     unsigned pongs, pings;
     sbx_client *client;    /* checked whenever it goes to sleep */
     void (*before_sleep)(sim *s); /* a test's own look, NULL = none */

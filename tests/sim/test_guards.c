@@ -500,6 +500,222 @@ static void a_bad_id_is_an_error(void **state)
         }
 }
 
+/* ---- keys and http ---- */
+
+static void a_key_stays_off_plain_http(void **state)
+{
+    static const struct {
+        const char *endpoint, *url;
+        bool allow, sent;
+    } cases[] = {
+        { "https://api.test/v2", "http://dp.test/b", false, false },
+        { "https://api.test/v2", "http://127.example.org/b", false, false },
+        { "https://api.test/v2", "http://localhost.example.org/b", false, false },
+        { "https://api.test/v2", "http://dp.test/b", true, true },
+        { "https://api.test/v2", "http://127.0.0.1:5/b", false, true },
+        { "https://api.test/v2", "http://[::1]:5/b", false, true },
+        { "https://api.test/v2", "http://LocalHost/b", false, true },
+        { "https://api.test/v2", "https://dp.test/b", false, true },
+        { "http://api.test/v2", "http://dp.test/b", false, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sbx_error err;
+        sbx_op op;
+
+        kit_new(i);
+        K.d.endpoint = cases[i].endpoint;
+        K.d.allow_http_boxes = cases[i].allow;
+        kit_open();
+        assert_true(sbx_box_named(&K.box, sbx_s("one"), sbx_s(cases[i].url)));
+        op = sbx_stat(K.c, &K.box, sbx_s("/f"), NULL, NULL);
+        err = kit_error(op);
+        if ((op.slot != 0) != cases[i].sent || (!cases[i].sent && (err.code != SBX_ERR_ARGUMENT || strcmp(err.field, "box.url") || !strstr(err.text, "allow_http_boxes"))))
+            fail_msg("case %zu: %s %s", i, sbx_code_name(err.code), err.text);
+        cancel_all(&op, 1);
+        kit_end();
+    }
+}
+
+/* ---- what errors say ---- */
+
+/* Refused at once and failed later, an error names the function called. */
+static void an_error_names_the_function(void **state)
+{
+    static const char *const names[] = { "create", "get", "list", "update", "delete", "get_status", "wait_ready", "start", "stop", "run", "run",
+                                         "command", "attach", "read", "write", "stat", "glob", "ls", "grep" };
+
+    (void)state;
+    for (unsigned full = 0; full < 2; full++)
+        for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+            sim_script e = { 0 };
+            sbx_run_opts run = { 0 };
+            sbx_read_opts read = { 0 };
+            sbx_op op = { 0, 0 }, held = { 0, 0 };
+            sbx_error err;
+
+            kit_new(1);
+            K.d.max_ops = 1;
+            kit_open();
+            e.status = 401;
+            e.body = "{}";
+            e.times = -1;
+            sim_expect(K.s, &e);
+            if (full)
+                held = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL);
+            run.discard = read.stream = true;
+            run.via = i == 10 ? SBX_VIA_HTTP : SBX_VIA_WS;
+            switch (i) {
+            case 0: op = sbx_create(K.c, NULL, NULL); break;
+            case 1: op = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL); break;
+            case 2: op = sbx_list(K.c, NULL, NULL); break;
+            case 3: op = sbx_update(K.c, &K.box, NULL, NULL, NULL); break;
+            case 4: op = sbx_delete(K.c, &K.box, NULL); break;
+            case 5: op = sbx_get_status(K.c, &K.box, NULL, NULL); break;
+            case 6: op = sbx_wait_ready(K.c, &K.box, NULL, NULL, NULL); break;
+            case 7: op = sbx_start(K.c, &K.box, NULL, NULL, NULL); break;
+            case 8: op = sbx_stop(K.c, &K.box, NULL); break;
+            case 9:
+            case 10: op = sbx_run(K.c, &K.box, sbx_s("x"), &run, NULL); break;
+            case 11: op = sbx_command(K.c, &K.box, sbx_s("x"), NULL); break;
+            case 12: op = sbx_attach(K.c, &K.box, sbx_s("x"), NULL); break;
+            case 13: op = sbx_read(K.c, &K.box, sbx_s("x"), &read, NULL); break;
+            case 14: op = sbx_write(K.c, &K.box, sbx_s("x"), sbx_s("x"), NULL); break;
+            case 15: op = sbx_stat(K.c, &K.box, sbx_s("x"), NULL, NULL); break;
+            case 16: op = sbx_glob(K.c, &K.box, sbx_s("x"), NULL, NULL); break;
+            case 17: op = sbx_ls(K.c, &K.box, sbx_s("x"), NULL, NULL); break;
+            default: op = sbx_grep(K.c, &K.box, sbx_s("x"), NULL, NULL); break;
+            }
+            ASSERT_CODE(sbx_await(K.c, op), full ? SBX_ERR_FULL : SBX_ERR_AUTH);
+            err = kit_error(op);
+            assert_string_equal(err.operation, names[i]);
+            if (full)
+                cancel_all(&held, 1);
+            kit_end();
+        }
+}
+
+/* The phases of a longer call are that call's. */
+static void a_later_phase_keeps_the_name(void **state)
+{
+    sbx_op op;
+
+    (void)state;
+    kit_start(1);
+    kit_expect("POST /v2/sandboxes/boxes/one/start", 202, NULL, "{}");
+    kit_expect("GET /v2/sandboxes/boxes/one/status", 200, NULL, "{\"status\":\"ready\"}");
+    kit_expect("GET /v2/sandboxes/boxes/one", 400, NULL, "{}");
+    op = sbx_start(K.c, &K.box, NULL, NULL, NULL);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_VALIDATION);
+    assert_string_equal(kit_error(op).operation, "start");
+    kit_end();
+}
+
+static void a_refusal_names_the_limit(void **state)
+{
+    sbx_create_opts o = { 0 };
+    sbx_error err;
+    sbx_client *c;
+    sbx_op op;
+
+    (void)state;
+    kit_start(1);
+    o.call.max_retries = 101;
+    op = sbx_create(K.c, &o, NULL);
+    assert_non_null(strstr(kit_error(op).text, "100 at most"));
+    o.call.max_retries = 0;
+    o.call.timeout_ms = -2;
+    op = sbx_create(K.c, &o, NULL);
+    assert_non_null(strstr(kit_error(op).text, "SBX_FOREVER"));
+    o.call.timeout_ms = 0;
+    o.delete_after_stop_s = 2592060;
+    op = sbx_create(K.c, &o, NULL);
+    assert_non_null(strstr(kit_error(op).text, "2,592,000"));
+    K.d.rx_bytes = 511;
+    ASSERT_CODE(sbx_open(&K.d, &c, &err), SBX_ERR_ARGUMENT);
+    assert_string_equal(err.text, "rx_bytes must be at least 512");
+    K.d.rx_bytes = 512;
+    K.d.max_ops = UINT32_MAX;
+    ASSERT_CODE(sbx_client_init(NULL, 0, &K.d, &c, &err), SBX_ERR_ARGUMENT);
+    assert_string_equal(err.text, "max_ops must be at most 16777216");
+    K.d.max_ops = 1;
+    ASSERT_CODE(sbx_client_init(NULL, 0, &K.d, &c, &err), SBX_ERR_MEMORY);
+    kit_end();
+}
+
+/* An empty key is none, whoever sets it. */
+static void an_empty_key_is_none(void **state)
+{
+    (void)state;
+    kit_start(1);
+    ASSERT_CODE(sbx_await(K.c, sbx_get(K.c, sbx_s("x"), NULL, NULL, NULL)), SBX_ERR_NOT_FOUND);
+    assert_non_null(strstr(kit_request(0)->head, "X-Api-Key: key-1"));
+    ASSERT_CODE(sbx_set_api_key(K.c, sbx_s("")), SBX_OK);
+    ASSERT_CODE(sbx_await(K.c, sbx_get(K.c, sbx_s("x"), NULL, NULL, NULL)), SBX_ERR_NOT_FOUND);
+    assert_null(strstr(kit_request(0)->head, "X-Api-Key"));
+    kit_end();
+}
+
+/* ---- randomness ---- */
+
+/* From the n-th call on the transport has none. Nothing goes out unmasked or
+   with a guessable key (the peer complains of both), and the one who asked is
+   told; `lead` moves what each n falls on. */
+static void random_bytes_run_out(void **state)
+{
+    unsigned refused = 0, ended = 0, inputs = 0;
+
+    (void)state;
+    for (uint64_t n = 2; n < 12; n++)
+        for (unsigned lead = 0; lead < 16; lead++) {
+            bool failed = false;
+
+            kit_new(n * 100 + lead);
+            K.s->entropy_fail_at = n;
+            K.s->entropy_fail_all = true;
+            kit_open();
+            {
+                sim_plan p = { 0 };
+
+                p.until_kill = true;
+                sim_add_plan(K.s, &p);
+            }
+            for (unsigned i = 0; i < 8 && !failed; i++) {
+                sbx_run_opts o = { 0 };
+                sbx_event ev;
+                sbx_code code = SBX_OK;
+                size_t taken;
+                sbx_op op;
+
+                o.stdin_open = true;
+                op = sbx_command(K.c, &K.box, sbx_s("x"), &o);
+                if (!op.slot) {
+                    assert_int_equal(op.gen, SBX_ERR_ENTROPY);
+                    refused++;
+                    failed = true;
+                    continue;
+                }
+                while (sbx_next_of(K.c, &op, &ev)) {
+                    for (unsigned k = 0; ev.kind == SBX_EV_STARTED && k < lead && code == SBX_OK; k++)
+                        code = sbx_input(K.c, op, sbx_s("i"), &taken);
+                    if (ev.kind == SBX_EV_STARTED && code == SBX_OK)
+                        sbx_kill(K.c, op);
+                    else if (ev.kind == SBX_EV_STARTED)
+                        sbx_cancel(K.c, op);
+                }
+                inputs += code == SBX_ERR_ENTROPY;
+                ended += ev.code == SBX_ERR_ENTROPY;
+                failed = code == SBX_ERR_ENTROPY || ev.code == SBX_ERR_ENTROPY;
+                if (!failed)
+                    ASSERT_CODE(ev.code, SBX_OK);
+            }
+            assert_true(failed || K.s->entropy_calls < n);
+            kit_end();
+        }
+    assert_true(refused && ended && inputs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +731,12 @@ int main(void)
         cmocka_unit_test(keys_are_wiped_when_init_fails),
         cmocka_unit_test(an_upgrade_is_checked),
         cmocka_unit_test(a_bad_id_is_an_error),
+        cmocka_unit_test(a_key_stays_off_plain_http),
+        cmocka_unit_test(an_error_names_the_function),
+        cmocka_unit_test(a_later_phase_keeps_the_name),
+        cmocka_unit_test(a_refusal_names_the_limit),
+        cmocka_unit_test(an_empty_key_is_none),
+        cmocka_unit_test(random_bytes_run_out),
     };
 
     return cmocka_run_group_tests_name("guards", tests, NULL, NULL);

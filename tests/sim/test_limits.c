@@ -71,7 +71,7 @@ static sbx_op make(unsigned i, const char **field, sbx_code *code)
     case 24: *field = "stdin_open"; r.via = SBX_VIA_HTTP; r.stdin_open = true; return RUN;
     case 25: *field = "kill_on_disconnect"; r.via = SBX_VIA_HTTP; r.kill_on_disconnect = true; return RUN;
     case 26: *field = "out"; *code = SBX_ERR_NO_BUFFER; r.discard = false; return RUN;
-    case 27: *field = "alloc"; r.alloc = true; r.out.p = buf; r.out.n = 1; return RUN;
+    case 27: *field = "alloc"; r.discard = false; r.alloc = true; r.out.p = buf; r.out.n = 1; return RUN;
     case 28: *field = "box.url"; box.url[0] = 0; return RUN;
     case 29: *field = "box.url"; strcpy(box.url, "ftp://x"); return RUN;
     case 30: *field = "box.url"; strcpy(box.url, "http://u@x"); return RUN;
@@ -117,6 +117,18 @@ static sbx_op make(unsigned i, const char **field, sbx_code *code)
     case 70: *field = "path"; return sbx_ls(K.c, &box, sbx_s(bad_utf8), NULL, NULL);
     case 71: *field = "call.api_key"; r.call.api_key = sbx_s(""); return RUN;
     case 72: *field = "if_none_match"; rd.stream = true; rd.if_none_match = sbx_s(""); return READ;
+    case 73: *field = "via"; r.via = (sbx_via)7; return RUN;
+    case 74: *field = "via"; r.via = (sbx_via)7; r.discard = false; return sbx_command(K.c, &box, sbx_s("x"), &r);
+    case 75: *field = "discard"; r.out.p = buf; r.out.n = 1; return RUN;
+    case 76: *field = "discard"; r.alloc = true; return RUN;
+    case 77: *field = "discard"; r.err.p = buf; r.err.n = 1; r.via = SBX_VIA_HTTP; return RUN;
+    case 78: *field = "max_output"; r.max_output = 5; return RUN;
+    case 79: *field = "max_output"; r.discard = false; r.out.p = buf; r.out.n = 1; r.max_output = 5; return RUN;
+    case 80: *field = "idle_timeout_s"; r.via = SBX_VIA_HTTP; r.idle_timeout_s = 5; return RUN;
+    case 81: *field = "ttl_s"; r.via = SBX_VIA_HTTP; r.ttl_s = SBX_NONE; return RUN;
+    case 82: *field = "wait_s"; c.no_wait = true; c.wait_s = 5; return CREATE;
+    case 83: *field = "restore_memory"; c.restore_memory = (sbx_tri)3; return CREATE;
+    case 84: *field = "max_bytes"; rd.stream = true; rd.max_bytes = 5; return READ;
     default: *field = NULL; return sbx_shutdown(K.c, 0);
     }
 }
@@ -149,7 +161,7 @@ static void test_refusals(void **state)
         ASSERT_CODE(ev.code, code);
         assert_false(sbx_next_of(K.c, &again, &ev));
     }
-    assert_int_equal(i, 73);
+    assert_int_equal(i, 85);
     assert_int_equal(K.s->connects, 0);
     kit_end();
 }
