@@ -7103,12 +7103,9 @@ enum {
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
     SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
-    SBXI_OP_UPGRADE = 2048, /* the answer says `Upgrade: websocket`, */
-    SBXI_OP_CONNECTION = 4096, /* and `Connection: upgrade` */
-    SBXI_OP_LIVE = 8192     /* a stream under way: only silence ends it */
+    SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
+    SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
-
-#define SBXI_OP_HANDSHAKE (SBXI_OP_ACCEPTED | SBXI_OP_UPGRADE | SBXI_OP_CONNECTION)
 
 /* The compact error; texts are static, the server's own lie in the block. */
 typedef struct sbxi_fail {
@@ -7164,6 +7161,7 @@ typedef struct sbxi_command {
     unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
     bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
+    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -7184,7 +7182,6 @@ struct sbxi_op {
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
     const sbxi_row *row;
-    const char *name; /* of the public function, for errors */
     const sbx_box *box;
     void *user;
     sbxi_block *block;
@@ -7241,8 +7238,14 @@ struct sbx_client {
 
 /* ---- starting ---- */
 
+/* The public function that was called, where its row has another's name or
+   does not stay. */
+typedef enum sbxi_as { SBXI_AS_ROW, SBXI_AS_RUN, SBXI_AS_ATTACH, SBXI_AS_LS, SBXI_AS_UPDATE, SBXI_AS_WAIT_READY, SBXI_AS_START } sbxi_as;
+/* As errors call it. */
+SBXI_FN const char *sbxi_op_name(const sbxi_op *op);
+
 /* A new operation with a block, or NULL: *refused is what the call returns. */
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused);
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */
@@ -7405,10 +7408,23 @@ static const char *sbxi_check_call(const sbx_call *call, const char **why)
     return NULL;
 }
 
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused)
+static const char *sbxi_name(const sbxi_row *row, unsigned as)
+{
+    static const char *const names[] = { "run", "attach", "ls", "update", "wait_ready", "start" };
+
+    return as ? names[as - 1] : row->operation;
+}
+
+SBXI_FN const char *sbxi_op_name(const sbxi_op *op)
+{
+    return sbxi_name(op->row, op->flags / SBXI_OP_AS);
+}
+
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused)
 {
     uint32_t id = c->free_head;
     const char *why, *bad = sbxi_check_call(call, &why);
+    const char *name = sbxi_name(row, as);
     sbxi_op *op;
     uint32_t gen;
 
@@ -7429,7 +7445,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->node.prev = op->node.next = SBXI_NIL;
         op->link = SBXI_NIL;
         op->row = row;
-        op->name = name;
+        op->flags = (uint16_t)(as * SBXI_OP_AS);
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;
@@ -8024,9 +8040,9 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
     char key[24], accept[28];
 
     if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
-        op->flags |= SBXI_OP_UPGRADE;
+        op->u.command.says_upgrade = true;
     if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
-        op->flags |= SBXI_OP_CONNECTION;
+        op->u.command.says_connection = true;
     if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
         return;
     sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
@@ -8045,8 +8061,6 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (op->row->answer == SBXI_ANSWER_STREAM)
-        sbxi_upgrade_header(op, e);
 }
 
 /* ---- the head ---- */
@@ -8318,17 +8332,17 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || (op->flags & SBXI_OP_HANDSHAKE) != SBXI_OP_HANDSHAKE) {
+    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->u.command.says_upgrade || !op->u.command.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
-                         !(op->flags & SBXI_OP_UPGRADE) ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
-                         !(op->flags & SBXI_OP_CONNECTION) ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         !op->u.command.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !op->u.command.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
                          SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;
     }
-    op->flags &= (uint16_t)~SBXI_OP_HANDSHAKE;
+    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
     sbxi_ws_begin(&c->net, l);
     op->state = SBXI_OP_STREAM;
 }
@@ -8371,7 +8385,11 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
             return SBXI_RUN_IDLE;
         }
         switch (kind) {
-        case SBX_HTTP1_HEADER: sbxi_op_header(c, op, &e); break;
+        case SBX_HTTP1_HEADER:
+            sbxi_op_header(c, op, &e);
+            if (op->row->answer == SBXI_ANSWER_STREAM)
+                sbxi_upgrade_header(op, &e);
+            break;
         case SBX_HTTP1_HEAD:
             if (!sbxi_op_head(c, op))
                 return SBXI_RUN_IDLE;
@@ -8539,7 +8557,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
-    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->name));
+    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(sbxi_op_name(op)));
     sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
     if (said)
         sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
@@ -8591,7 +8609,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->name));
+    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(sbxi_op_name(op)));
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -8626,7 +8644,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->name));
+    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(sbxi_op_name(op)));
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;
@@ -9229,7 +9247,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
     }
-    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, sbxi_shutdown_row.operation, &h);
+    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, SBXI_AS_ROW, &h);
     if (!op)
         return h;
     sbxi_op_drop_block(c, op);
@@ -9775,7 +9793,7 @@ typedef struct sbxi_build {
 
 SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call);
 /* For a function that is not called like its row. */
-SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name);
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as);
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
@@ -9806,22 +9824,22 @@ SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 
 const sbxi_options sbxi_no_opts = { { 0 } };
 
-SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name)
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as)
 {
     b->c = c;
-    b->op = sbxi_op_new(c, row, call, name, &b->refused);
+    b->op = sbxi_op_new(c, row, call, as, &b->refused);
     return b->op != NULL;
 }
 
 SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
 {
-    return sbxi_build_begin_as(b, c, row, call, row->operation);
+    return sbxi_build_begin_as(b, c, row, call, SBXI_AS_ROW);
 }
 
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
 {
     if (b->op)
-        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->name, field, text);
+        b->refused = sbxi_op_refuse(b->c, b->op, code, sbxi_op_name(b->op), field, text);
     b->op = NULL;
 }
 
@@ -10490,9 +10508,9 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
 }
 
 /* What get, update, status, wait, start, stop and delete have in common. */
-static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
+static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbxi_as as, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
 {
-    if (!sbxi_build_begin(b, c, row, &o->call))
+    if (!sbxi_build_begin_as(b, c, row, &o->call, as))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, &o->call);
@@ -10566,7 +10584,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
+    if (!sbxi_build_begin_as(&b, c, &sbxi_update_row, &o->call, SBXI_AS_UPDATE))
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
@@ -10592,7 +10610,7 @@ SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts 
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, &sbxi_delete_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
+    sbxi_box_call(&b, c, &sbxi_delete_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
     return sbxi_build_end(&b);
 }
 
@@ -10600,7 +10618,7 @@ SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_o
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, &sbxi_status_row, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
+    sbxi_box_call(&b, c, &sbxi_status_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
     return sbxi_build_end(&b);
 }
 
@@ -10616,7 +10634,7 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, row, box, o, out, info);
+    sbxi_box_call(&b, c, row, row == &sbxi_start_row ? SBXI_AS_START : SBXI_AS_WAIT_READY, box, o, out, info);
     if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
     if (b.op && row == &sbxi_start_row)
@@ -10642,7 +10660,7 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 {
     sbxi_build b;
 
-    if (sbxi_box_call(&b, c, &sbxi_stop_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
+    if (sbxi_box_call(&b, c, &sbxi_stop_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
         sbxi_box_body(&b);
     return sbxi_build_end(&b);
 }
@@ -10742,7 +10760,8 @@ static void sbxi_stream_reset(sbxi_op *op)
     k->phase = SBXI_PHASE_HELLO;
     k->has_data = k->message_done = k->in_message = false;
     op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_HANDSHAKE | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
+    k->says_upgrade = k->says_connection = false;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
@@ -11154,9 +11173,9 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const char *name)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbxi_as as)
 {
-    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, name))
+    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, as))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
@@ -11191,7 +11210,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, "command"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ROW))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
@@ -11252,7 +11271,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, "run"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -11272,7 +11291,7 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, "attach"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ATTACH))
         return b.refused;
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
@@ -11771,14 +11790,14 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const char *name, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, sbxi_as as, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
     const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
     const char *argument = row == &sbxi_grep_row ? "text" : "pattern";
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin_as(&b, c, row, &o->call, name))
+    if (!sbxi_build_begin_as(&b, c, row, &o->call, as))
         return b.refused;
     if (!pattern.n || (path.p && !path.n))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, pattern.n ? "path" : argument, SBXI_T("must not be empty"));
@@ -11805,17 +11824,17 @@ static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const char *name, co
 
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, "glob", box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_glob_row, SBXI_AS_ROW, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, "ls", box, sbx_s("*"), path, opts, out);
+    return sbxi_find(c, &sbxi_glob_row, SBXI_AS_LS, box, sbx_s("*"), path, opts, out);
 }
 
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_grep_row, "grep", box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_grep_row, SBXI_AS_ROW, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 /* ======== src/langsmith_model.c ======== */

@@ -287,7 +287,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
     }
-    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, sbxi_shutdown_row.operation, &h);
+    op = sbxi_op_new(c, &sbxi_shutdown_row, &call, SBXI_AS_ROW, &h);
     if (!op)
         return h;
     sbxi_op_drop_block(c, op);

@@ -431,9 +431,9 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
 }
 
 /* What get, update, status, wait, start, stop and delete have in common. */
-static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
+static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbxi_as as, const sbx_box *box, const sbx_box_opts *o, void *out, void *info)
 {
-    if (!sbxi_build_begin(b, c, row, &o->call))
+    if (!sbxi_build_begin_as(b, c, row, &o->call, as))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, &o->call);
@@ -507,7 +507,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_update_row, &o->call))
+    if (!sbxi_build_begin_as(&b, c, &sbxi_update_row, &o->call, SBXI_AS_UPDATE))
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
@@ -533,7 +533,7 @@ SBX_API sbx_op sbx_delete(sbx_client *c, const sbx_box *box, const sbx_box_opts 
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, &sbxi_delete_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
+    sbxi_box_call(&b, c, &sbxi_delete_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL);
     return sbxi_build_end(&b);
 }
 
@@ -541,7 +541,7 @@ SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_o
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, &sbxi_status_row, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
+    sbxi_box_call(&b, c, &sbxi_status_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, out, NULL);
     return sbxi_build_end(&b);
 }
 
@@ -557,7 +557,7 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
 {
     sbxi_build b;
 
-    sbxi_box_call(&b, c, row, box, o, out, info);
+    sbxi_box_call(&b, c, row, row == &sbxi_start_row ? SBXI_AS_START : SBXI_AS_WAIT_READY, box, o, out, info);
     if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
     if (b.op && row == &sbxi_start_row)
@@ -583,7 +583,7 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 {
     sbxi_build b;
 
-    if (sbxi_box_call(&b, c, &sbxi_stop_row, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
+    if (sbxi_box_call(&b, c, &sbxi_stop_row, SBXI_AS_ROW, box, opts ? opts : &sbxi_no_opts.box, NULL, NULL))
         sbxi_box_body(&b);
     return sbxi_build_end(&b);
 }

@@ -93,7 +93,8 @@ static void sbxi_stream_reset(sbxi_op *op)
     k->phase = SBXI_PHASE_HELLO;
     k->has_data = k->message_done = k->in_message = false;
     op->wake_at = SBXI_NEVER;
-    op->flags &= (uint16_t)~(SBXI_OP_HANDSHAKE | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
+    k->says_upgrade = k->says_connection = false;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
@@ -505,9 +506,9 @@ static void sbxi_command_id(sbxi_build *b, sbx_str given)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const char *name)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbxi_as as)
 {
-    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, name))
+    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, as))
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
@@ -542,7 +543,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, "command"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ROW))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
@@ -603,7 +604,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, "run"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -623,7 +624,7 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, "attach"))
+    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ATTACH))
         return b.refused;
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {

@@ -340,14 +340,14 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const char *name, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
+static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, sbxi_as as, const sbx_box *box, sbx_str pattern, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
     const sbx_find_opts *o = opts ? opts : &sbxi_no_opts.find;
     const char *argument = row == &sbxi_grep_row ? "text" : "pattern";
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin_as(&b, c, row, &o->call, name))
+    if (!sbxi_build_begin_as(&b, c, row, &o->call, as))
         return b.refused;
     if (!pattern.n || (path.p && !path.n))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, pattern.n ? "path" : argument, SBXI_T("must not be empty"));
@@ -374,15 +374,15 @@ static sbx_op sbxi_find(sbx_client *c, const sbxi_row *row, const char *name, co
 
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, "glob", box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_glob_row, SBXI_AS_ROW, box, pattern, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_glob_row, "ls", box, sbx_s("*"), path, opts, out);
+    return sbxi_find(c, &sbxi_glob_row, SBXI_AS_LS, box, sbx_s("*"), path, opts, out);
 }
 
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out)
 {
-    return sbxi_find(c, &sbxi_grep_row, "grep", box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
+    return sbxi_find(c, &sbxi_grep_row, SBXI_AS_ROW, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }

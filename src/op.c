@@ -102,10 +102,23 @@ static const char *sbxi_check_call(const sbx_call *call, const char **why)
     return NULL;
 }
 
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused)
+static const char *sbxi_name(const sbxi_row *row, unsigned as)
+{
+    static const char *const names[] = { "run", "attach", "ls", "update", "wait_ready", "start" };
+
+    return as ? names[as - 1] : row->operation;
+}
+
+SBXI_FN const char *sbxi_op_name(const sbxi_op *op)
+{
+    return sbxi_name(op->row, op->flags / SBXI_OP_AS);
+}
+
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused)
 {
     uint32_t id = c->free_head;
     const char *why, *bad = sbxi_check_call(call, &why);
+    const char *name = sbxi_name(row, as);
     sbxi_op *op;
     uint32_t gen;
 
@@ -126,7 +139,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
         op->node.prev = op->node.next = SBXI_NIL;
         op->link = SBXI_NIL;
         op->row = row;
-        op->name = name;
+        op->flags = (uint16_t)(as * SBXI_OP_AS);
         op->user = call->user;
         op->block = sbxi_op_block(c);
         op->state = SBXI_OP_NEW;

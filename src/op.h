@@ -156,12 +156,9 @@ enum {
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
     SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
-    SBXI_OP_UPGRADE = 2048, /* the answer says `Upgrade: websocket`, */
-    SBXI_OP_CONNECTION = 4096, /* and `Connection: upgrade` */
-    SBXI_OP_LIVE = 8192     /* a stream under way: only silence ends it */
+    SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
+    SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
-
-#define SBXI_OP_HANDSHAKE (SBXI_OP_ACCEPTED | SBXI_OP_UPGRADE | SBXI_OP_CONNECTION)
 
 /* The compact error; texts are static, the server's own lie in the block. */
 typedef struct sbxi_fail {
@@ -217,6 +214,7 @@ typedef struct sbxi_command {
     unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
     bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
+    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -237,7 +235,6 @@ struct sbxi_op {
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
     const sbxi_row *row;
-    const char *name; /* of the public function, for errors */
     const sbx_box *box;
     void *user;
     sbxi_block *block;
@@ -294,8 +291,14 @@ struct sbx_client {
 
 /* ---- starting ---- */
 
+/* The public function that was called, where its row has another's name or
+   does not stay. */
+typedef enum sbxi_as { SBXI_AS_ROW, SBXI_AS_RUN, SBXI_AS_ATTACH, SBXI_AS_LS, SBXI_AS_UPDATE, SBXI_AS_WAIT_READY, SBXI_AS_START } sbxi_as;
+/* As errors call it. */
+SBXI_FN const char *sbxi_op_name(const sbxi_op *op);
+
 /* A new operation with a block, or NULL: *refused is what the call returns. */
-SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name, sbx_op *refused);
+SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */

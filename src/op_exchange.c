@@ -230,9 +230,9 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
     char key[24], accept[28];
 
     if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
-        op->flags |= SBXI_OP_UPGRADE;
+        op->u.command.says_upgrade = true;
     if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
-        op->flags |= SBXI_OP_CONNECTION;
+        op->u.command.says_connection = true;
     if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
         return;
     sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
@@ -251,8 +251,6 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (op->row->answer == SBXI_ANSWER_STREAM)
-        sbxi_upgrade_header(op, e);
 }
 
 /* ---- the head ---- */
@@ -524,17 +522,17 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || (op->flags & SBXI_OP_HANDSHAKE) != SBXI_OP_HANDSHAKE) {
+    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->u.command.says_upgrade || !op->u.command.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
-                         !(op->flags & SBXI_OP_UPGRADE) ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
-                         !(op->flags & SBXI_OP_CONNECTION) ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         !op->u.command.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !op->u.command.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
                          SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
         return;
     }
-    op->flags &= (uint16_t)~SBXI_OP_HANDSHAKE;
+    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
     sbxi_ws_begin(&c->net, l);
     op->state = SBXI_OP_STREAM;
 }
@@ -577,7 +575,11 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
             return SBXI_RUN_IDLE;
         }
         switch (kind) {
-        case SBX_HTTP1_HEADER: sbxi_op_header(c, op, &e); break;
+        case SBX_HTTP1_HEADER:
+            sbxi_op_header(c, op, &e);
+            if (op->row->answer == SBXI_ANSWER_STREAM)
+                sbxi_upgrade_header(op, &e);
+            break;
         case SBX_HTTP1_HEAD:
             if (!sbxi_op_head(c, op))
                 return SBXI_RUN_IDLE;

@@ -103,7 +103,7 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
-    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(op->name));
+    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(sbxi_op_name(op)));
     sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
     if (said)
         sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
@@ -155,7 +155,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(op->name));
+    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(sbxi_op_name(op)));
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -190,7 +190,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(op->name));
+    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(sbxi_op_name(op)));
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;

@@ -2,22 +2,22 @@
 
 const sbxi_options sbxi_no_opts = { { 0 } };
 
-SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, const char *name)
+SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as)
 {
     b->c = c;
-    b->op = sbxi_op_new(c, row, call, name, &b->refused);
+    b->op = sbxi_op_new(c, row, call, as, &b->refused);
     return b->op != NULL;
 }
 
 SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call)
 {
-    return sbxi_build_begin_as(b, c, row, call, row->operation);
+    return sbxi_build_begin_as(b, c, row, call, SBXI_AS_ROW);
 }
 
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text)
 {
     if (b->op)
-        b->refused = sbxi_op_refuse(b->c, b->op, code, b->op->name, field, text);
+        b->refused = sbxi_op_refuse(b->c, b->op, code, sbxi_op_name(b->op), field, text);
     b->op = NULL;
 }
 
