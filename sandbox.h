@@ -6063,6 +6063,7 @@ typedef struct sbxi_net {
     unsigned char random[64];
     uint8_t random_left;
     bool entropy_failed;
+    bool inside;      /* the transport or the trace hook may be running: calls are refused */
     sbx_usage usage;
     void (*trace)(void *user, const sbx_trace *t);
     void *trace_user;
@@ -6299,6 +6300,7 @@ SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l)
 
 SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link *l, uint32_t op, int64_t number, sbx_str text)
 {
+    bool inside = net->inside;
     sbx_trace t;
 
     if (!net->trace)
@@ -6308,7 +6310,9 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
     t.link = l ? sbxi_link_id(net, l) + 1 : 0;
     t.number = number;
     t.text = text;
+    net->inside = true;
     net->trace(net->trace_user, &t);
+    net->inside = inside;
 }
 
 /* Masks take 4 bytes a frame: the transport is asked for 64 at a time. Used
@@ -6322,7 +6326,12 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
         size_t take;
 
         if (!net->random_left) {
-            if (!net->t->entropy(net->ctx, net->random, sizeof net->random)) {
+            bool inside = net->inside, ok;
+
+            net->inside = true;
+            ok = net->t->entropy(net->ctx, net->random, sizeof net->random);
+            net->inside = inside;
+            if (!ok) {
                 net->entropy_failed = true;
                 return false;
             }
@@ -6382,13 +6391,16 @@ static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
 {
     uint32_t id = sbxi_link_id(net, l);
+    bool inside = net->inside;
 
     if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
         sbxi_list_remove(sbxi_link_nodes(net), &net->idle_links, id);
     if (l->state == SBXI_LINK_CONNECTING)
         net->connecting--;
+    net->inside = true;
     if (l->open)
         net->t->close(net->ctx, sbxi_link_conn(net, l));
+    net->inside = inside;
     sbxi_link_buffers(net, l);
     sbxi_net_trace(net, SBX_TRACE_CLOSE, l, 0, code, sbx_sn("", 0));
     memset(l, 0, sizeof *l);
@@ -6622,12 +6634,15 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
         bool head = l->tx_at < l->tx_end;
         const char *p = head ? l->tx + l->tx_at : l->out.body.p;
         size_t n = head ? l->tx_end - l->tx_at : l->out.body.n, sent = 0;
+        bool inside = net->inside;
         sbxi_got got;
 
         if (!(l->ready & SBX_WRITABLE))
             return SBXI_GOT_BLOCKED;
         memset(&net->fault, 0, sizeof net->fault);
+        net->inside = true;
         got = sbxi_link_io(net, l, net->t->send(net->ctx, sbxi_link_conn(net, l), p, n, &sent, &net->fault));
+        net->inside = inside;
         if (got == SBXI_GOT_EOF) {
             net->fault.code = SBX_ERR_CONNECTION;
             return SBXI_GOT_FAIL;
@@ -7224,7 +7239,6 @@ struct sbx_client {
     char key[512];
     size_t key_n;
     uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
-    bool inside;        /* guards against re-entry from the transport */
     bool closing;
     bool from_malloc;
     uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */
@@ -7428,7 +7442,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
     sbxi_op *op;
     uint32_t gen;
 
-    if (c->closing || c->inside)
+    if (c->closing || c->net.inside)
         *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
     else if (bad)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);
@@ -9079,7 +9093,7 @@ static void sbxi_client_timers(sbx_client *c)
 
 SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
 {
-    c->inside = true;
+    c->net.inside = true;
     sbxi_client_return(c);
     sbxi_client_unstarve(c);
     sbxi_client_poll(c, timeout_ms);
@@ -9088,13 +9102,13 @@ SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
     sbxi_client_run(c);
     sbxi_client_timers(c);
     sbxi_client_run(c);
-    c->inside = false;
+    c->net.inside = false;
     sbxi_owned_run(c);
 }
 
 SBX_API void sbx_step(sbx_client *c, int64_t now_ms)
 {
-    if (c->inside)
+    if (c->net.inside)
         return;
     if (now_ms > c->net.now)
         c->net.now = now_ms;
@@ -9123,9 +9137,9 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
     uint32_t last = c->lists[SBXI_LIST_EVENT].tail, id;
     bool got = false;
 
-    if (c->inside)
+    if (c->net.inside)
         return false;
-    c->inside = true;
+    c->net.inside = true;
     sbxi_client_return(c);
     if (only) {
         got = only->list == SBXI_LIST_EVENT && sbxi_client_event(c, only, ev);
@@ -9137,19 +9151,19 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
                 break;
         }
     }
-    c->inside = false;
+    c->net.inside = false;
     return got;
 }
 
 SBX_API bool sbx_next(sbx_client *c, sbx_event *ev)
 {
-    if (c->inside)
+    if (c->net.inside)
         return false;
     if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL) {
-        c->inside = true;
+        c->net.inside = true;
         sbxi_client_return(c);
         sbxi_client_run(c);
-        c->inside = false;
+        c->net.inside = false;
     }
     return sbxi_client_pull(c, NULL, ev);
 }
@@ -9185,7 +9199,7 @@ SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op h)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (c->inside)
+    if (c->net.inside)
         return SBX_ERR_STATE;
     if (op->state == SBXI_OP_DONE)
         return SBX_OK;
@@ -9243,7 +9257,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     sbxi_op *op;
 
     memset(&call, 0, sizeof call);
-    if (!c->closing && !c->inside) {
+    if (!c->closing && !c->net.inside) {
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
     }
@@ -11337,7 +11351,7 @@ static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || c->inside)
+    if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     op->u.command.want |= want;
     sbxi_op_wake(c, op);
@@ -11379,7 +11393,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
     *taken = 0;
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
+    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);
     while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
@@ -11646,7 +11660,7 @@ SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op handle)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state != SBXI_OP_REWIND || c->inside)
+    if (op->state != SBXI_OP_REWIND || c->net.inside)
         return SBX_ERR_STATE;
     op->u.http.pos = 0;
     op->fail.status = 0;
@@ -11723,7 +11737,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     if (!op)
         return SBX_ERR_HANDLE;
     h = &op->u.http;
-    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->inside)
+    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
         return SBX_ERR_ARGUMENT;
@@ -12805,7 +12819,7 @@ const sbx_transport sbxi_ports = {
 
 static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 {
-    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->inside)
+    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->net.inside)
         return NULL;
     return (sbxi_port_conn *)sbxi_link_conn(&c->net, &c->net.links[id - 1]);
 }
@@ -12895,7 +12909,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
     op = &c->ops[l->owner];
     if (op->state == SBXI_OP_DONE)
         return;
-    c->inside = true;
+    c->net.inside = true;
     c->net.run_left = SIZE_MAX; /* what the caller gives has an end */
     sbxi_op_list(c, op, SBXI_LIST_NONE);
     switch (sbxi_op_run(c, op, NULL)) {
@@ -12905,7 +12919,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
         if (op->state != SBXI_OP_FREE)
             sbxi_op_list(c, op, SBXI_LIST_EVENT);
     }
-    c->inside = false;
+    c->net.inside = false;
 }
 
 /* Whether something in the link's receive buffer is pointed to, so that it may
@@ -13008,7 +13022,7 @@ static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 
 SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
 {
-    if (c->inside)
+    if (c->net.inside)
         return false;
     if (!h->slot)
         return sbxi_refused_event(h, ev);
@@ -13040,8 +13054,8 @@ SBX_API sbx_code sbx_await(sbx_client *c, sbx_op h)
     sbx_event ev;
     sbx_code code = h.slot ? SBX_ERR_HANDLE : (sbx_code)h.gen;
 
-    if (h.slot && (c->inside || !c->net.t->wait))
-        return c->inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
+    if (h.slot && (c->net.inside || !c->net.t->wait))
+        return c->net.inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
     while (h.slot && sbx_next_of(c, &h, &ev))
         if (ev.kind == SBX_EV_END)
             return ev.code;
@@ -13052,7 +13066,7 @@ SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms)
 {
     int64_t at = sbx_next_deadline(c), left;
 
-    if (c->inside || !c->net.t->wait)
+    if (c->net.inside || !c->net.t->wait)
         return false;
     sbxi_client_clock(c);
     if (at != SBXI_NEVER) {

@@ -31,7 +31,7 @@ static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 
 SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
 {
-    if (c->inside)
+    if (c->net.inside)
         return false;
     if (!h->slot)
         return sbxi_refused_event(h, ev);
@@ -63,8 +63,8 @@ SBX_API sbx_code sbx_await(sbx_client *c, sbx_op h)
     sbx_event ev;
     sbx_code code = h.slot ? SBX_ERR_HANDLE : (sbx_code)h.gen;
 
-    if (h.slot && (c->inside || !c->net.t->wait))
-        return c->inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
+    if (h.slot && (c->net.inside || !c->net.t->wait))
+        return c->net.inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;
     while (h.slot && sbx_next_of(c, &h, &ev))
         if (ev.kind == SBX_EV_END)
             return ev.code;
@@ -75,7 +75,7 @@ SBX_API bool sbx_wait(sbx_client *c, int64_t timeout_ms)
 {
     int64_t at = sbx_next_deadline(c), left;
 
-    if (c->inside || !c->net.t->wait)
+    if (c->net.inside || !c->net.t->wait)
         return false;
     sbxi_client_clock(c);
     if (at != SBXI_NEVER) {

@@ -119,7 +119,7 @@ static void sbxi_client_timers(sbx_client *c)
 
 SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
 {
-    c->inside = true;
+    c->net.inside = true;
     sbxi_client_return(c);
     sbxi_client_unstarve(c);
     sbxi_client_poll(c, timeout_ms);
@@ -128,13 +128,13 @@ SBXI_FN void sbxi_client_turn(sbx_client *c, int64_t timeout_ms)
     sbxi_client_run(c);
     sbxi_client_timers(c);
     sbxi_client_run(c);
-    c->inside = false;
+    c->net.inside = false;
     sbxi_owned_run(c);
 }
 
 SBX_API void sbx_step(sbx_client *c, int64_t now_ms)
 {
-    if (c->inside)
+    if (c->net.inside)
         return;
     if (now_ms > c->net.now)
         c->net.now = now_ms;
@@ -163,9 +163,9 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
     uint32_t last = c->lists[SBXI_LIST_EVENT].tail, id;
     bool got = false;
 
-    if (c->inside)
+    if (c->net.inside)
         return false;
-    c->inside = true;
+    c->net.inside = true;
     sbxi_client_return(c);
     if (only) {
         got = only->list == SBXI_LIST_EVENT && sbxi_client_event(c, only, ev);
@@ -177,19 +177,19 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)
                 break;
         }
     }
-    c->inside = false;
+    c->net.inside = false;
     return got;
 }
 
 SBX_API bool sbx_next(sbx_client *c, sbx_event *ev)
 {
-    if (c->inside)
+    if (c->net.inside)
         return false;
     if (c->lists[SBXI_LIST_RUN].head != SBXI_NIL) {
-        c->inside = true;
+        c->net.inside = true;
         sbxi_client_return(c);
         sbxi_client_run(c);
-        c->inside = false;
+        c->net.inside = false;
     }
     return sbxi_client_pull(c, NULL, ev);
 }
@@ -225,7 +225,7 @@ SBX_API sbx_code sbx_cancel(sbx_client *c, sbx_op h)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (c->inside)
+    if (c->net.inside)
         return SBX_ERR_STATE;
     if (op->state == SBXI_OP_DONE)
         return SBX_OK;
@@ -283,7 +283,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     sbxi_op *op;
 
     memset(&call, 0, sizeof call);
-    if (!c->closing && !c->inside) {
+    if (!c->closing && !c->net.inside) {
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
     }

@@ -670,7 +670,7 @@ static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || c->inside)
+    if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     op->u.command.want |= want;
     sbxi_op_wake(c, op);
@@ -712,7 +712,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
     *taken = 0;
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->inside)
+    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);
     while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {

@@ -196,7 +196,7 @@ SBX_API sbx_code sbx_rewind(sbx_client *c, sbx_op handle)
 
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state != SBXI_OP_REWIND || c->inside)
+    if (op->state != SBXI_OP_REWIND || c->net.inside)
         return SBX_ERR_STATE;
     op->u.http.pos = 0;
     op->fail.status = 0;
@@ -273,7 +273,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     if (!op)
         return SBX_ERR_HANDLE;
     h = &op->u.http;
-    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->inside)
+    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
         return SBX_ERR_ARGUMENT;

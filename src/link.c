@@ -160,6 +160,7 @@ SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l)
 
 SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link *l, uint32_t op, int64_t number, sbx_str text)
 {
+    bool inside = net->inside;
     sbx_trace t;
 
     if (!net->trace)
@@ -169,7 +170,9 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
     t.link = l ? sbxi_link_id(net, l) + 1 : 0;
     t.number = number;
     t.text = text;
+    net->inside = true;
     net->trace(net->trace_user, &t);
+    net->inside = inside;
 }
 
 /* Masks take 4 bytes a frame: the transport is asked for 64 at a time. Used
@@ -183,7 +186,12 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
         size_t take;
 
         if (!net->random_left) {
-            if (!net->t->entropy(net->ctx, net->random, sizeof net->random)) {
+            bool inside = net->inside, ok;
+
+            net->inside = true;
+            ok = net->t->entropy(net->ctx, net->random, sizeof net->random);
+            net->inside = inside;
+            if (!ok) {
                 net->entropy_failed = true;
                 return false;
             }
@@ -243,13 +251,16 @@ static void sbxi_link_buffers(sbxi_net *net, sbxi_link *l)
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code)
 {
     uint32_t id = sbxi_link_id(net, l);
+    bool inside = net->inside;
 
     if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
         sbxi_list_remove(sbxi_link_nodes(net), &net->idle_links, id);
     if (l->state == SBXI_LINK_CONNECTING)
         net->connecting--;
+    net->inside = true;
     if (l->open)
         net->t->close(net->ctx, sbxi_link_conn(net, l));
+    net->inside = inside;
     sbxi_link_buffers(net, l);
     sbxi_net_trace(net, SBX_TRACE_CLOSE, l, 0, code, sbx_sn("", 0));
     memset(l, 0, sizeof *l);
@@ -483,12 +494,15 @@ SBXI_FN sbxi_got sbxi_link_flush(sbxi_net *net, sbxi_link *l)
         bool head = l->tx_at < l->tx_end;
         const char *p = head ? l->tx + l->tx_at : l->out.body.p;
         size_t n = head ? l->tx_end - l->tx_at : l->out.body.n, sent = 0;
+        bool inside = net->inside;
         sbxi_got got;
 
         if (!(l->ready & SBX_WRITABLE))
             return SBXI_GOT_BLOCKED;
         memset(&net->fault, 0, sizeof net->fault);
+        net->inside = true;
         got = sbxi_link_io(net, l, net->t->send(net->ctx, sbxi_link_conn(net, l), p, n, &sent, &net->fault));
+        net->inside = inside;
         if (got == SBXI_GOT_EOF) {
             net->fault.code = SBX_ERR_CONNECTION;
             return SBXI_GOT_FAIL;

@@ -84,6 +84,7 @@ typedef struct sbxi_net {
     unsigned char random[64];
     uint8_t random_left;
     bool entropy_failed;
+    bool inside;      /* the transport or the trace hook may be running: calls are refused */
     sbx_usage usage;
     void (*trace)(void *user, const sbx_trace *t);
     void *trace_user;

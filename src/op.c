@@ -122,7 +122,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
     sbxi_op *op;
     uint32_t gen;
 
-    if (c->closing || c->inside)
+    if (c->closing || c->net.inside)
         *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
     else if (bad)
         *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);

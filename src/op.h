@@ -277,7 +277,6 @@ struct sbx_client {
     char key[512];
     size_t key_n;
     uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
-    bool inside;        /* guards against re-entry from the transport */
     bool closing;
     bool from_malloc;
     uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */

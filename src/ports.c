@@ -131,7 +131,7 @@ const sbx_transport sbxi_ports = {
 
 static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 {
-    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->inside)
+    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->net.inside)
         return NULL;
     return (sbxi_port_conn *)sbxi_link_conn(&c->net, &c->net.links[id - 1]);
 }
@@ -221,7 +221,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
     op = &c->ops[l->owner];
     if (op->state == SBXI_OP_DONE)
         return;
-    c->inside = true;
+    c->net.inside = true;
     c->net.run_left = SIZE_MAX; /* what the caller gives has an end */
     sbxi_op_list(c, op, SBXI_LIST_NONE);
     switch (sbxi_op_run(c, op, NULL)) {
@@ -231,7 +231,7 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
         if (op->state != SBXI_OP_FREE)
             sbxi_op_list(c, op, SBXI_LIST_EVENT);
     }
-    c->inside = false;
+    c->net.inside = false;
 }
 
 /* Whether something in the link's receive buffer is pointed to, so that it may

@@ -472,6 +472,55 @@ static void test_reentry(void **state)
     kit_end();
 }
 
+static void reenter_trace(void *user, const sbx_trace *t)
+{
+    sbx_event ev;
+
+    (void)user;
+    (void)t;
+    sbx_step(K.c, K.s->now + 1);
+    assert_false(sbx_next(K.c, &ev));
+    assert_int_equal(sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL).slot, 0);
+    reentered++;
+}
+
+/* The hook also runs in calls that only end something. */
+static void test_reentry_from_trace(void **state)
+{
+    sbx_event ev;
+    sbx_op op;
+
+    (void)state;
+    for (unsigned way = 0; way < 3; way++) {
+        kit_new(13);
+        K.d.trace = reenter_trace;
+        kit_open();
+        kit_expect("/boxes/one", 200, NULL, "{");
+        K.s->scripts[0].no_answer = true;
+        op = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL);
+        sbx_step(K.c, K.s->now);
+        sbx_wait(K.c, 0);
+        reentered = 0;
+        if (way == 0)
+            ASSERT_CODE(sbx_cancel(K.c, op), SBX_OK);
+        else if (way == 1)
+            assert_int_not_equal(sbx_shutdown(K.c, 0).slot, 0);
+        if (way < 2) {
+            assert_true(reentered > 0);
+            while (sbx_next(K.c, &ev))
+                if (ev.op.slot == op.slot)
+                    assert_int_equal(ev.kind, SBX_EV_END);
+            kit_end();
+            continue;
+        }
+        K.s->client = NULL;
+        sbx_close(K.c);
+        assert_true(reentered > 0);
+        K.c = NULL;
+        kit_end();
+    }
+}
+
 /* An awaited request beside two streams that are read by turns, with one buffer more
    than they can hold half read. */
 static void test_await_beside_paused(void **state)
@@ -621,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_what_repeats), cmocka_unit_test(test_four_attempts), cmocka_unit_test(test_connect_refused),
         cmocka_unit_test(test_retry_after), cmocka_unit_test(test_deadlines), cmocka_unit_test(test_slow_answer), cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_deadline), cmocka_unit_test(test_cancel_anywhere), cmocka_unit_test(test_handles), cmocka_unit_test(test_reentry),
+        cmocka_unit_test(test_reentry_from_trace),
         cmocka_unit_test(test_await_beside_paused), cmocka_unit_test(test_shutdown), cmocka_unit_test(test_close_deletes), cmocka_unit_test(test_shutdown_deadline),
     };
 
