@@ -12,6 +12,7 @@
 #include "fault.h"
 #include "loop.h"
 #include "server.h"
+#include "tls.h"
 
 #define MAX_BODY (16 << 20)
 #define IDLE_SECONDS 300u
@@ -421,25 +422,55 @@ static void on_log(void *cls, const char *fmt, va_list ap)
 	logf_info("http: %s", text);
 }
 
-bool http_start(const char *host, unsigned port, char **why)
+/* A listening socket, -1 with a reason; *port becomes the one it got. */
+static int listen_at(const char *host, unsigned *port, char **why)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)*port) };
 	socklen_t len = sizeof a;
-	const union MHD_DaemonInfo *info;
 	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (inet_pton(AF_INET, host, &a.sin_addr) != 1) {
 		*why = xasprintf("--listen %s: not an IPv4 address", host);
-		return false;
+		close_fd(&fd);
+		return -1;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 4096) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&a, &len) < 0) {
-		*why = xasprintf("cannot listen on %s:%u: %s", host, port, strerror(errno));
+		*why = xasprintf("cannot listen on %s:%u: %s", host, *port, strerror(errno));
+		close_fd(&fd);
+		return -1;
+	}
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+/* With TLS the proxy takes the public socket, and HTTP an inner one. */
+static bool behind_tls(int *fd, char **why)
+{
+	unsigned port = 0;
+	int inner = listen_at("127.0.0.1", &port, why);
+
+	if (inner < 0 || !tls_start(*fd, port, why)) {
+		close_fd(&inner);
 		return false;
 	}
-	server.url = xasprintf("http://%s:%u", a.sin_addr.s_addr == INADDR_ANY ? "127.0.0.1" : host,
-			       (unsigned)ntohs(a.sin_port));
+	close(*fd);
+	*fd = inner;
+	return true;
+}
+
+bool http_start(const char *host, unsigned port, char **why)
+{
+	const union MHD_DaemonInfo *info;
+	int fd = listen_at(host, &port, why);
+
+	if (fd < 0)
+		return false;
+	server.url = xasprintf("%s://%s:%u", server.tls_cert ? "https" : "http",
+			       strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1" : host, port);
+	if (server.tls_cert && !behind_tls(&fd, why))
+		return false;
 	daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
 				   NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 				   MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,

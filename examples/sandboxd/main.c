@@ -19,6 +19,7 @@
 #include "server.h"
 #include "store.h"
 #include "stream.h"
+#include "tls.h"
 #include "util.h"
 #include "ws.h"
 
@@ -40,9 +41,11 @@ static const char help[] =
 	"\n"
 	"Serves the sandbox API on this machine. Prints one line,\n"
 	"  sandboxd listening on http://127.0.0.1:PORT\n"
-	"when it is ready; the API's base URL is that plus /v2/sandboxes.\n"
+	"(https with --tls-cert) when it is ready; the API's base URL is that plus /v2/sandboxes.\n"
 	"\n"
 	"  --listen ADDRESS:PORT  where to listen (127.0.0.1:8787; port 0 picks a free one)\n"
+	"  --tls-cert FILE        speak TLS (https, wss): the certificate and what leads up to its CA, PEM\n"
+	"  --tls-key FILE         the certificate's key, PEM\n"
 	"  --api-key KEY          ask for this key in X-Api-Key (none: every request is accepted)\n"
 	"  --state DIR            keep sandboxes here (none: a temporary directory, removed at the end)\n"
 	"  --no-isolation         run commands on this machine directly, WITHOUT ANY ISOLATION:\n"
@@ -97,6 +100,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "no-isolation", 0, NULL, 'n' }, { "share-net", 0, NULL, 'N' }, { "ring-bytes", 1, NULL, 'r' },
 		{ "kept-bytes", 1, NULL, 'K' }, { "max-message", 1, NULL, 'm' }, { "ws-ping", 1, NULL, 'p' },
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
+		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },
 		{ 0 },
 	};
 	char *why, *colon;
@@ -136,6 +140,12 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		case 'p':
 			server.ws_ping_ms = (int64_t)(number("--ws-ping", optarg, 0) * 1000);
 			break;
+		case 'c':
+			server.tls_cert = optarg;
+			break;
+		case 'y':
+			server.tls_key = optarg;
+			break;
 		case 'v':
 			log_verbose = true;
 			break;
@@ -153,6 +163,8 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 	}
 	if (optind < argc)
 		fail("there are no arguments besides options; see --help");
+	if (!server.tls_cert != !server.tls_key)
+		fail("--tls-cert and --tls-key come together");
 	if (server.api_key && !*server.api_key)
 		server.api_key = NULL;
 }
@@ -232,6 +244,7 @@ int main(int argc, char **argv)
 	ws_shutdown();
 	boxes_shutdown();
 	http_stop();
+	tls_stop();
 	store_close();
 	free(host);
 	return 0;

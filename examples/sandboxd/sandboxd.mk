@@ -1,5 +1,6 @@
 # sandboxd, the local server. Included by the top Makefile; uses BUILD and CC.
-# Debian packages: libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap.
+# Debian packages: libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap,
+# and haproxy for --tls-cert.
 
 SANDBOXD_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 SANDBOXD_SRC := $(wildcard $(SANDBOXD_DIR)/*.c)

@@ -10,7 +10,8 @@
 
 struct server {
 	const char *api_key; /* NULL: no check */
-	char *url;	     /* http://127.0.0.1:PORT */
+	const char *tls_cert, *tls_key; /* PEM files; NULL: plain HTTP */
+	char *url;	     /* http://127.0.0.1:PORT, or https */
 	char *state;	     /* the state directory */
 	bool state_is_temporary;
 	bool isolation;
