@@ -44,6 +44,19 @@ class WithSandboxd(unittest.TestCase):
         words = out.split()
         self.assertEqual((status, words[:3], words[4]), (0, ["--listen", "127.0.0.1:0", "--api-key"][:3], "--state"))
 
+    def test_tls(self):
+        try:
+            import cryptography
+        except ImportError:
+            self.skipTest("Debian's python3-cryptography is needed")
+        # As sandboxd would: a certificate with the key that fits.
+        script = f'echo "$@" >{self.folder}/arguments\ngrep -q "BEGIN CERTIFICATE" "${{8}}" && grep -q "PRIVATE KEY" "${{10}}" || exit 1\n' + READY.replace("http:", "https:") + "exec sleep 60\n"
+        status, out, err = self.run_beside(script, "--tls", "sh", "-c", f"cat {self.folder}/arguments; echo $SANDBOXD_CERT $SANDBOXD_KEY; grep -c BEGIN $SANDBOXD_CA; [ $NODE_EXTRA_CA_CERTS = $SANDBOXD_CA ] && echo $LANGSMITH_ENDPOINT")
+        self.assertEqual((status, err), (0, ""))
+        arguments, files, n, endpoint = out.splitlines()
+        self.assertEqual(arguments.split()[6::2] + arguments.split()[7::2], ["--tls-cert", "--tls-key", *files.split()])
+        self.assertEqual((n, endpoint), ("1", "https://127.0.0.1:4711"))
+
     def test_status_of_the_command(self):
         self.assertEqual(self.run_beside(READY + "exec sleep 60\n", "sh", "-c", "exit 7")[0], 7)
         self.assertEqual(self.run_beside(READY + "exec sleep 60\n", "sh", "-c", "kill -9 $$")[0], 137)

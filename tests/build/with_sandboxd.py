@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Runs a command beside a sandboxd of its own: `with_sandboxd.py COMMAND...`.
+"""Runs a command beside a sandboxd of its own: `with_sandboxd.py [--tls] COMMAND...`.
 
 sandboxd ($SANDBOXD, else the one in $BUILD, by default build/ of this
 repository, to which a relative path is relative) gets a free port, an API key and a
 state directory that goes away afterwards; the command finds LANGSMITH_ENDPOINT
-and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. Whatever happens,
+and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. With --tls it speaks
+https, by a CA made on the spot: SANDBOXD_CA, which Node's and curl's variables
+name as well, and SANDBOXD_CERT and SANDBOXD_KEY, for another sandboxd that the
+command may start. Without it these are empty. Whatever happens,
 sandboxd is stopped and no process is left, which is checked. The exit status
 is the command's.
 """
@@ -78,8 +81,21 @@ def stop(server, seconds=15):
         return False
 
 
+def make_tls(folder):
+    """The variables that tell of a new CA and of a server's certificate."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tls"))
+    import certs
+    certs.make_server(folder)
+    ca, cert, key = (os.path.join(folder, name) for name in ("ca.pem", "server.pem", "server.key"))
+    return {"SANDBOXD_CA": ca, "SANDBOXD_CERT": cert, "SANDBOXD_KEY": key,
+            "NODE_EXTRA_CA_CERTS": ca, "SSL_CERT_FILE": ca, "CURL_CA_BUNDLE": ca}
+
+
 def main():
-    if len(sys.argv) < 2:
+    command = sys.argv[1:]
+    tls = command[:1] == ["--tls"]
+    command = command[tls:]
+    if not command:
         sys.exit(__doc__)
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda number, frame: sys.exit(128 + number))
@@ -92,8 +108,10 @@ def main():
     wrong = []
     status = 1
     try:
+        more = make_tls(work) if tls else dict.fromkeys(("SANDBOXD_CA", "SANDBOXD_CERT", "SANDBOXD_KEY"), "")
+        options = ["--tls-cert", more["SANDBOXD_CERT"], "--tls-key", more["SANDBOXD_KEY"]] if tls else []
         with open(said, "w") as out, open(log, "w") as err:
-            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state")],
+            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options],
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
             url = started(server, said)
@@ -101,8 +119,8 @@ def main():
                 wrong.append("sandboxd did not start")
             else:
                 environment = {k: v for k, v in os.environ.items() if not k.startswith(("LANGSMITH_", "LANGCHAIN_"))}
-                environment.update(LANGSMITH_ENDPOINT=url, LANGSMITH_API_KEY=key, SANDBOXD_PID=str(server.pid), NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
-                status = subprocess.call(sys.argv[1:], env=environment)
+                environment.update(LANGSMITH_ENDPOINT=url, LANGSMITH_API_KEY=key, SANDBOXD_PID=str(server.pid), NO_PROXY="127.0.0.1", no_proxy="127.0.0.1", **more)
+                status = subprocess.call(command, env=environment)
                 if server.poll() is not None:
                     wrong.append(f"sandboxd ended on its own, status {server.returncode}")
         finally:
