@@ -192,7 +192,7 @@
    Bytes that each field costs, at most:
 
      one of           64-bit   32-bit
-     (the client)      2,400    2,200
+     (the client)      2,800    2,600
      max_ops             416      368
      max_links           176      160   and the transport's conn_size
      max_requests      2,560    2,560   and request_bytes
@@ -1039,8 +1039,6 @@ typedef struct sbx_client_desc {
     const char *user_agent; /* put before the library's own product token; copied */
     const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
     size_t headers_n;
-    bool allow_http_boxes; /* with an https endpoint: send the key also to a data plane of http://. Default: such a sandbox's
-                              data plane calls are refused, SBX_ERR_ARGUMENT (box.url), but for localhost, 127.* and ::1 */
 
     uint32_t max_ops;       /* operations at once, until their END was pulled: 64 */
     uint32_t max_links;     /* connections at once: 32. A running command holds one, idle ones count */
@@ -1067,7 +1065,10 @@ typedef struct sbx_client_desc {
     int32_t ws_connect_budget_ms; /* all attempts to open a command's stream: 120,000 */
     int32_t ws_ping_interval_ms;  /* silence before a ping: 30,000; SBX_FOREVER = no pings */
     int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
-    int32_t ws_close_ms;    /* wait for the peer's close: 10,000; SBX_NONE = hang up at once */
+    int32_t ws_close_ms;    /* wait for the peer's close, whatever it still sends: 10,000; SBX_NONE = hang up at once */
+
+    bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
+                              such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
 
     void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
     void *resize_user;
@@ -1263,11 +1264,11 @@ SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
 
 /* Starts to shut down: every operation ends with SBX_ERR_CLOSED (their END
    events are still to be pulled), new calls are refused, then the sandboxes of
-   delete_on_close are deleted. `ms` bounds it, SBX_FOREVER = no limit. Its END
-   has exit_code = sandboxes that remain, and SBX_OK for none, SBX_ERR_SERVER
-   when some could not be deleted, SBX_ERR_DEADLINE after `ms`. At once:
-   SBX_ERR_CLOSED (called before), SBX_ERR_FULL (END events hold every slot:
-   pull one). */
+   delete_on_close are deleted, for which there is a slot beside max_ops. `ms`
+   bounds it, SBX_FOREVER = no limit. Its END has exit_code = sandboxes that
+   remain, and SBX_OK for none, SBX_ERR_SERVER when some could not be deleted,
+   SBX_ERR_DEADLINE after `ms`. At once: SBX_ERR_CLOSED (called before),
+   SBX_ERR_FULL (END events hold every slot of max_ops: pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
 /* The next bytes of a streamed upload (sbx_write with `stream`): copies what
@@ -1358,7 +1359,8 @@ typedef struct sbx_box {
     char id[64];
     char name[128]; /* control plane calls use it, or the id where it is "" */
     char url[512];  /* data plane; "" = not known yet: data plane calls are refused. They go to this host with
-                       the API key: take boxes from the service, or from a configuration that you trust */
+                       the API key: take boxes from the service, or from a configuration that you trust. http:// where the
+                       endpoint is https:// is refused (sbx_client_desc.allow_http_boxes) */
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a

@@ -79,8 +79,6 @@ typedef struct sbx_client_desc {
     const char *user_agent; /* put before the library's own product token; copied */
     const sbx_header *headers; /* sent with every request, WebSocket upgrades included; copied */
     size_t headers_n;
-    bool allow_http_boxes; /* with an https endpoint: send the key also to a data plane of http://. Default: such a sandbox's
-                              data plane calls are refused, SBX_ERR_ARGUMENT (box.url), but for localhost, 127.* and ::1 */
 
     uint32_t max_ops;       /* operations at once, until their END was pulled: 64 */
     uint32_t max_links;     /* connections at once: 32. A running command holds one, idle ones count */
@@ -107,7 +105,10 @@ typedef struct sbx_client_desc {
     int32_t ws_connect_budget_ms; /* all attempts to open a command's stream: 120,000 */
     int32_t ws_ping_interval_ms;  /* silence before a ping: 30,000; SBX_FOREVER = no pings */
     int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
-    int32_t ws_close_ms;    /* wait for the peer's close: 10,000; SBX_NONE = hang up at once */
+    int32_t ws_close_ms;    /* wait for the peer's close, whatever it still sends: 10,000; SBX_NONE = hang up at once */
+
+    bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
+                              such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
 
     void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
     void *resize_user;
@@ -303,11 +304,11 @@ SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
 
 /* Starts to shut down: every operation ends with SBX_ERR_CLOSED (their END
    events are still to be pulled), new calls are refused, then the sandboxes of
-   delete_on_close are deleted. `ms` bounds it, SBX_FOREVER = no limit. Its END
-   has exit_code = sandboxes that remain, and SBX_OK for none, SBX_ERR_SERVER
-   when some could not be deleted, SBX_ERR_DEADLINE after `ms`. At once:
-   SBX_ERR_CLOSED (called before), SBX_ERR_FULL (END events hold every slot:
-   pull one). */
+   delete_on_close are deleted, for which there is a slot beside max_ops. `ms`
+   bounds it, SBX_FOREVER = no limit. Its END has exit_code = sandboxes that
+   remain, and SBX_OK for none, SBX_ERR_SERVER when some could not be deleted,
+   SBX_ERR_DEADLINE after `ms`. At once: SBX_ERR_CLOSED (called before),
+   SBX_ERR_FULL (END events hold every slot of max_ops: pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
 /* The next bytes of a streamed upload (sbx_write with `stream`): copies what

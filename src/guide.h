@@ -180,7 +180,7 @@
    Bytes that each field costs, at most:
 
      one of           64-bit   32-bit
-     (the client)      2,400    2,200
+     (the client)      2,800    2,600
      max_ops             416      368
      max_links           176      160   and the transport's conn_size
      max_requests      2,560    2,560   and request_bytes

@@ -24,7 +24,8 @@ typedef struct sbx_box {
     char id[64];
     char name[128]; /* control plane calls use it, or the id where it is "" */
     char url[512];  /* data plane; "" = not known yet: data plane calls are refused. They go to this host with
-                       the API key: take boxes from the service, or from a configuration that you trust */
+                       the API key: take boxes from the service, or from a configuration that you trust. http:// where the
+                       endpoint is https:// is refused (sbx_client_desc.allow_http_boxes) */
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
