@@ -659,9 +659,9 @@ static void an_empty_key_is_none(void **state)
 
 /* ---- randomness ---- */
 
-/* From the n-th call on the transport has none. Nothing goes out unmasked or
-   with a guessable key (the peer complains of both), and the one who asked is
-   told; `lead` moves what each n falls on. */
+/* From the n-th call on the transport has none. Nothing goes out with a mask or
+   a key that was not drawn: no upgrade, no command, no input; and the one who
+   asked is told. `lead` moves what each n falls on. */
 static void random_bytes_run_out(void **state)
 {
     unsigned refused = 0, ended = 0, inputs = 0;
@@ -670,6 +670,8 @@ static void random_bytes_run_out(void **state)
     for (uint64_t n = 2; n < 12; n++)
         for (unsigned lead = 0; lead < 16; lead++) {
             bool failed = false;
+            unsigned started = 0;
+            size_t given = 0, heard = 0;
 
             kit_new(n * 100 + lead);
             K.s->entropy_fail_at = n;
@@ -697,8 +699,11 @@ static void random_bytes_run_out(void **state)
                     continue;
                 }
                 while (sbx_next_of(K.c, &op, &ev)) {
-                    for (unsigned k = 0; ev.kind == SBX_EV_STARTED && k < lead && code == SBX_OK; k++)
+                    started += ev.kind == SBX_EV_STARTED;
+                    for (unsigned k = 0; ev.kind == SBX_EV_STARTED && k < lead && code == SBX_OK; k++) {
                         code = sbx_input(K.c, op, sbx_s("i"), &taken);
+                        given += taken;
+                    }
                     if (ev.kind == SBX_EV_STARTED && code == SBX_OK)
                         sbx_kill(K.c, op);
                     else if (ev.kind == SBX_EV_STARTED)
@@ -711,6 +716,10 @@ static void random_bytes_run_out(void **state)
                     ASSERT_CODE(ev.code, SBX_OK);
             }
             assert_true(failed || K.s->entropy_calls < n);
+            assert_int_equal(K.s->command_n, started);
+            for (unsigned i = 0; i < K.s->command_n; i++)
+                heard += K.s->commands[i]->heard.n;
+            assert_int_equal(heard, given);
             kit_end();
         }
     assert_true(refused && ended && inputs);
