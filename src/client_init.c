@@ -340,7 +340,7 @@ static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *er
     sbx_fault fault;
 
     memset(&fault, 0, sizeof fault);
-    if (t->open && t->open(c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
+    if (sbx_transport_open(t, c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
         return sbxi_init_error(err, fault.code ? fault.code : SBX_ERR_UNSUPPORTED, "transport", fault.text);
     if (t != &sbxi_ports && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
         if (t->shut)

@@ -59,7 +59,8 @@ struct sbx_transport {
     /* Optional. Prepares ctx. `config` is sbx_client_desc.transport_config;
        max_conns the number of connections that can be open at once. Any code
        but SBX_OK fails sbx_client_init with the fault. A decorator opens its
-       lower transport itself, and likewise for every other call. */
+       lower transport itself (sbx_transport_open), and likewise for every
+       other call. */
     sbx_code (*open)(void *ctx, const void *config, uint32_t max_conns, sbx_fault *fault);
     /* Optional. Releases what open took. Every connection was closed before. */
     void (*shut)(void *ctx);
@@ -112,6 +113,15 @@ struct sbx_transport {
 static inline SBX_UNUSED void *sbx_lower(void *own, uint32_t own_size)
 {
     return (char *)own + SBX_TRANSPORT_ALIGN(own_size);
+}
+/* Opens t as the client does, and as a decorator does its lower transport. A
+   decorator's context begins with a pointer to its own table, put there before
+   `open`: so one set of functions serves over any lower transport. */
+static inline SBX_UNUSED sbx_code sbx_transport_open(const sbx_transport *t, void *ctx, const void *config, uint32_t max_conns, sbx_fault *fault)
+{
+    if (t->lower)
+        memcpy(ctx, &t, sizeof t);
+    return t->open ? t->open(ctx, config, max_conns, fault) : SBX_OK;
 }
 
 SBX_EXTERN_C_END

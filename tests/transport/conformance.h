@@ -328,7 +328,7 @@ static sbx_code sbxt_try_open(sbxt_rig *r, const void *config, uint32_t max, sbx
     (void)conns;
     r->bits = (unsigned *)calloc(max ? max : 1, sizeof *r->bits);
     assert_non_null(r->bits);
-    return r->t->open(r->ctx, config, max, fault);
+    return sbx_transport_open(r->t, r->ctx, config, max, fault);
 }
 
 static void sbxt_free(sbxt_rig *r)
@@ -354,7 +354,8 @@ static void sbxt_open(sbxt_rig *r, uint32_t max)
 
 static void sbxt_shut(sbxt_rig *r)
 {
-    r->t->shut(r->ctx);
+    if (r->t->shut)
+        r->t->shut(r->ctx);
     sbxt_free(r);
 }
 
