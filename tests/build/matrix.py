@@ -18,7 +18,8 @@ WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
 STANDARDS = ["c99", "c11", "c++11", "c++17"]
 CORTEX = ["SBX_SMALL=1", "SBX_FREESTANDING=1", "SBX_NO_MALLOC=1", "SBX_NO_ERROR_TEXT=1"]
 CONFIGURATIONS = [[]] + [[switch] for switch in CORTEX] + [CORTEX]
-TRANSPORT_SWITCHES = {"posix": [["SBX_POSIX_POLL=1"], ["SBX_POSIX_NO_THREADS=1"]]}
+TRANSPORT_SWITCHES = {"posix": [["SBX_POSIX_POLL=1"], ["SBX_POSIX_NO_THREADS=1"]],
+                      "proxy": [["SBX_PROXY_NO_ENVIRONMENT=1"], ["SBX_NO_ERROR_TEXT=1"]]}
 
 DECLARE = '#include "sandbox.h"\n'
 IMPLEMENT = "#define SANDBOX_IMPLEMENTATION\n" + DECLARE
