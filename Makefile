@@ -25,7 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # Debian packages: what the demo needs, and what the rest needs besides.
 DEMO_DEPS = gcc libc6-dev make python3 libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap
-DEPS = g++ clang libclang-rt-dev libcmocka-dev valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
+DEPS = g++ clang libclang-rt-dev libcmocka-dev valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi libcurl4-openssl-dev
 
 WARN = -Wall -Wextra -pedantic -Werror
 SAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
@@ -96,7 +96,8 @@ COUNTERS := $(basename $(notdir $(wildcard tests/count/count_*.c tests/count/pee
 part_sources = $(sort $(foreach part,$(1),$(wildcard src/$(part).c src/$(part)_*.c)))
 parts_named = $(call part_sources,$(shell sed -n '1,5s@.*/\* *parts: *\([^*]*\)\*/.*@\1@p' $(1)))
 
-# Other suites include sandbox.h; what else lies in their directory is linked to each.
+# Other suites include sandbox.h; what else lies in their directory is linked to
+# each, and what LIBS_test_X names in a suite's .mk to test_X.
 SUITES = transport sim fault e2e
 helpers_of = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c))
 programs_of = $(basename $(notdir $(wildcard tests/$(1)/test_*.c)))
@@ -112,7 +113,7 @@ endef
 define link_rule
 TESTS_$(1) += $(2)
 $(2): $(3)
-	$$(call say,LINK,$$@)mkdir -p $$(@D) && $$(call compiler_of,$(4)) $$(SAN) -o $$@ $$^ -lcmocka -pthread
+	$$(call say,LINK,$$@)mkdir -p $$(@D) && $$(call compiler_of,$(4)) $$(SAN) -o $$@ $$^ -lcmocka $$(LIBS_$$(@F)) -pthread
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
