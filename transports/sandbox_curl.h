@@ -43,9 +43,8 @@
    watched edge-triggered, one registration for its life: no system call a
    read, and what TLS keeps decrypted in its own buffers is found, because a
    connection counts as readable until `recv` answered WANT_READ. TLS may need
-   to write in order to read, and the reverse, which libcurl does not tell: a
-   TLS connection is reported as both readable and writable whenever its socket
-   is either. `wait` goes on after a signal. `wake` may be called from any
+   to write in order to read, and the reverse, which libcurl does not tell: so
+   either change of a TLS connection's socket can be reported as both. `wait` goes on after a signal. `wake` may be called from any
    thread and from a signal handler.
 
    End of stream
@@ -218,6 +217,7 @@ typedef struct sbxi_curl_conn {
     int err;    /* errno of what failed outside libcurl, 0 = none */
     uint8_t state, want;
     bool listed, tls;
+    bool fresh; /* the kernel has reported nothing yet */
     char error[CURL_ERROR_SIZE];
 } sbxi_curl_conn;
 
@@ -562,14 +562,11 @@ static int sbxi_curl_flush(sbxi_curl_ctx *x, sbx_ready *ready, int max)
 
 /* ---- libcurl's sockets and timers ---- */
 
-/* What an epoll event is about, in its bits from 60; the lower ones hold an
-   open connection's tag and whether it has TLS, or of one under way its group
-   and socket. */
-#define SBXI_CURL_KIND(what) ((what) >> 60)
-#define SBXI_CURL_OPENED ((uint64_t)0 << 60)
-#define SBXI_CURL_UNDERWAY ((uint64_t)1 << 60)
-#define SBXI_CURL_WOKEN ((uint64_t)2 << 60)
-#define SBXI_CURL_TIMED ((uint64_t)3 << 60)
+/* What an epoll event is about, by its lowest bits: an open connection, whose
+   address ends in zeros; one of these; or a socket of a group's. */
+#define SBXI_CURL_WOKEN ((uint64_t)1)
+#define SBXI_CURL_TIMED ((uint64_t)2)
+#define SBXI_CURL_UNDERWAY(group, fd) ((uint64_t)(uint32_t)(fd) << 32 | (uint64_t)(group) << 4 | 3)
 
 static sbxi_curl_conn *sbxi_curl_of(CURL *easy)
 {
@@ -618,7 +615,7 @@ static int sbxi_curl_on_socket(CURL *easy, curl_socket_t fd, int what, void *use
         events |= EPOLLOUT;
     if (c)
         c->want = (what & CURL_POLL_OUT) ? SBX_WRITABLE : SBX_READABLE;
-    err = sbxi_curl_watch_fd(x, fd, events, SBXI_CURL_UNDERWAY | (uint64_t)(g - sbxi_curl_groups(x)) << 32 | (uint32_t)fd);
+    err = sbxi_curl_watch_fd(x, fd, events, SBXI_CURL_UNDERWAY((uint32_t)(g - sbxi_curl_groups(x)), fd));
     if (err && c && c->state == SBXI_CURL_BUSY) {
         c->state = SBXI_CURL_FAILED;
         c->result = CURLE_COULDNT_CONNECT;
@@ -684,13 +681,14 @@ static void sbxi_curl_stand(sbxi_curl_ctx *x, sbxi_curl_conn *c)
     curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &fd);
     c->err = ECONNRESET;
     if (fd != CURL_SOCKET_BAD)
-        c->err = sbxi_curl_watch_fd(x, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, SBXI_CURL_OPENED | (uint64_t)c->tls << 32 | c->tag);
+        c->err = sbxi_curl_watch_fd(x, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, (uint64_t)(uintptr_t)c);
     if (c->err) {
         c->state = SBXI_CURL_FAILED;
         c->result = CURLE_COULDNT_CONNECT;
         return;
     }
     c->fd1 = fd + 1;
+    c->fresh = true;
     c->state = SBXI_CURL_OPEN;
     /* Now it is only a limit of a read; before, libcurl makes a buffer of it. */
     (void)curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, (long)SBXI_CURL_READ);
@@ -951,39 +949,53 @@ static void sbxi_curl_close(void *ctx, void *conn)
     sbxi_curl_arm(x);
 }
 
+/* TLS may wait for the other direction than the one asked for. The first
+   report is no change: a socket starts as writable. */
+static unsigned sbxi_curl_bits(sbxi_curl_conn *c, uint32_t events)
+{
+    bool in = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    bool out = (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    unsigned bits = 0;
+    if (in || (out && c->tls && !c->fresh))
+        bits |= SBX_READABLE;
+    if (out || (in && c->held))
+        bits |= SBX_WRITABLE;
+    c->fresh = false;
+    return bits;
+}
+
+static int sbxi_curl_select(uint32_t events)
+{
+    int bits = 0;
+    if (events & (EPOLLIN | EPOLLRDHUP))
+        bits |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        bits |= CURL_CSELECT_OUT;
+    if (events & (EPOLLERR | EPOLLHUP))
+        bits |= CURL_CSELECT_ERR;
+    return bits;
+}
+
 /* What an epoll event says; false = nothing for the client. */
 static bool sbxi_curl_event(sbxi_curl_ctx *x, const struct epoll_event *e, sbx_ready *ready, bool *woken, bool *fired)
 {
     uint64_t what = e->data.u64;
-    bool in = (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    bool out = (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
-    int bits = 0;
-    switch (SBXI_CURL_KIND(what)) {
-    case SBXI_CURL_KIND(SBXI_CURL_OPENED):
-        ready->tag = (uint32_t)what;
-        ready->bits = 0;
-        if (in || what >> 32)
-            ready->bits |= SBX_READABLE;
-        if (out || what >> 32)
-            ready->bits |= SBX_WRITABLE;
-        return true;
-    case SBXI_CURL_KIND(SBXI_CURL_UNDERWAY):
-        if (e->events & (EPOLLIN | EPOLLRDHUP))
-            bits |= CURL_CSELECT_IN;
-        if (e->events & EPOLLOUT)
-            bits |= CURL_CSELECT_OUT;
-        if (e->events & (EPOLLERR | EPOLLHUP))
-            bits |= CURL_CSELECT_ERR;
-        sbxi_curl_drive(x, &sbxi_curl_groups(x)[(uint32_t)(what >> 32) & 0x0FFFFFFFu], (curl_socket_t)(uint32_t)what, bits);
-        return false;
-    case SBXI_CURL_KIND(SBXI_CURL_WOKEN):
+    if (what == SBXI_CURL_WOKEN) {
         if (sbxi_curl_unring(x))
             *woken = true;
         return false;
-    default:
+    }
+    if (what == SBXI_CURL_TIMED) {
         *fired = true;
         return false;
     }
+    if (what & 15) {
+        sbxi_curl_drive(x, &sbxi_curl_groups(x)[(uint32_t)what >> 4], (curl_socket_t)(what >> 32), sbxi_curl_select(e->events));
+        return false;
+    }
+    ready->tag = ((const sbxi_curl_conn *)(uintptr_t)what)->tag;
+    ready->bits = sbxi_curl_bits((sbxi_curl_conn *)(uintptr_t)what, e->events);
+    return true;
 }
 
 static int sbxi_curl_sleep(sbxi_curl_ctx *x, int ms, sbx_ready *ready, int max, bool *woken)
