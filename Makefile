@@ -44,7 +44,7 @@ help:
 	@echo 'make demo           a sandbox from nothing: starts sandboxd, runs examples/quickstart.c'
 	@echo 'make sandbox.h      the single header, from src/ (amalgamate.py)'
 	@echo 'make test           every suite and check; closes with "N passed, N failed"'
-	@echo 'make test-X         unit vectors transport sim fault e2e official matrix build'
+	@echo 'make test-X         unit vectors transport sim fault e2e proxy official matrix build'
 	@echo 'make check-amalgam  sandbox.h is what src/ makes'
 	@echo 'make check-symbols  global names, writable data, calls of the freestanding build'
 	@echo 'make fuzz-smoke     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS); make fuzz: FUZZ_LONG_SECONDS=$(FUZZ_LONG_SECONDS)'
@@ -98,7 +98,7 @@ parts_named = $(call part_sources,$(shell sed -n '1,5s@.*/\* *parts: *\([^*]*\)\
 
 # Other suites include sandbox.h; what else lies in their directory is linked to
 # each, and what LIBS_test_X names in a suite's .mk to test_X.
-SUITES = transport sim fault e2e
+SUITES = transport sim fault e2e proxy
 helpers_of = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c))
 programs_of = $(basename $(notdir $(wildcard tests/$(1)/test_*.c)))
 
