@@ -20,7 +20,7 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-demo demo clean check-amalgam bench valgrind fuzz count count-check size \
-    test test-unit test-vectors test-transport test-sim test-fault test-e2e test-official test-matrix \
+    test test-unit test-vectors test-transport test-sim test-fault test-e2e test-tls test-official test-matrix \
     test-build check-symbols fuzz-smoke build-tests
 
 # Debian packages: what the demo needs, and what the rest needs besides.
@@ -44,7 +44,7 @@ help:
 	@echo 'make demo           a sandbox from nothing: starts sandboxd, runs examples/quickstart.c'
 	@echo 'make sandbox.h      the single header, from src/ (amalgamate.py)'
 	@echo 'make test           every suite and check; closes with "N passed, N failed"'
-	@echo 'make test-X         unit vectors transport sim fault e2e proxy official matrix build'
+	@echo 'make test-X         unit vectors transport sim fault e2e proxy tls official matrix build'
 	@echo 'make check-amalgam  sandbox.h is what src/ makes'
 	@echo 'make check-symbols  global names, writable data, calls of the freestanding build'
 	@echo 'make fuzz-smoke     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS); make fuzz: FUZZ_LONG_SECONDS=$(FUZZ_LONG_SECONDS)'
@@ -97,8 +97,8 @@ part_sources = $(sort $(foreach part,$(1),$(wildcard src/$(part).c src/$(part)_*
 parts_named = $(call part_sources,$(shell sed -n '1,5s@.*/\* *parts: *\([^*]*\)\*/.*@\1@p' $(1)))
 
 # Other suites include sandbox.h; what else lies in their directory is linked to
-# each, and what LIBS_test_X names in a suite's .mk to test_X.
-SUITES = transport sim fault e2e proxy
+# each, with what LIBS_SUITE and LIBS_test_X name in a suite's .mk.
+SUITES = transport sim fault e2e proxy tls
 helpers_of = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c))
 programs_of = $(basename $(notdir $(wildcard tests/$(1)/test_*.c)))
 
@@ -113,7 +113,7 @@ endef
 define link_rule
 TESTS_$(1) += $(2)
 $(2): $(3)
-	$$(call say,LINK,$$@)mkdir -p $$(@D) && $$(call compiler_of,$(4)) $$(SAN) -o $$@ $$^ -lcmocka $$(LIBS_$$(@F)) -pthread
+	$$(call say,LINK,$$@)mkdir -p $$(@D) && $$(call compiler_of,$(4)) $$(SAN) -o $$@ $$^ -lcmocka $$(LIBS_$(1)) $$(LIBS_$$(@F)) -pthread
 endef
 
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
@@ -173,6 +173,8 @@ test-sim: $(TESTS_sim)
 	@$(RUN) $(call suites,sim)
 test-fault: $(TESTS_fault)
 	@$(RUN) $(call suites,fault)
+test-tls: $(TESTS_tls)
+	@$(RUN) $(call suites,tls)
 test-e2e: $(TESTS_e2e) sandboxd
 	@$(RUN) $(E2E_SUITES)
 test-matrix: sandbox.h
@@ -193,7 +195,7 @@ test:
 	@rm -rf $(BUILD)/logs
 	@$(RUN) 'amalgam|python3 amalgamate.py --check' \
 	    --then 'build@900|$(SUBMAKE) -k -j$(JOBS) --no-print-directory build-tests' \
-	    --then $(MATRIX) $(SYMBOLS) $(BUILD_SUITES) $(call suites,unit) $(call suites,transport) $(call suites,sim) $(call suites,fault) \
+	    --then $(MATRIX) $(SYMBOLS) $(BUILD_SUITES) $(call suites,unit) $(call suites,transport) $(call suites,sim) $(call suites,fault) $(call suites,tls) \
 	    $(E2E_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS))
 
 # --------------------------------------------------------------------- figures

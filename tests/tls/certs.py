@@ -22,8 +22,10 @@ def pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def alternative(name):
+def alternative(name, names_only=False):
     try:
+        if names_only:
+            return x509.DNSName(name)
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
@@ -51,14 +53,14 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False))
 
-    def issue(self, names, key=None, first_day=0, last_day=10, client=False):
+    def issue(self, names, key=None, first_day=0, last_day=10, client=False, names_only=False):
         """(certificate, key) of an end entity."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = (
             self.begin(subject, key, first_day, last_day)
-            .add_extension(x509.SubjectAlternativeName([alternative(name) for name in names]), False)
+            .add_extension(x509.SubjectAlternativeName([alternative(name, names_only) for name in names]), False)
             .add_extension(x509.ExtendedKeyUsage([usage]), False)
             .sign(self.key, hashes.SHA256()))
         return certificate, key
@@ -106,6 +108,7 @@ def make_all(folder):
     save(folder, "wrong_name", root.issue(("other.test", "www.other.test")))
     save(folder, "wildcard", root.issue(("*.wild.test",)))
     save(folder, "ip", root.issue(("127.0.0.1",)))
+    save(folder, "ip_as_name", root.issue(("127.0.0.1",), names_only=True))
     save(folder, "ip_wrong", root.issue(("127.0.0.9", "localhost")))
     save(folder, "unknown_ca", other.issue(HERE))
     save(folder, "self_signed", self_signed(HERE))

@@ -1,0 +1,33 @@
+/* The libcurl transport beside TLS servers right and wrong. */
+#define SANDBOX_IMPLEMENTATION
+#include "sandbox.h"
+#include "cases.h"
+
+#if __has_include("sandbox_curl.h")
+#include "sandbox_curl.h"
+
+static const void *config(const tls_wish *wish)
+{
+    static sbx_curl_config k;
+
+    memset(&k, 0, sizeof k);
+    k.ca_file = wish->ca_file;
+    k.ca_dir = wish->ca_dir;
+    k.cert = wish->cert;
+    k.key = wish->key;
+    k.proxy = "";
+    return &k;
+}
+
+int main(void)
+{
+    static const tls_rig rig = { "curl", &sbx_curl, config, .tls13 = true, .tickets = true, .renegotiates = true, .client_certs = true };
+
+    return tls_main(&rig);
+}
+#else
+int main(void)
+{
+    return 77; /* there is no such transport yet */
+}
+#endif
