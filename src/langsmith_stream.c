@@ -329,9 +329,9 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
             }
             return SBXI_RUN_IDLE;
         }
-        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset) && sbxi_deliver_gap(op, stream))
-            return SBXI_RUN_HELD;
-        return SBXI_RUN_IDLE;
+        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
+            sbxi_deliver_gap(op, stream);
+        return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
     case SBXI_T_STARTED: sbxi_message_started(c, op); break;
     case SBXI_T_EXIT:
         op->fail.status = 0;
@@ -372,15 +372,18 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
         k->assuming = true;
         if (k->has_offset) {
             k->placed = true;
-            if (!sbxi_out_place(k, o, k->offset) && sbxi_deliver_gap(op, stream)) {
-                k->has_data = true;
-                k->held.out.data = t->p;
-                k->held.out.data_n = (uint32_t)t->n;
-                return SBXI_RUN_HELD;
-            }
+            if (!sbxi_out_place(k, o, k->offset))
+                sbxi_deliver_gap(op, stream);
         } else {
             k->assumed = o->base + o->since;
         }
+    }
+    if (op->flags & SBXI_OP_STREAMING && op->notes) {
+        /* A start or a gap is told before the output behind it. */
+        k->has_data = true;
+        k->held.out.data = t->p;
+        k->held.out.data_n = (uint32_t)t->n;
+        return SBXI_RUN_HELD;
     }
     return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
 }

@@ -22,6 +22,22 @@ static void test_plain(void **state)
     kit_end();
 }
 
+/* A server that says nothing before the output; its first message comes in parts. */
+static void test_start_unsaid(void **state)
+{
+    sim_knobs knobs = { 0 };
+
+    (void)state;
+    for (unsigned most = 0; most < 4; most++) {
+        knobs.recv_max = most;
+        kit_start(2);
+        K.s->knobs = knobs;
+        talk("@frag 26 " OUT("ab", 0) "@rst", "@frag 26 " OUT("cd", 2) EXIT(0), NULL);
+        assert_string_equal(record_all(command(NULL)), "started o0:ab retry(CONNECTION) again o2:cd end(OK,0)");
+        kit_end();
+    }
+}
+
 /* ---- opening ---- */
 
 static void test_open_rejected(void **state)
@@ -474,7 +490,7 @@ static void test_attach(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain), cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_retry_after),
+        cmocka_unit_test(test_plain), cmocka_unit_test(test_start_unsaid), cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_open_budget), cmocka_unit_test(test_execute_again), cmocka_unit_test(test_started_names_another),
         cmocka_unit_test(test_close_codes), cmocka_unit_test(test_five_drops), cmocka_unit_test(test_progress_refills),
         cmocka_unit_test(test_no_reconnect), cmocka_unit_test(test_reattach_refused), cmocka_unit_test(test_silent_stream),
