@@ -50,7 +50,8 @@ help:
 	@echo 'make fuzz-smoke     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS); make fuzz: FUZZ_LONG_SECONDS=$(FUZZ_LONG_SECONDS)'
 	@echo 'make count          instruction counts against their targets; make count-check fails above one'
 	@echo 'make size           code size and deepest stack, x86-64 and Cortex-M4'
-	@echo 'make bench valgrind clean'
+	@echo 'make valgrind       the examples under valgrind, as make test runs them'
+	@echo 'make bench clean'
 	@echo 'BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) JOBS=$(JOBS) V=1'
 
 # ------------------------------------------------------------------ the header
@@ -131,7 +132,7 @@ FUZZ_BINARIES = $(FUZZERS:%=$(BUILD)/fuzz/%)
 $(foreach f,$(FUZZERS),$(eval parts_$(f) := $(call parts_named,tests/fuzz/$(f).c)))
 FUZZ_FLAGS = -std=gnu11 -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 define fuzz_rule
-$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/fuzz/*.h) | sandbox.h
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/fuzz/*.h tests/sim/impl.c tests/sim/peer.h) | sandbox.h
 	$$(call say,FUZZ,$$@)mkdir -p $$(@D) && $$(CLANG) $$(FUZZ_FLAGS) $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1))
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
@@ -152,6 +153,7 @@ SYMBOLS = 'symbols gcc|python3 tests/build/symbols.py gcc' 'symbols clang|python
 BUILD_SUITES = $(foreach t,$(wildcard tests/build/test_*.py),'build/$(basename $(notdir $(t)))|python3 $(t)')
 E2E_SUITES = $(call suites,e2e,$(WITH_SANDBOXD))
 REPORTS = 'count|python3 tests/count/run.py' 'size|python3 tests/size/size.py'
+VALGRIND_SUITES = $(foreach e,$(EXAMPLES),'valgrind $(notdir $(e))@120|$(WITH_SANDBOXD) valgrind --quiet --leak-check=full --show-leak-kinds=all --track-fds=yes --error-exitcode=99 $(e)')
 # tests/official/official.mk makes test-official; it needs a Node newer than Debian's.
 OFFICIAL_SUITES = 'official|$(SUBMAKE) --no-print-directory test-official'
 SUBMAKE = $(MAKE)
@@ -196,7 +198,7 @@ test:
 	@$(RUN) 'amalgam|python3 amalgamate.py --check' \
 	    --then 'build@900|$(SUBMAKE) -k -j$(JOBS) --no-print-directory build-tests' \
 	    --then $(MATRIX) $(SYMBOLS) $(BUILD_SUITES) $(call suites,unit) $(call suites,transport) $(call suites,sim) $(call suites,fault) $(call suites,tls) \
-	    $(E2E_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS))
+	    $(E2E_SUITES) $(VALGRIND_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS))
 
 # --------------------------------------------------------------------- figures
 
@@ -214,7 +216,7 @@ bench: $(BENCHES) sandboxd
 	@for b in $(BENCHES); do echo "== $$b"; $(WITH_SANDBOXD) $$b || exit; done
 
 valgrind: $(EXAMPLES) sandboxd
-	@$(RUN) $(foreach e,$(EXAMPLES),'valgrind $(notdir $(e))|$(WITH_SANDBOXD) valgrind --quiet --leak-check=full --show-leak-kinds=all --track-fds=yes --error-exitcode=99 $(e)')
+	@$(RUN) $(VALGRIND_SUITES)
 
 # ------------------------------------------------------------------------ rest
 
