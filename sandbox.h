@@ -1792,6 +1792,13 @@ SBX_EXTERN_C_END
 #define SBXI_LIKELY(x) (x)
 #define SBXI_UNLIKELY(x) (x)
 #endif
+/* A function that a compiler would repeat in its callers, also where that makes
+   them larger. */
+#if SBX_SMALL
+#define SBXI_ONCE SBXI_NOINLINE
+#else
+#define SBXI_ONCE
+#endif
 #if SBXI_SPLIT
 #define SBXI_FN SBX_EXTERN_C
 #else
@@ -1865,7 +1872,7 @@ typedef struct sbxi_pool {
     uint32_t count, free_head, used, high;
 } sbxi_pool;
 
-SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count);
+SBXI_FN SBXI_ONCE void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count);
 SBXI_FN char *sbxi_pool_take(sbxi_pool *p); /* NULL: none free */
 SBXI_FN void sbxi_pool_give(sbxi_pool *p, char *buf);
 
@@ -1897,7 +1904,7 @@ SBXI_FN void sbxi_list_remove(sbxi_nodes n, sbxi_list *l, uint32_t i);
 
 /* ======== src/pool.c ======== */
 
-SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
+SBXI_FN SBXI_ONCE void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
 {
     p->base = (char *)base;
     p->size = size;
@@ -1984,19 +1991,16 @@ SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids);
 /* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
 
-SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
-{
-    return t->count ? t->at[0] : SBXI_NEVER;
-}
+SBXI_FN SBXI_ONCE int64_t sbxi_timer_first(const sbxi_timers *t);
 
 /* now + ms without overflow; a negative ms is never. */
-SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms);
+SBXI_FN SBXI_ONCE int64_t sbxi_after(int64_t now, int64_t ms);
 
 #endif
 
 /* ======== src/timer.c ======== */
 
-SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms)
+SBXI_FN SBXI_ONCE int64_t sbxi_after(int64_t now, int64_t ms)
 {
     return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
 }
@@ -2042,6 +2046,11 @@ static void sbxi_timer_down(sbxi_timers *t, uint32_t i, int64_t at, uint32_t id)
         i = child;
     }
     sbxi_timer_put(t, i, at, id);
+}
+
+SBXI_FN SBXI_ONCE int64_t sbxi_timer_first(const sbxi_timers *t)
+{
+    return t->count ? t->at[0] : SBXI_NEVER;
 }
 
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at)
@@ -2374,23 +2383,29 @@ static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
     return v << by | v >> (32 - by);
 }
 
-static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
+/* One block: the window of the last 16 words slides by one a round. */
+static SBXI_ONCE void sbxi_text_sha1_block(uint32_t h[5], uint32_t w[16])
 {
-    static const uint32_t sbxi_text_sha1_k[4] = { 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6 };
-    uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     for (unsigned i = 0; i < 80; i++) {
-        unsigned at = i & 15;
-        if (i < 16)
-            w[at] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
-        else
-            w[at] = sbxi_text_rol(w[(at + 13) & 15] ^ w[(at + 8) & 15] ^ w[(at + 2) & 15] ^ w[at], 1);
-        uint32_t f = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-        uint32_t t = sbxi_text_rol(a, 5) + f + e + sbxi_text_sha1_k[i / 20] + w[at];
+        uint32_t next = sbxi_text_rol(w[13] ^ w[8] ^ w[2] ^ w[0], 1), f = b ^ c ^ d, k = 0xCA62C1D6;
+        if (i < 20) {
+            f = d ^ (b & (c ^ d));
+            k = 0x5A827999;
+        } else if (i < 40) {
+            k = 0x6ED9EBA1;
+        } else if (i < 60) {
+            f = (b & c) | (d & (b | c));
+            k = 0x8F1BBCDC;
+        }
+        f += sbxi_text_rol(a, 5) + e + k + w[0];
         e = d;
         d = c;
         c = sbxi_text_rol(b, 30);
         b = a;
-        a = t;
+        a = f;
+        memmove(w, w + 1, 15 * sizeof *w);
+        w[15] = next;
     }
     h[0] += a;
     h[1] += b;
@@ -2401,23 +2416,22 @@ static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
 
 SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n)
 {
-    uint32_t h[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
-    unsigned char tail[64];
+    static const uint32_t start[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
     const unsigned char *s = (const unsigned char *)p;
-    uint64_t bits = (uint64_t)n * 8;
-    for (; n >= 64; n -= 64, s += 64)
-        sbxi_text_sha1_block(h, s);
-    memset(tail, 0, sizeof tail);
-    if (n)
-        memcpy(tail, s, n);
-    tail[n] = 0x80;
-    if (n >= 56) {
-        sbxi_text_sha1_block(h, tail);
-        memset(tail, 0, sizeof tail);
-    }
-    for (unsigned i = 0; i < 8; i++)
-        tail[56 + i] = (unsigned char)(bits >> (56 - 8 * i));
-    sbxi_text_sha1_block(h, tail);
+    uint32_t h[5], w[16];
+    size_t at = 0;
+    memcpy(h, start, sizeof h);
+    memset(w, 0, sizeof w);
+    /* Blocks of 64 bytes: the text, 0x80, zeros, and its length in bits at the end. */
+    do {
+        for (unsigned i = 0; i < 64; i++, at++)
+            w[i / 4] = w[i / 4] << 8 | (at < n ? s[at] : at == n ? 0x80u : 0u);
+        if (at - n > 8 && at > n) {
+            w[14] = (uint32_t)((uint64_t)n >> 29);
+            w[15] = (uint32_t)n << 3;
+        }
+        sbxi_text_sha1_block(h, w);
+    } while (at <= n || at - n <= 8);
     for (unsigned i = 0; i < 20; i++)
         out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
 }
@@ -5235,10 +5249,7 @@ typedef struct sbxi_sink {
     uint64_t total;
 } sbxi_sink;
 
-SBXI_INLINE size_t sbxi_sink_n(const sbxi_sink *s)
-{
-    return (size_t)SBXI_MIN(s->total, s->cap);
-}
+SBXI_FN SBXI_ONCE size_t sbxi_sink_n(const sbxi_sink *s);
 
 /* grow: the client's allocator, NULL = a fixed buffer. A buffer that grew has
    room for a NUL behind its bytes. False: the allocator refused. */
@@ -5274,6 +5285,7 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
 /* Copies s into a field of cap bytes with its NUL, cut at a character border;
    false = cut. */
 SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
+SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z);
 
 /* ---- requests: options struct to JSON or to a query ---- */
 
@@ -5333,6 +5345,16 @@ SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s)
     return n == s.n;
 }
 
+SBXI_FN SBXI_ONCE size_t sbxi_sink_n(const sbxi_sink *s)
+{
+    return (size_t)SBXI_MIN(s->total, s->cap);
+}
+
+SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
+{
+    return sbxi_copy_text(dst, cap, sbx_s(z));
+}
+
 SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
@@ -5385,7 +5407,7 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
 {
     const sbxi_model *m = d->model;
 
-    for (unsigned i = 0, at = d->guess; i < m->count; i++) {
+    for (unsigned i = 0, at = SBX_SMALL ? 0 : d->guess; i < m->count; i++) {
         const sbxi_field *f;
 
         if (at >= m->count)
@@ -5421,7 +5443,7 @@ static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
     d->at = 0;
     if (t->more || d->key_n)
         sbxi_dec_cut_key(d, t);
-    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
+    else if (!SBX_SMALL && d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
         d->field = (int8_t)d->guess++;
     else
         d->field = sbxi_dec_match(d, t->p, t->n);
@@ -5470,7 +5492,7 @@ static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
     uint64_t u = 0;
     size_t i = 0;
 
-    for (; i < n && i < 18; i++) {
+    for (; !SBX_SMALL && i < n && i < 18; i++) {
         unsigned digit = (unsigned)(unsigned char)p[i] - '0';
 
         if (digit > 9)
@@ -5478,7 +5500,7 @@ static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
         u = u * 10 + digit;
     }
     *v = (int64_t)u;
-    return i == n || sbx_json_i64(sbx_sn(p, n), v);
+    return (n && i == n) || sbx_json_i64(sbx_sn(p, n), v);
 }
 
 /* Numbers and times are short: cut ones are put together in `key`. NULL while
@@ -5614,7 +5636,7 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
             d->at = 0;
         return;
     }
-    if (t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
+    if (SBX_SMALL || t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
         sbxi_dec_scalar(d, f, t);
     if (!t->more)
         d->field = -1;
@@ -5823,7 +5845,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     if (p->kind == SBXI_P_TTL) {
         if (*v == SBX_NONE)
             *v = 0;
-        else if (*v < 0 || *v % 60 != 0)
+        else if (*v < 0 || (int32_t)*v % 60 != 0)
             return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     } else if (*v < 0) {
         return SBXI_T("must not be negative");
@@ -5919,7 +5941,7 @@ SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *
             continue;
         sbx_jsonw_key(w, sbx_s(p->name));
         if (set && cleared)
-            *why = "is given and cleared at once";
+            *why = SBXI_T("is given and cleared at once");
         else if (cleared)
             sbx_jsonw_null(w);
         else
@@ -5984,7 +6006,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
                 return par->option;
             }
             if (!strs[k].n) {
-                *why = "must not be empty";
+                *why = SBXI_T("must not be empty");
                 return par->option;
             }
             sbxi_query_put(p, cap, n, par->name, strs[k]);
@@ -6028,6 +6050,9 @@ typedef enum sbxi_link_state {
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
    is half consumed (rx) or half sent (tx). */
 typedef struct sbxi_link {
+    uint8_t state, ready;
+    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
+    uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
     uint32_t tx_at, tx_end;
@@ -6050,9 +6075,6 @@ typedef struct sbxi_link {
         sbx_ws ws;
     } codec;
     sbxi_node node;
-    uint32_t owner;      /* operation index */
-    uint8_t state, ready;
-    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
 } sbxi_link;
 
 /* What links share: the transport, buffers, idle connections, randomness. */
@@ -6089,11 +6111,11 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
 /* Random bytes; false (and net->entropy_failed) when the transport has none. */
 SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n);
 /* 0..n-1; for jitter only. */
-SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n);
+SBXI_FN SBXI_ONCE uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n);
 SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url);
 
 SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l);
-SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l);
+SBXI_FN SBXI_ONCE uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l);
 /* An idle connection to that origin that is not known to be dead, or NULL. */
 SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner);
 /* A fresh link; closes an idle one for it when all are taken. NULL: none, or
@@ -6261,7 +6283,7 @@ SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links)
     return n;
 }
 
-static sbxi_nodes sbxi_link_nodes(sbxi_net *net)
+static SBXI_ONCE sbxi_nodes sbxi_link_nodes(sbxi_net *net)
 {
     sbxi_nodes n;
 
@@ -6286,7 +6308,6 @@ SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, ch
     net->caps.head_bytes = d->head_bytes;
     net->trace = d->trace;
     net->trace_user = d->trace_user;
-    memset(net->links, 0, sizeof *net->links * d->max_links);
     for (uint32_t i = 0; i < d->max_links; i++)
         sbxi_list_append(sbxi_link_nodes(net), &net->free_links, i);
 }
@@ -6300,7 +6321,7 @@ static char *sbxi_net_take(sbxi_net *net, sbxi_pool *pool, uint32_t owner)
     return sbxi_pool_take(pool);
 }
 
-SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l)
+SBXI_FN SBXI_ONCE uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l)
 {
     return (uint32_t)(l - net->links);
 }
@@ -6359,7 +6380,7 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
     return true;
 }
 
-SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n)
+SBXI_FN SBXI_ONCE uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n)
 {
     net->seed[1] = net->seed[1] * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return n ? (uint32_t)(net->seed[1] >> 33) % n : 0;
@@ -7164,6 +7185,16 @@ typedef struct sbxi_http {
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
+/* What a command's stream is about. */
+typedef struct sbxi_phase {
+    uint8_t part_n, field, want, drops;
+    unsigned type : 4, phase : 2, gap_stream : 2;
+    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1;
+    bool has_data : 1, named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1;
+    bool reattached : 1, hello_begun : 1, hasty : 1;
+    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
+} sbxi_phase;
+
 /* A command's output stream. `base` is an offset that the server named, `since`
    the decoded bytes seen behind it: more than 0 only after a replacement
    character, which may stand for fewer raw bytes. Then only `base` can be
@@ -7184,11 +7215,6 @@ typedef struct sbxi_command {
     sbx_json json;
     uint32_t pid;
     uint16_t cols, rows;
-    uint8_t part_n, field, want, drops;
-    unsigned type : 4, phase : 2, gap_stream : 2;
-    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
-    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -7205,6 +7231,8 @@ struct sbxi_op {
     uint8_t attempts, max_retries;
     uint8_t retry_code;
     uint16_t flags;
+    sbxi_phase s;      /* of a command */
+    sbxi_fail fail;
     sbxi_node node;
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
@@ -7218,7 +7246,6 @@ struct sbxi_op {
     int32_t timeout_ms;
     uint32_t delay_ms;
     int32_t exit_code; /* of END: a command's, or the sandboxes that a shutdown left */
-    sbxi_fail fail;
     union {
         sbxi_http http;
         sbxi_command command;
@@ -7272,14 +7299,20 @@ SBXI_FN const char *sbxi_op_name(const sbxi_op *op);
 
 /* A new operation with a block, or NULL: *refused is what the call returns. */
 SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused);
+/* An error of the caller's: what was refused, and why. */
+SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation, const char *field, const char *text);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */
 SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op);
 SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op);
 SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h);
-SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
+SBXI_FN SBXI_ONCE uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
 SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
+/* Where its requests go; false: the sandbox's URL is none. */
+SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url);
+/* Tells the trace hook of its link's status, its repetition or its end. */
+SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
@@ -7298,6 +7331,8 @@ SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list);
 SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op);
 /* Sets its timer by the earliest of its times. */
 SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op);
+/* Its attempt may take ms from now on. */
+SBXI_FN void sbxi_op_allow(sbx_client *c, sbxi_op *op, int32_t ms);
 SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */
@@ -7334,7 +7369,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c);
 
 /* ---- handles, slots, blocks ---- */
 
-SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
+SBXI_FN SBXI_ONCE uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
 {
     return (uint32_t)(op - c->ops);
 }
@@ -7363,6 +7398,17 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
     return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
 }
 
+SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
+{
+    *url = c->base;
+    return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
+}
+
+SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
+{
+    sbxi_net_trace(&c->net, kind, sbxi_op_link(c, op), sbxi_op_id(c, op) + 1, number, sbx_s(kind == SBX_TRACE_STATUS ? "" : sbxi_op_name(op)));
+}
+
 SBXI_FN char *sbxi_block_text(const sbxi_block *b)
 {
     return (char *)(b + 1);
@@ -7389,31 +7435,35 @@ SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
     op->block = NULL;
 }
 
-SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation, const char *field, const char *text)
 {
-    sbx_error *e = &c->refused;
-    sbx_op h;
-
     memset(e, 0, sizeof *e);
     e->code = code;
     e->layer = SBX_LAYER_LOCAL;
     e->retry_after_ms = -1;
-    sbxi_copy_text(e->operation, sizeof e->operation, sbx_s(operation));
-    sbxi_copy_text(e->field, sizeof e->field, sbx_s(field ? field : ""));
+    sbxi_copy_z(e->operation, sizeof e->operation, operation);
+    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
 #if !SBX_NO_ERROR_TEXT
     {
         size_t n = 0;
 
         if (field) {
-            sbxi_copy_text(e->text, sizeof e->text, sbx_s(field));
+            sbxi_copy_z(e->text, sizeof e->text, field);
             n = strlen(e->text);
             e->text[n++] = ' ';
         }
-        sbxi_copy_text(e->text + n, sizeof e->text - n, sbx_s(text ? text : sbx_code_text(code)));
+        sbxi_copy_z(e->text + n, sizeof e->text - n, text ? text : sbx_code_text(code));
     }
 #else
     (void)text;
 #endif
+}
+
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+{
+    sbx_op h;
+
+    sbxi_error_local(&c->refused, code, operation, field, text);
     if (op)
         sbxi_op_free(c, op);
     h.slot = 0;
@@ -7448,43 +7498,51 @@ SBXI_FN const char *sbxi_op_name(const sbxi_op *op)
 
 SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused)
 {
-    uint32_t id = c->free_head;
-    const char *why, *bad = sbxi_check_call(call, &why);
+    const char *why, *text = NULL, *field = sbxi_check_call(call, &why);
     const char *name = sbxi_name(row, as);
+    sbx_code code = SBX_OK;
+    uint32_t id = c->free_head, gen;
     sbxi_op *op;
-    uint32_t gen;
 
-    if (c->closing || c->net.inside)
-        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
-    else if (bad)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);
-    else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_ops", "operations are open already: pull END events, or raise it");
-    else if (c->blocks.free_head == SBXI_NIL)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_requests", "requests wait for their answer already: pull events first, or raise it");
-    else {
-        op = &c->ops[id];
-        c->free_head = op->node.next;
-        gen = op->gen;
-        memset(op, 0, sizeof *op);
-        op->gen = gen;
-        op->node.prev = op->node.next = SBXI_NIL;
-        op->link = SBXI_NIL;
-        op->row = row;
-        op->flags = (uint16_t)(as * SBXI_OP_AS);
-        op->user = call->user;
-        op->block = sbxi_op_block(c);
-        op->state = SBXI_OP_NEW;
-        op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
-        op->attempt_at = op->wake_at = SBXI_NEVER;
-        op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
-        op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
-        op->fail.retry_after_s = -1;
-        c->ops_used++;
-        c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
-        return op;
+    if (c->closing || c->net.inside) {
+        code = c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE;
+        field = NULL;
+    } else if (field) {
+        code = SBX_ERR_ARGUMENT;
+        text = why;
+    } else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL)) {
+        code = SBX_ERR_FULL;
+        field = "max_ops";
+        text = SBXI_T("operations are open already: pull END events, or raise it");
+    } else if (c->blocks.free_head == SBXI_NIL) {
+        code = SBX_ERR_FULL;
+        field = "max_requests";
+        text = SBXI_T("requests wait for their answer already: pull events first, or raise it");
     }
-    return NULL;
+    if (code != SBX_OK) {
+        *refused = sbxi_op_refuse(c, NULL, code, name, field, text);
+        return NULL;
+    }
+    op = &c->ops[id];
+    c->free_head = op->node.next;
+    gen = op->gen;
+    memset(op, 0, sizeof *op);
+    op->gen = gen;
+    op->node.prev = op->node.next = SBXI_NIL;
+    op->link = SBXI_NIL;
+    op->row = row;
+    op->flags = (uint16_t)(as * SBXI_OP_AS);
+    op->user = call->user;
+    op->block = sbxi_op_block(c);
+    op->state = SBXI_OP_NEW;
+    op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
+    op->attempt_at = op->wake_at = SBXI_NEVER;
+    op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
+    op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
+    op->fail.retry_after_s = -1;
+    c->ops_used++;
+    c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
+    return op;
 }
 
 SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
@@ -7636,11 +7694,16 @@ static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
     w->n += n;
 }
 
+static SBXI_ONCE void sbxi_put_header(sbx_http1w *w, const char *name, const char *value)
+{
+    sbx_http1w_header(w, sbx_s(name), sbx_s(value));
+}
+
 /* A header of the library's, unless the caller gave one of that name. */
-static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, sbx_str value)
+static SBXI_ONCE void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, const char *value)
 {
     if (!sbxi_lines_have(l->own, l->own_n, sbx_s(name)) && !sbxi_lines_have(l->call, l->call_n, sbx_s(name)))
-        sbx_http1w_header(w, sbx_s(name), value);
+        sbxi_put_header(w, name, value);
 }
 
 static SBXI_NOINLINE void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
@@ -7698,9 +7761,9 @@ static SBXI_NOINLINE void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w
     if (!sbxi_net_random(&c->net, nonce, 16))
         return;
     sbx_ws_key(key, nonce);
-    sbx_http1w_header(w, sbx_s("Upgrade"), sbx_s("websocket"));
-    sbx_http1w_header(w, sbx_s("Connection"), sbx_s("Upgrade"));
-    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Version"), sbx_s("13"));
+    sbxi_put_header(w, "Upgrade", "websocket");
+    sbxi_put_header(w, "Connection", "Upgrade");
+    sbxi_put_header(w, "Sec-WebSocket-Version", "13");
     sbx_http1w_header(w, sbx_s("Sec-WebSocket-Key"), sbx_sn(key, sizeof key));
 }
 
@@ -7729,7 +7792,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
     sbx_http1w_header(w, sbx_s("Range"), sbx_sn(text, n));
     /* The rest of a transfer must be of the same file. */
     if (h->total && op->block->stat_known)
-        sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
+        sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
 static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
@@ -7744,11 +7807,11 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
         parts[1] = sbx_s(b->boundary);
         sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
         if (op->u.http.chunked)
-            sbx_http1w_header(w, sbx_s("Transfer-Encoding"), sbx_s("chunked"));
+            sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
             sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
     } else if (b && b->body_n) {
-        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_s("application/json"));
+        sbxi_put_header(w, "Content-Type", "application/json");
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
     } else if (op->row->method[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
@@ -7761,7 +7824,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_url url = c->base;
+    sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
     sbxi_got got;
@@ -7769,8 +7832,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     char *p = sbxi_link_room(&c->net, l, &room, &got);
     sbx_http1w w;
 
-    if (row->base == SBXI_BASE_BOX)
-        sbxi_url_parse(sbx_s(op->box->url), &url);
+    sbxi_op_url(c, op, &url);
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
     lines.own_n = c->headers_n;
@@ -7795,10 +7857,10 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     if (w.n > tail)
         w.error = SBX_HTTP1W_FULL;
     sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
-    sbxi_put_default(&w, &lines, "User-Agent", sbx_s(c->agent));
+    sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n)
-        sbxi_put_default(&w, &lines, "X-Api-Key", sbx_sn(c->key, c->key_n));
-    sbxi_put_default(&w, &lines, "Accept", sbx_s("*/*"));
+        sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
+    sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
     else
@@ -7938,16 +8000,14 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         if (!sbxi_op_compose(c, op))
             return SBXI_RUN_IDLE;
-        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, op->timeout_ms);
     }
     for (;;) {
         uint64_t before = c->net.usage.bytes_out;
         sbxi_got got = sbxi_link_flush(&c->net, l);
 
         if (c->net.usage.bytes_out != before && sbxi_is_upload(op)) {
-            op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-            sbxi_op_arm(c, op);
+            sbxi_op_allow(c, op, op->timeout_ms);
         }
         if (got == SBXI_GOT_FAIL) {
             sbxi_op_net_failed(c, op, got);
@@ -8018,6 +8078,11 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
         h->size = size;
 }
 
+static SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
+{
+    return sbxi_eq_nocase(e->name, sbx_s(name));
+}
+
 static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_event *e)
 {
     sbx_file_stat *st = &op->block->answer.stat;
@@ -8027,21 +8092,21 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
 
     if (l->codec.http.status >= 400 && l->codec.http.status != 416)
         return;
-    if (sbxi_eq_nocase(e->name, sbx_s("content-range")) && op->row->answer == SBXI_ANSWER_FILE) {
+    if (sbxi_header_is(e, "content-range") && op->row->answer == SBXI_ANSWER_FILE) {
         sbxi_content_range(op, e->value);
     } else if (!first) {
         return;
-    } else if (sbxi_eq_nocase(e->name, sbx_s("etag"))) {
+    } else if (sbxi_header_is(e, "etag")) {
         /* A cut tag would never match: better none. Only a strong one may
            join two parts (RFC 9110 13.1.5). */
         if (!e->more && !sbxi_copy_text(st->etag, sizeof st->etag, e->value))
             st->etag[0] = 0;
         op->block->stat_known = st->etag[0] == '"';
-    } else if (sbxi_eq_nocase(e->name, sbx_s("last-modified"))) {
+    } else if (sbxi_header_is(e, "last-modified")) {
         sbxi_http_date(e->value, &st->modified_ms);
-    } else if (sbxi_eq_nocase(e->name, sbx_s("content-type"))) {
+    } else if (sbxi_header_is(e, "content-type")) {
         sbxi_copy_text(st->content_type, sizeof st->content_type, e->value);
-    } else if (sbxi_eq_nocase(e->name, sbx_s("content-length")) && sbxi_digits(e->value, &at, &v)) {
+    } else if (sbxi_header_is(e, "content-length") && sbxi_digits(e->value, &at, &v)) {
         st->size = v;
     }
 }
@@ -8066,9 +8131,9 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
     char key[24], accept[28];
 
     if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
-        op->u.command.says_upgrade = true;
+        op->s.says_upgrade = true;
     if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
-        op->u.command.says_connection = true;
+        op->s.says_connection = true;
     if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
         return;
     sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
@@ -8083,7 +8148,7 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (sbxi_eq_nocase(e->name, sbx_s("retry-after")))
+    if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
@@ -8138,11 +8203,10 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     uint16_t status = l->codec.http.status;
     sbxi_block *b = op->block;
 
-    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, status, sbx_sn("", 0));
+    sbxi_op_trace(c, op, SBX_TRACE_STATUS, status);
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
-    op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-    sbxi_op_arm(c, op);
+    sbxi_op_allow(c, op, op->timeout_ms);
     if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
         sbxi_begin_failure(c, op, status);
         return true;
@@ -8357,12 +8421,12 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
-    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->u.command.says_upgrade || !op->u.command.says_connection) {
+    sbxi_op_trace(c, op, SBX_TRACE_STATUS, 101);
+    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->s.says_upgrade || !op->s.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
-                         !op->u.command.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
-                         !op->u.command.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         !op->s.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !op->s.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
                          SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);
@@ -8515,6 +8579,12 @@ SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op)
     sbxi_timer_set(&c->timers, sbxi_op_id(c, op), op->state == SBXI_OP_DONE ? SBXI_NEVER : at);
 }
 
+SBXI_FN void sbxi_op_allow(sbx_client *c, sbxi_op *op, int32_t ms)
+{
+    op->attempt_at = sbxi_after(c->net.now, ms);
+    sbxi_op_arm(c, op);
+}
+
 SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op)
 {
     c->net.usage.requests_high = c->blocks.high;
@@ -8536,10 +8606,13 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
 {
     op->fail.code = (uint8_t)code;
     op->fail.layer = (uint8_t)layer;
+#if SBX_NO_ERROR_TEXT
+    (void)text;
+#else
     op->fail.text = text;
+#endif
 }
 
-#if !SBX_NO_ERROR_TEXT
 #if !SBX_NO_ERROR_TEXT
 static const char *sbxi_resource_name(unsigned r)
 {
@@ -8565,7 +8638,6 @@ static void sbxi_append_id(sbx_error *out, const char *id)
     memcpy(p + need - 2, ")", 2);
 }
 #endif
-#endif
 
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
 {
@@ -8583,19 +8655,19 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
-    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(sbxi_op_name(op)));
-    sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
+    sbxi_copy_z(out->operation, sizeof out->operation, sbxi_op_name(op));
+    sbxi_copy_z(out->field, sizeof out->field, said ? said->field : "");
     if (said)
-        sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
+        sbxi_copy_z(out->type, sizeof out->type, said->type);
 #if !SBX_NO_ERROR_TEXT
     if (f->code != SBX_OK) {
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
-        out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
+        out->cut = !sbxi_copy_z(out->text, sizeof out->text, text) || (said && said->cut);
         if (said && f->status && said->error_id[0])
             sbxi_append_id(out, said->error_id);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
-            sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
+            sbxi_copy_z(out->text, sizeof out->text, sbxi_resource_name(f->resource));
     }
 #endif
 }
@@ -8635,7 +8707,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(sbxi_op_name(op)));
+    sbxi_op_trace(c, op, SBX_TRACE_END, op->fail.code);
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -8670,7 +8742,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(sbxi_op_name(op)));
+    sbxi_op_trace(c, op, SBX_TRACE_RETRY, delay_ms);
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;
@@ -8778,7 +8850,7 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->pid = op->u.command.pid;
         break;
     case SBXI_NOTE_GAP:
-        ev->stream = op->u.command.gap_stream;
+        ev->stream = op->s.gap_stream;
         ev->offset = op->u.command.assumed;
         ev->lost = op->u.command.offset - op->u.command.assumed;
         break;
@@ -8806,12 +8878,12 @@ static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event 
 /* Gets a connection: a kept one, else a new one, else a place in the queue. */
 static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 {
-    sbxi_url url = c->base;
+    sbxi_url url;
     uint32_t id = sbxi_op_id(c, op);
     uint64_t origin;
     sbxi_link *l;
 
-    if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
+    if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
@@ -8825,15 +8897,13 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
         if (!l) {
             sbxi_op_list(c, op, SBXI_LIST_LINK);
             if (op->attempt_at == SBXI_NEVER) {
-                op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-                sbxi_op_arm(c, op);
+                sbxi_op_allow(c, op, op->timeout_ms);
             }
             return SBXI_RUN_IDLE;
         }
         op->link = sbxi_link_id(&c->net, l);
         op->state = SBXI_OP_CONNECT;
-        op->attempt_at = sbxi_after(c->net.now, c->desc.connect_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, c->desc.connect_ms);
     }
     sbxi_op_wake_waiting(c);
     op->flags &= (uint16_t)~SBXI_OP_SENT;
@@ -8845,11 +8915,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_url url = c->base;
+    sbxi_url url;
     sbxi_got got;
 
-    if (op->row->base == SBXI_BASE_BOX)
-        sbxi_url_parse(sbx_s(op->box->url), &url);
+    sbxi_op_url(c, op, &url);
     got = sbxi_link_connect(&c->net, l, &url);
     if (got == SBXI_GOT_BLOCKED)
         return SBXI_RUN_IDLE;
@@ -9340,8 +9409,8 @@ SBX_API void sbx_close(sbx_client *c)
 /* ---- the description ---- */
 
 typedef enum sbxi_memory {
-    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
-    SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_OPS, SBXI_M_OWNED, /* begin as zeros */
+    SBXI_M_RX, SBXI_M_TX, SBXI_M_BLOCKS, SBXI_M_TIMERS, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
 #define SBXI_TEXT_OF(x) #x
@@ -9384,89 +9453,66 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_AGENT] = sbxi_agent_size(d);
 }
 
-static void sbxi_default_u32(uint32_t *v, uint32_t value)
-{
-    if (!*v)
-        *v = value;
-}
+/* A number of the description: what 0 stands for, and what is allowed. */
+typedef struct sbxi_setting {
+    const char *name;
+    uint8_t off, most; /* most: the exponent of 2; 0 = no limit, or a time */
+    uint16_t least;
+    uint32_t value;
+} sbxi_setting;
 
-static void sbxi_default_ms(int32_t *v, int32_t value)
-{
-    if (!*v)
-        *v = value;
-}
+#define SBXI_SETTING(member, least, most, value) { #member, (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
+#define SBXI_SETTING_TIME UINT16_MAX
+#define SBXI_SETTING_MS(member, value) SBXI_SETTING(member, SBXI_SETTING_TIME, 0, (uint32_t)(value))
+
+static const sbxi_setting sbxi_settings[] = {
+    SBXI_SETTING(max_ops, 1, 24, 64), SBXI_SETTING(max_links, 1, 24, 32), SBXI_SETTING(max_connects, 1, 0, 16),
+    SBXI_SETTING(max_requests, 1, 24, 16), SBXI_SETTING(request_bytes, 256, 28, 4096), SBXI_SETTING(buffers, 2, 24, 4),
+    SBXI_SETTING(rx_bytes, 512, 28, 16384), SBXI_SETTING(tx_bytes, 1024, 28, 4096), SBXI_SETTING(max_owned, 0, 20, 4),
+    SBXI_SETTING(head_bytes, 256, 28, 65536),
+    SBXI_SETTING_MS(timeout_ms, 10000), SBXI_SETTING_MS(total_ms, SBX_FOREVER), SBXI_SETTING_MS(connect_ms, 10000),
+    SBXI_SETTING_MS(idle_ms, 30000), SBXI_SETTING_MS(close_ms, 10000), SBXI_SETTING_MS(max_retries, 3),
+    SBXI_SETTING_MS(ws_open_ms, 30000), SBXI_SETTING_MS(ws_connect_budget_ms, 120000),
+    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000),
+};
+
+/* The table's offsets take a byte. */
+typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
     if (!d->transport)
         d->transport = &sbxi_ports;
-    sbxi_default_u32(&d->max_ops, 64);
-    sbxi_default_u32(&d->max_links, 32);
-    sbxi_default_u32(&d->max_connects, 16);
-    sbxi_default_u32(&d->max_requests, 16);
-    sbxi_default_u32(&d->request_bytes, 4096);
-    sbxi_default_u32(&d->buffers, 4);
-    sbxi_default_u32(&d->rx_bytes, 16384);
-    sbxi_default_u32(&d->tx_bytes, 4096);
-    sbxi_default_u32(&d->max_owned, 4);
-    sbxi_default_u32(&d->head_bytes, 65536);
-    sbxi_default_ms(&d->timeout_ms, 10000);
-    sbxi_default_ms(&d->total_ms, SBX_FOREVER);
-    sbxi_default_ms(&d->connect_ms, 10000);
-    sbxi_default_ms(&d->idle_ms, 30000);
-    sbxi_default_ms(&d->close_ms, 10000);
-    sbxi_default_ms(&d->max_retries, 3);
-    sbxi_default_ms(&d->ws_open_ms, 30000);
-    sbxi_default_ms(&d->ws_connect_budget_ms, 120000);
-    sbxi_default_ms(&d->ws_ping_interval_ms, 30000);
-    sbxi_default_ms(&d->ws_ping_ms, 60000);
-    sbxi_default_ms(&d->ws_close_ms, 10000);
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
+        uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
+
+        if (!*v)
+            *v = sbxi_settings[i].value;
+    }
 }
-
-typedef struct sbxi_limit {
-    const char *name;
-    uint16_t off;
-    uint32_t least, most;
-} sbxi_limit;
-
-#define SBXI_LIMIT(member, least, most) { #member, (uint16_t)offsetof(sbx_client_desc, member), least, most }
-
-static const sbxi_limit sbxi_limits[] = {
-    SBXI_LIMIT(max_ops, 1, 1u << 24), SBXI_LIMIT(max_links, 1, 1u << 24), SBXI_LIMIT(max_connects, 1, UINT32_MAX),
-    SBXI_LIMIT(max_requests, 1, 1u << 24), SBXI_LIMIT(request_bytes, 256, 1u << 28), SBXI_LIMIT(buffers, 2, 1u << 24),
-    SBXI_LIMIT(rx_bytes, 512, 1u << 28), SBXI_LIMIT(tx_bytes, 1024, 1u << 28), SBXI_LIMIT(max_owned, 0, 1u << 20),
-    SBXI_LIMIT(head_bytes, 256, 1u << 28),
-};
-
-static const sbxi_limit sbxi_time_limits[] = {
-    SBXI_LIMIT(timeout_ms, 0, 0), SBXI_LIMIT(total_ms, 0, 0), SBXI_LIMIT(connect_ms, 0, 0), SBXI_LIMIT(idle_ms, 0, 0),
-    SBXI_LIMIT(close_ms, 0, 0), SBXI_LIMIT(max_retries, 0, 0), SBXI_LIMIT(ws_open_ms, 0, 0),
-    SBXI_LIMIT(ws_connect_budget_ms, 0, 0), SBXI_LIMIT(ws_ping_interval_ms, 0, 0), SBXI_LIMIT(ws_ping_ms, 0, 0),
-    SBXI_LIMIT(ws_close_ms, 0, 0),
-};
 
 /* The name of an option that is out of range, or NULL. */
 static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, uint32_t *limit)
 {
     *limit = 0;
-    for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
-        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
+        const sbxi_setting *s = &sbxi_settings[i];
+        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + s->off), most = s->most ? (uint32_t)1 << s->most : UINT32_MAX;
 
-        if (v >= sbxi_limits[i].least && v <= sbxi_limits[i].most)
+        *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
+        if (s->least == SBXI_SETTING_TIME) {
+            if ((int32_t)v < SBX_FOREVER)
+                return s->name;
             continue;
-        *why = v < sbxi_limits[i].least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
-        *limit = v < sbxi_limits[i].least ? sbxi_limits[i].least : sbxi_limits[i].most;
-        return sbxi_limits[i].name;
+        }
+        if (v >= s->least && v <= most)
+            continue;
+        *why = v < s->least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
+        *limit = v < s->least ? s->least : most;
+        return s->name;
     }
-    *why = "must be positive, 0 (the default) or SBX_FOREVER";
-    for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
-        if (*(const int32_t *)(const void *)((const char *)d + sbxi_time_limits[i].off) < -1)
-            return sbxi_time_limits[i].name;
-    if (d->max_retries > 100) {
-        *why = "must be 100 at most";
-        return "max_retries";
-    }
-    return NULL;
+    *why = SBXI_T("must be 100 at most");
+    return d->max_retries > 100 ? "max_retries" : NULL;
 }
 
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
@@ -9475,14 +9521,14 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     size_t n = 0;
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
-        *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
+        *why = SBXI_T("must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes");
         return "endpoint";
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
-        *why = "must be 511 bytes at most";
+        *why = SBXI_T("must be 511 bytes at most");
         return "api_key";
     }
-    *why = "must not have CR, LF or other control characters";
+    *why = SBXI_T("must not have CR, LF or other control characters");
     if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
         return "api_key";
     if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
@@ -9493,7 +9539,7 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     if (*why)
         return "headers";
     if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
-        *why = "must have connect, recv, send, close, entropy and mono_ms";
+        *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
         return "transport";
     }
     return NULL;
@@ -9522,28 +9568,8 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 
 static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field, const char *text)
 {
-    if (!err)
-        return code;
-    memset(err, 0, sizeof *err);
-    err->code = code;
-    err->layer = SBX_LAYER_LOCAL;
-    err->retry_after_ms = -1;
-    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("client_init"));
-    sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
-#if !SBX_NO_ERROR_TEXT
-    {
-        size_t n = 0;
-
-        if (field) {
-            sbxi_copy_text(err->text, sizeof err->text, sbx_s(field));
-            n = strlen(err->text);
-            err->text[n++] = ' ';
-        }
-        sbxi_copy_text(err->text + n, sizeof err->text - n, sbx_s(text ? text : sbx_code_text(code)));
-    }
-#else
-    (void)text;
-#endif
+    if (err)
+        sbxi_error_local(err, code, "client_init", field, text);
     return code;
 }
 
@@ -9603,18 +9629,8 @@ static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, 
     c->headers_n = n;
 }
 
-/* The next piece of the client's memory. */
-static char *sbxi_take(char **p, const size_t *sizes, sbxi_memory which)
-{
-    char *at = *p;
-
-    *p += sbxi_align(sizes[which]);
-    return at;
-}
-
 static void sbxi_fill_ops(sbx_client *c)
 {
-    memset(c->ops, 0, sizeof *c->ops * c->desc.max_ops);
     c->free_head = SBXI_NIL;
     for (uint32_t i = c->desc.max_ops; i-- > 0;) {
         c->ops[i].gen = 1;
@@ -9641,27 +9657,27 @@ static void sbxi_fill_agent(sbx_client *c)
 static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t *sizes)
 {
     const sbx_client_desc *d = &c->desc;
-    char *rx, *tx;
+    char *at[SBXI_M_COUNT];
 
-    c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
-    memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
-    c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
-    memset(c->net.conns, 0, sizes[SBXI_M_CONNS]); /* ports are looked at before they are ever used */
-    c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
-    rx = sbxi_take(&p, sizes, SBXI_M_RX);
-    tx = sbxi_take(&p, sizes, SBXI_M_TX);
-    sbxi_net_init(&c->net, d, rx, tx);
-    c->ops = (sbxi_op *)(void *)sbxi_take(&p, sizes, SBXI_M_OPS);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++) {
+        at[i] = p;
+        p += sbxi_align(sizes[i]);
+    }
+    memset(at[0], 0, (size_t)(at[SBXI_M_RX] - at[0])); /* ports are looked at before they are ever used */
+    c->net.ctx = at[SBXI_M_CTX];
+    c->net.conns = at[SBXI_M_CONNS];
+    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
+    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
+    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
     sbxi_fill_ops(c);
-    sbxi_pool_init(&c->blocks, sbxi_take(&p, sizes, SBXI_M_BLOCKS), sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, sbxi_take(&p, sizes, SBXI_M_TIMERS), d->max_ops);
-    c->owned = (sbxi_owned *)(void *)sbxi_take(&p, sizes, SBXI_M_OWNED);
-    memset(c->owned, 0, sizeof *c->owned * d->max_owned);
-    c->endpoint = sbxi_take(&p, sizes, SBXI_M_ENDPOINT);
-    memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
+    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
+    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+    c->endpoint = at[SBXI_M_ENDPOINT];
+    memcpy(c->endpoint, d->endpoint, sizes[SBXI_M_ENDPOINT]);
     sbxi_url_parse(sbx_s(c->endpoint), &c->base);
-    sbxi_copy_headers(c, d, sbxi_take(&p, sizes, SBXI_M_HEADERS), sizes[SBXI_M_HEADERS]);
-    c->agent = sbxi_take(&p, sizes, SBXI_M_AGENT);
+    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sizes[SBXI_M_HEADERS]);
+    c->agent = at[SBXI_M_AGENT];
     sbxi_fill_agent(c);
     if (d->api_key) {
         c->key_n = strlen(d->api_key);
@@ -9834,6 +9850,8 @@ SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, c
 SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
 /* A text that the caller gave as `field`. */
 SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field);
+/* A member of the library's own. */
+SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value);
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);
@@ -10024,6 +10042,12 @@ SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sb
     sbx_jsonw_str(w, value);
     if (w->error == SBX_JSONW_UTF8)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
+}
+
+SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
+{
+    sbx_jsonw_key(w, sbx_s(name));
+    sbx_jsonw_str(w, sbx_s(value));
 }
 
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
@@ -10227,8 +10251,8 @@ static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
     sbxi_failure *f = &op->block->failure;
 
     memset(f, 0, sizeof *f);
-    sbxi_copy_text(f->type, sizeof f->type, sbx_s(s->status_text));
-    sbxi_copy_text(f->text, sizeof f->text, sbx_s(s->status_message));
+    sbxi_copy_z(f->type, sizeof f->type, s->status_text);
+    sbxi_copy_z(f->text, sizeof f->text, s->status_message);
     op->fail.has_text = true;
     op->fail.resource = SBX_RESOURCE_SANDBOX;
     sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
@@ -10446,7 +10470,7 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot";
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
-    *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
     if (o->labels_n > 128 || (o->labels_n && !o->labels))
         return "labels";
     for (size_t i = 0; i < o->labels_n; i++)
@@ -10490,8 +10514,7 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
             slot->name[5 + 2 * i] = digits[random[i] & 15];
         }
         slot->name[4 + 2 * sizeof random] = 0;
-        sbx_jsonw_key(w, sbx_s("name"));
-        sbx_jsonw_str(w, sbx_s(slot->name));
+        sbxi_build_text(w, "name", slot->name);
     }
     slot->state = SBXI_OWNED_HELD;
     slot->failed = false;
@@ -10714,24 +10737,22 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
-
-    k->phase = SBXI_PHASE_RUNNING;
-    op->flags |= k->killing ? 0 : SBXI_OP_LIVE;
-    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
+    op->s.phase = SBXI_PHASE_RUNNING;
+    op->flags |= op->s.killing ? 0 : SBXI_OP_LIVE;
+    op->attempt_at = op->s.want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
     op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
     sbxi_op_arm(c, op);
-    if (!k->started)
+    if (!op->s.started)
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
-    else if (k->reattached)
+    else if (op->s.reattached)
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
-    k->started = true;
-    k->reattached = false;
+    op->s.started = true;
+    op->s.reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
     /* Only headers of the call, and an id that is no UUID, are needed again. */
-    if (op->block && !op->block->header_n && !k->named)
+    if (op->block && !op->block->header_n && !op->s.named)
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -10783,10 +10804,10 @@ static void sbxi_stream_reset(sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
-    k->phase = SBXI_PHASE_HELLO;
-    k->has_data = k->message_done = k->in_message = false;
+    op->s.phase = SBXI_PHASE_HELLO;
+    op->s.has_data = op->s.message_done = op->s.in_message = false;
     op->wake_at = SBXI_NEVER;
-    k->says_upgrade = k->says_connection = false;
+    op->s.says_upgrade = op->s.says_connection = false;
     op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
@@ -10803,19 +10824,19 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     uint32_t delay;
 
     /* Once at once; without any output since then it backs off like any drop. */
-    at_once = k->started && !k->hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
-    k->hasty = at_once;
+    at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
+    op->s.hasty = at_once;
     sbxi_stream_reset(op);
-    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
+    if (op->s.started && (op->s.killed || op->s.no_reconnect || c->net.entropy_failed))
         again = false;
-    if (k->drops >= SBXI_DROPS_MAX)
+    if (op->s.drops >= SBXI_DROPS_MAX)
         again = false;
-    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
-    if (!k->started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
+    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, op->s.drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
+    if (!op->s.started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
         again = false;
-    k->drops++;
-    if (k->started) {
-        k->reattached = true;
+    op->s.drops++;
+    if (op->s.started) {
+        op->s.reattached = true;
         c->net.usage.reconnects++;
     }
     if (!again || !sbxi_op_again(c, op, delay)) {
@@ -10854,7 +10875,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbx_result *r = k->result;
-    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+    bool write = op->s.started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
 
     if (op->flags & SBXI_OP_STREAMING)
         return;
@@ -10862,7 +10883,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         memset(r, 0, sizeof *r);
         r->exit_code = op->exit_code;
         r->pid = k->pid;
-        r->gap = k->lost;
+        r->gap = op->s.lost;
         sbxi_id_get(op, r->command_id);
     }
     sbxi_result_write(c, op, r, k->sink, write);
@@ -10870,53 +10891,39 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 
 /* ---- talking ---- */
 
-/* A small message made of texts and the numbers between them (one less). */
-static sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *const *texts, unsigned count, const uint64_t *numbers)
+/* What the fields of a small message take at most, beside their marks. */
+#define SBXI_MESSAGE_FIELDS (SBXI_ID_MAX + 2 * 20)
+
+/* A small message. In its text \1 stands for the command's id (it needs no
+   escaping, sbx_attach saw to that), \2 and \3 for the offsets of its streams,
+   \4 and \5 for the terminal's size. */
+static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
 {
+    const sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
-    size_t room, n = 0;
+    size_t room;
     sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got), *to = p;
 
     if (!p)
         return got;
-    for (unsigned i = 0; i < count; i++) {
-        size_t m = strlen(texts[i]);
-
-        if (room - n < m + 20)
-            return SBXI_GOT_BLOCKED;
-        memcpy(p + n, texts[i], m);
-        n += m;
-        if (i + 1 < count)
-            n += sbxi_u64_text(p + n, numbers[i]);
+    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
+        return SBXI_GOT_BLOCKED;
+    for (; *text; text++) {
+        switch (*text) {
+        case 1:
+            sbxi_id_get(op, to);
+            to += strlen(to);
+            break;
+        case 2:
+        case 3: to += sbxi_u64_text(to, k->stream[*text - 2].base); break;
+        case 4: to += sbxi_u64_text(to, k->cols); break;
+        case 5: to += sbxi_u64_text(to, k->rows); break;
+        default: *to++ = *text;
+        }
     }
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, n);
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, (size_t)(to - p));
     return SBXI_GOT_EVENT;
-}
-
-/* "{…"command_id":"ID","stdout_offset":" in one text: ids need no escaping,
-   sbx_attach saw to that. */
-static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
-{
-    static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
-    const sbxi_command *k = &op->u.command;
-    char first[sizeof head + SBXI_ID_MAX + sizeof tail], id[SBXI_ID_MAX + 1];
-    const char *texts[3];
-    uint64_t numbers[2];
-    size_t n;
-
-    sbxi_id_get(op, id);
-    n = strlen(id);
-
-    memcpy(first, head, sizeof head - 1);
-    memcpy(first + sizeof head - 1, id, n);
-    memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
-    texts[0] = first;
-    texts[1] = ",\"stderr_offset\":";
-    texts[2] = "}";
-    numbers[0] = k->stream[0].base;
-    numbers[1] = k->stream[1].base;
-    return sbxi_message_send(c, op, texts, 3, numbers);
 }
 
 static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
@@ -10925,18 +10932,18 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_block *b = op->block;
 
-    if (k->started || k->attach) {
-        sbxi_got got = sbxi_reconnect_send(c, op);
+    if (op->s.started || op->s.attach) {
+        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\",\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}");
 
         if (got != SBXI_GOT_EVENT)
             return got;
     } else {
         const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
 
-        if (!k->hello_begun) {
+        if (!op->s.hello_begun) {
             if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
                 return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
-            k->hello_begun = true;
+            op->s.hello_begun = true;
         }
         while (l->out.frame.left) {
             sbxi_got got;
@@ -10950,50 +10957,40 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
                 return got;
         }
     }
-    k->hello_begun = false;
-    k->phase = SBXI_PHASE_STARTING;
+    op->s.hello_begun = false;
+    op->s.phase = SBXI_PHASE_STARTING;
     /* Told again: whether the last connection brought it over is not known. */
-    if (k->want & SBXI_STDIN_CLOSED)
-        k->want |= SBXI_WANT_CLOSE_STDIN;
+    if (op->s.want & SBXI_STDIN_CLOSED)
+        op->s.want |= SBXI_WANT_CLOSE_STDIN;
     if (k->cols)
-        k->want |= SBXI_WANT_RESIZE;
-    if (k->killing)
-        k->want |= SBXI_WANT_KILL;
-    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
-    sbxi_op_arm(c, op);
+        op->s.want |= SBXI_WANT_RESIZE;
+    if (op->s.killing)
+        op->s.want |= SBXI_WANT_KILL;
+    sbxi_op_allow(c, op, c->desc.ws_open_ms);
     return SBXI_GOT_EVENT;
-}
-
-static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
-{
-    return sbxi_message_send(c, op, &text, 1, NULL) == SBXI_GOT_EVENT;
-}
-
-static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
-{
-    static const char *const texts[] = { "{\"type\":\"resize\",\"cols\":", ",\"rows\":", "}" };
-    uint64_t numbers[2];
-
-    numbers[0] = op->u.command.cols;
-    numbers[1] = op->u.command.rows;
-    return sbxi_message_send(c, op, texts, 3, numbers) == SBXI_GOT_EVENT;
 }
 
 /* What was asked for, also while the stream was down. */
 static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
+    static const struct {
+        uint8_t want;
+        const char *text;
+    } controls[] = {
+        { SBXI_WANT_RESIZE, "{\"type\":\"resize\",\"cols\":\4,\"rows\":\5}" },
+        { SBXI_WANT_CLOSE_STDIN, "{\"type\":\"close_stdin\"}" },
+        { SBXI_WANT_KILL, "{\"type\":\"kill\"}" },
+    };
 
-    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
-        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
-    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
-        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
-    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
-        k->want &= (uint8_t)~SBXI_WANT_KILL;
-        k->killing = true;
-        op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
-        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
-        sbxi_op_arm(c, op);
+    for (unsigned i = 0; i < SBXI_COUNT(controls); i++) {
+        if (!(op->s.want & controls[i].want) || sbxi_message_send(c, op, controls[i].text) != SBXI_GOT_EVENT)
+            continue;
+        op->s.want &= (uint8_t)~controls[i].want;
+        if (controls[i].want == SBXI_WANT_KILL) {
+            op->s.killing = true;
+            op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
+            sbxi_op_allow(c, op, SBXI_KILL_WAIT_MS);
+        }
     }
 }
 
@@ -11001,7 +10998,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
    the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || op->u.command.message_done || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || l->ready & SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back
@@ -11021,7 +11018,7 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
         /* A ping that finds no room, since the peer takes nothing, counts too. */
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
         if (op->attempt_at == SBXI_NEVER)
-            op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+            sbxi_op_allow(c, op, c->desc.ws_ping_ms);
     }
     sbxi_op_arm(c, op);
 }
@@ -11029,17 +11026,16 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
 /* What has to go out, as far as the connection takes it. */
 static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
 
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     do {
-        if (k->phase == SBXI_PHASE_HELLO)
+        if (op->s.phase == SBXI_PHASE_HELLO)
             got = sbxi_hello(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
+        if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
             sbxi_stream_ping(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
+        if (op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED)
             sbxi_stream_controls(c, op);
         if (got == SBXI_GOT_FAIL)
             return got;
@@ -11049,12 +11045,12 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
         }
         if (sbxi_link_unsent(l))
             sent = sbxi_link_flush(&c->net, l);
-    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
+    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && op->s.phase == SBXI_PHASE_HELLO); /* there is room now */
     if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
         return got != SBXI_GOT_EVENT ? got : sent;
-    if (k->killing)
-        k->killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
+    if (op->s.killing)
+        op->s.killed = true; /* delivered: the stream is not opened again for it */
+    if (op->flags & SBXI_OP_WANTS_ROOM && op->s.phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
         op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
     }
@@ -11064,32 +11060,30 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
 /* With nothing to read: whether something waits for a send buffer. */
 static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
 {
-    const sbxi_command *k = &op->u.command;
-    bool waits = k->want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
+    bool waits = op->s.want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
 
-    return waits && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    return waits && op->s.phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Whether something that came is not delivered yet. */
 static bool sbxi_stream_unread(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->piece_n || op->u.command.has_data || op->u.command.message_done || l->rx_at < l->rx_end;
+    return op->piece_n || op->s.has_data || op->s.message_done || l->rx_at < l->rx_end;
 }
 
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = sbxi_stream_talk(c, op);
     bool broken = got == SBXI_GOT_FAIL; /* it takes nothing more, but what came is read */
     sbx_fault fault = c->net.fault;
     sbxi_run r;
 
-    if (broken && (k->phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
+    if (broken && (op->s.phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
         sbxi_stream_dropped(c, op, got);
         return SBXI_RUN_IDLE;
     }
-    if (k->phase == SBXI_PHASE_HELLO)
+    if (op->s.phase == SBXI_PHASE_HELLO)
         return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
     while (op->state == SBXI_OP_STREAM) {
         sbx_ws_event e;
@@ -11099,10 +11093,10 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         r = sbxi_stream_read(c, op, ev);
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
-        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
+        if (op->flags & SBXI_OP_STREAMING && !ev && op->s.phase == SBXI_PHASE_RUNNING)
             return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
-        if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+        if (!broken && op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
             fault = c->net.fault;
         }
@@ -11159,16 +11153,14 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     if (!b->op)
         return;
     if (ws) {
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("execute"));
+        sbxi_build_text(&w, "type", "execute");
     }
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
     sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
     if (ws && b->op) {
-        sbx_jsonw_key(&w, sbx_s("command_id"));
         sbxi_id_get(b->op, id);
-        sbx_jsonw_str(&w, sbx_s(id));
+        sbxi_build_text(&w, "command_id", id);
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -11215,17 +11207,17 @@ static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box,
 
 static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
 {
-    if (b->op) {
-        sbxi_command *k = &b->op->u.command;
+    sbxi_op *op = b->op;
 
-        k->no_reconnect = o->no_reconnect;
+    if (op) {
+        op->s.no_reconnect = o->no_reconnect;
         if (o->cols || o->rows) {
-            k->cols = o->cols ? o->cols : 80;
-            k->rows = o->rows ? o->rows : 24;
-            k->want |= SBXI_WANT_RESIZE;
+            op->u.command.cols = o->cols ? o->cols : 80;
+            op->u.command.rows = o->rows ? o->rows : 24;
+            op->s.want |= SBXI_WANT_RESIZE;
         }
         if (!o->stdin_open && !o->pty)
-            k->want |= SBXI_STDIN_CLOSED;
+            op->s.want |= SBXI_STDIN_CLOSED;
     }
     return sbxi_build_end(b);
 }
@@ -11325,8 +11317,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
         return b.refused;
     }
     sbxi_id_set(b.op, command_id);
-    k->attach = true;
-    k->no_reconnect = o->no_reconnect;
+    b.op->s.attach = true;
+    b.op->s.no_reconnect = o->no_reconnect;
     k->stream[0].base = o->stdout_offset;
     k->stream[1].base = o->stderr_offset;
     b.op->flags |= SBXI_OP_STREAMING;
@@ -11365,7 +11357,7 @@ static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
         return SBX_ERR_HANDLE;
     if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
-    op->u.command.want |= want;
+    op->s.want |= want;
     sbxi_op_wake(c, op);
     return SBX_OK;
 }
@@ -11405,10 +11397,10 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
     *taken = 0;
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->net.inside)
+    if (op->state == SBXI_OP_DONE || op->s.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);
-    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
+    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->s.phase == SBXI_PHASE_RUNNING) {
         sbxi_got got;
         size_t room, used = 0, n;
         char *p = sbxi_ws_compose(&c->net, l, &room, &got);
@@ -11544,10 +11536,10 @@ static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
 
 static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
 {
-    *why = "must not be negative";
+    *why = SBXI_T("must not be negative");
     if (o->length < 0)
         return "length";
-    *why = "cannot be given with a negative offset (the last bytes are meant)";
+    *why = SBXI_T("cannot be given with a negative offset (the last bytes are meant)");
     if (o->offset < 0 && o->length)
         return "length";
     *why = SBXI_T("must be above -2^63, and with length 2^63 - 1 at most");
@@ -11766,8 +11758,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     else if (end && (op->state == SBXI_OP_SEND || !data.n) && (h->chunked || h->pos == h->size))
         op->flags |= SBXI_OP_PUSH_END;
     if (op->state == SBXI_OP_SEND) {
-        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, op->timeout_ms);
     }
     /* It runs, whatever its connection said: a failure is dealt with there. */
     sbxi_op_wake(c, op);
@@ -12157,7 +12148,7 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 static void sbxi_refine_creation(sbxi_op *op)
 {
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
-        sbxi_copy_text(op->block->failure.type, sizeof op->block->failure.type, sbx_s("Unschedulable"));
+        sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }
 const sbxi_rules sbxi_create_rules = { sbxi_create_rule_list, SBXI_COUNT(sbxi_create_rule_list), &sbxi_control_rules, sbxi_refine_creation };
 
@@ -12273,12 +12264,10 @@ static void sbxi_out_take(sbxi_out *o, char **p, uint32_t *n, bool replaced)
 /* The gap is told before the output behind it. True: that waits for a pull. */
 static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
 {
-    sbxi_command *k = &op->u.command;
-
-    k->lost = true;
+    op->s.lost = true;
     if (!(op->flags & SBXI_OP_STREAMING))
         return false;
-    k->gap_stream = (stream + 1) & 3;
+    op->s.gap_stream = (stream + 1) & 3;
     op->notes |= SBXI_NOTE_GAP;
     return true;
 }
@@ -12287,12 +12276,12 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
 {
     sbxi_command *k = &op->u.command;
     sbxi_out *o = &k->stream[stream];
-    bool replaced = k->replaced;
+    bool replaced = op->s.replaced;
 
-    k->replaced = false;
+    op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
-    k->drops = 0;
-    k->hasty = false;
+    op->s.drops = 0;
+    op->s.hasty = false;
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -12338,12 +12327,12 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_failure *f;
 
-    if (op->u.command.type != SBXI_T_NONE && op->u.command.type != SBXI_T_ERROR)
+    if (op->s.type != SBXI_T_NONE && op->s.type != SBXI_T_ERROR)
         return;
     f = sbxi_message_failure(c, op);
     if (!f)
         return;
-    if (op->u.command.field == SBXI_K_ERROR)
+    if (op->s.field == SBXI_K_ERROR)
         sbxi_append_text(f->text, sizeof f->text, t);
     else
         sbxi_append_text(f->type, sizeof f->type, t);
@@ -12351,29 +12340,29 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 
 /* A short value or a key, put together when the input cut it. NULL: more has
    to come, or it is longer than anything that we know. */
-static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+static const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
 {
     *n = t->n;
-    if (!t->more && !k->part_n)
+    if (!t->more && !op->s.part_n)
         return t->p;
-    *n = SBXI_MIN(t->n, sizeof k->held.part - k->part_n);
-    memcpy(k->held.part + k->part_n, t->p, *n);
-    *n += k->part_n;
-    k->part_n = (uint8_t)*n;
+    *n = SBXI_MIN(t->n, sizeof op->u.command.held.part - op->s.part_n);
+    memcpy(op->u.command.held.part + op->s.part_n, t->p, *n);
+    *n += op->s.part_n;
+    op->s.part_n = (uint8_t)*n;
     if (t->more)
         return NULL;
-    k->part_n = 0;
-    if (*n == sizeof k->held.part)
+    op->s.part_n = 0;
+    if (*n == sizeof op->u.command.held.part)
         *n = 0; /* fits none of ours */
-    return k->held.part;
+    return op->u.command.held.part;
 }
 
 SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
 {
-    if (!op->u.command.named)
+    if (!op->s.named)
         sbxi_uuid_text(out, op->u.command.id);
     else
-        sbxi_copy_text(out, SBXI_ID_MAX + 1, sbx_s(op->block ? op->block->command_id : ""));
+        sbxi_copy_z(out, SBXI_ID_MAX + 1, op->block ? op->block->command_id : "");
     out[SBXI_ID_MAX] = 0;
 }
 
@@ -12383,13 +12372,13 @@ SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
     sbxi_command *k = &op->u.command;
     char text[SBXI_ID_MAX + 1];
 
-    k->named = false;
+    op->s.named = false;
     if (id.n == SBXI_ID_MAX && sbxi_uuid_parse(k->id, id)) {
         sbxi_uuid_text(text, k->id);
         if (memcmp(text, id.p, SBXI_ID_MAX) == 0)
             return;
     }
-    k->named = true;
+    op->s.named = true;
     sbxi_copy_text(op->block->command_id, sizeof op->block->command_id, id);
 }
 
@@ -12397,13 +12386,12 @@ SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
    message proves to be `started`. */
 static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
-    sbxi_command *k = &op->u.command;
     char id[SBXI_ID_MAX + 1];
-    size_t at = k->part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
+    size_t at = op->s.part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
 
     sbxi_id_get(op, id);
-    k->same = (at == 0 || k->same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
-    if (op->block && !k->started && !k->attach) {
+    op->s.same = (at == 0 || op->s.same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
+    if (op->block && !op->s.started && !op->s.attach) {
         char *chosen = op->block->failure.error_id;
 
         memcpy(chosen + at, t->p, n);
@@ -12411,10 +12399,10 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
         if (n < t->n)
             chosen[0] = ' '; /* too long: no id either */
     }
-    k->part_n = (uint8_t)(at + n);
+    op->s.part_n = (uint8_t)(at + n);
     if (!t->more) {
-        k->same = k->same && !id[k->part_n];
-        k->part_n = 0;
+        op->s.same = op->s.same && !id[op->s.part_n];
+        op->s.part_n = 0;
     }
 }
 
@@ -12426,28 +12414,28 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     size_t n;
     int64_t v;
 
-    if (k->field == SBXI_K_ERROR || k->field == SBXI_K_ERROR_TYPE) {
+    if (op->s.field == SBXI_K_ERROR || op->s.field == SBXI_K_ERROR_TYPE) {
         if (text)
             sbxi_message_text(c, op, t);
         return;
     }
-    if (k->field == SBXI_K_COMMAND_ID) {
+    if (op->s.field == SBXI_K_COMMAND_ID) {
         if (text)
             sbxi_message_id(op, t);
         return;
     }
-    if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
+    if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
-    switch (k->field) {
-    case SBXI_K_TYPE: k->type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
-    case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
+    switch (op->s.field) {
+    case SBXI_K_TYPE: op->s.type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
+    case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
     if (text || !sbx_json_i64(sbx_sn(p, n), &v))
         return;
-    if (k->field == SBXI_K_EXIT_CODE)
+    if (op->s.field == SBXI_K_EXIT_CODE)
         op->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
-    else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
+    else if (op->s.field == SBXI_K_PID && op->s.phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }
 
@@ -12460,12 +12448,12 @@ static void sbxi_message_begin(sbxi_op *op, bool whole)
     if (op->block)
         memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
-    k->type = SBXI_T_NONE;
-    k->field = SBXI_K_OTHER;
-    k->part_n = 0;
-    k->has_offset = k->same = k->placed = k->replaced = false;
-    k->whole = whole;
-    k->has_data = false;
+    op->s.type = SBXI_T_NONE;
+    op->s.field = SBXI_K_OTHER;
+    op->s.part_n = 0;
+    op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
+    op->s.whole = whole;
+    op->s.has_data = false;
 }
 
 /* A final `error` message. */
@@ -12489,21 +12477,19 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
 
 static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
-
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0]) {
+    if (!op->s.same && !op->s.started && !op->s.attach && op->block && op->block->failure.error_id[0]) {
         if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
             sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
             return;
         }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    } else if (!k->same) {
+    } else if (!op->s.same) {
         return;
     }
-    k->drops = 0;
-    if (k->phase != SBXI_PHASE_STARTING)
+    op->s.drops = 0;
+    if (op->s.phase != SBXI_PHASE_STARTING)
         return;
     sbxi_stream_started(c, op);
 }
@@ -12512,23 +12498,23 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
-    unsigned stream = k->type == SBXI_T_STDERR;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
 
-    k->in_message = false;
-    switch (k->type) {
+    op->s.in_message = false;
+    switch (op->s.type) {
     case SBXI_T_STDOUT:
     case SBXI_T_STDERR:
-        if (k->phase == SBXI_PHASE_STARTING)
+        if (op->s.phase == SBXI_PHASE_STARTING)
             sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
-        if (!k->whole) {
+        if (!op->s.whole) {
             /* It was delivered as it came; a gap shows only now. */
-            if (k->has_offset && !k->placed && k->offset > k->assumed) {
+            if (op->s.has_offset && !op->s.placed && k->offset > k->assumed) {
                 k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
         }
-        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
+        if (op->s.has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
             sbxi_deliver_gap(op, stream);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
     case SBXI_T_STARTED: sbxi_message_started(c, op); break;
@@ -12536,13 +12522,13 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         op->fail.status = 0;
         op->fail.code = SBX_OK;
         op->fail.has_text = false;
-        k->phase = SBXI_PHASE_EXITED;
+        op->s.phase = SBXI_PHASE_EXITED;
         sbxi_op_finish(c, op);
         break;
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
     default: break;
     }
-    k->has_data = false;
+    op->s.has_data = false;
     return SBXI_RUN_IDLE;
 }
 
@@ -12550,27 +12536,27 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
-    unsigned stream = k->type == SBXI_T_STDERR;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
 
-    k->replaced |= t->replaced;
-    if (k->whole) {
-        k->has_data = true;
+    op->s.replaced |= t->replaced;
+    if (op->s.whole) {
+        op->s.has_data = true;
         k->held.out.data = t->p;
         k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_IDLE;
     }
-    if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
-        if (k->type == SBXI_T_NONE && t->n)
+    if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
+        if (op->s.type == SBXI_T_NONE && t->n)
             sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
-    if (k->phase == SBXI_PHASE_STARTING)
+    if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (!k->placed && !k->assuming) {
-        k->assuming = true;
-        if (k->has_offset) {
-            k->placed = true;
+    if (!op->s.placed && !op->s.assuming) {
+        op->s.assuming = true;
+        if (op->s.has_offset) {
+            op->s.placed = true;
             if (!sbxi_out_place(k, o, k->offset))
                 sbxi_deliver_gap(op, stream);
         } else {
@@ -12579,7 +12565,7 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     }
     if (op->flags & SBXI_OP_STREAMING && op->notes) {
         /* A start or a gap is told before the output behind it. */
-        k->has_data = true;
+        op->s.has_data = true;
         k->held.out.data = t->p;
         k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_HELD;
@@ -12610,15 +12596,15 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         case SBX_JSON_KEY:
             if (t.depth != 1)
                 break;
-            key = sbxi_message_part(k, &t, &n);
+            key = sbxi_message_part(op, &t, &n);
             if (key)
-                k->field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
             if (t.depth != 1)
                 break;
-            if (k->field == SBXI_K_DATA && kind == SBX_JSON_STRING)
+            if (op->s.field == SBXI_K_DATA && kind == SBX_JSON_STRING)
                 r = sbxi_message_data(c, op, ev, &t);
             else
                 sbxi_message_value(c, op, &t);
@@ -12636,46 +12622,46 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
     sbxi_command *k = &op->u.command;
 
     for (;;) {
-        unsigned stream = k->type == SBXI_T_STDERR;
+        unsigned stream = op->s.type == SBXI_T_STDERR;
         sbxi_run r;
 
         /* Output of a message that was read before. */
-        if (k->has_data && !k->in_message) {
+        if (op->s.has_data && !op->s.in_message) {
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
-            if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
+            if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->has_data = false;
+            op->s.has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
                 return r;
             continue;
         }
-        if (k->has_data && !k->whole) { /* behind a gap, in the midst of a message */
+        if (op->s.has_data && !op->s.whole) { /* behind a gap, in the midst of a message */
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
             if (op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->has_data = false;
+            op->s.has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)
                 return r;
         }
-        if (!op->piece_n && !k->message_done)
+        if (!op->piece_n && !op->s.message_done)
             return SBXI_RUN_IDLE;
         if (op->piece_n) {
-            if (op->flags & SBXI_OP_STREAMING && !ev && !k->whole)
+            if (op->flags & SBXI_OP_STREAMING && !ev && !op->s.whole)
                 return SBXI_RUN_HELD;
             r = sbxi_message_read(c, op, ev);
             if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
                 return r;
         }
-        if (k->message_done) {
+        if (op->s.message_done) {
             sbx_json_tok t;
 
-            k->message_done = false;
+            op->s.message_done = false;
             if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
@@ -12689,16 +12675,14 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
 {
-    sbxi_command *k = &op->u.command;
-
     if (e->first) {
         sbxi_message_begin(op, e->last);
-        k->in_message = true;
-        k->assuming = false;
+        op->s.in_message = true;
+        op->s.assuming = false;
     }
     op->piece = e->p;
     op->piece_n = (uint32_t)e->n;
-    k->message_done = e->last;
+    op->s.message_done = e->last;
 }
 
 /* ======== src/ports.c ======== */
@@ -12851,7 +12835,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
     for (uint32_t i = 0; i < c->net.link_count; i++) {
         const sbxi_link *l = &c->net.links[i];
         sbxi_port_conn *p = (sbxi_port_conn *)sbxi_link_conn(&c->net, l);
-        sbxi_url url = c->base;
+        sbxi_url url;
 
         out->id = i + 1;
         if (l->state == SBXI_LINK_FREE)
@@ -12864,8 +12848,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
         if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
             const sbxi_op *op = &c->ops[l->owner];
 
-            if (op->row->base == SBXI_BASE_BOX)
-                sbxi_url_parse(sbx_s(op->box->url), &url);
+            sbxi_op_url(c, op, &url);
             p->state = SBXI_PORT_TOLD;
             told[i] = 1;
             out->action = SBX_PORT_CONNECT;
@@ -12943,7 +12926,7 @@ static bool sbxi_port_pinned(const sbx_client *c, uint32_t owner)
 {
     const sbxi_op *op = &c->ops[owner];
 
-    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->u.command.has_data);
+    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->s.has_data);
 }
 
 /* Output that has to be pulled is read only then: a part of the bytes is taken

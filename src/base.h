@@ -35,6 +35,13 @@
 #define SBXI_LIKELY(x) (x)
 #define SBXI_UNLIKELY(x) (x)
 #endif
+/* A function that a compiler would repeat in its callers, also where that makes
+   them larger. */
+#if SBX_SMALL
+#define SBXI_ONCE SBXI_NOINLINE
+#else
+#define SBXI_ONCE
+#endif
 #if SBXI_SPLIT
 #define SBXI_FN SBX_EXTERN_C
 #else

@@ -3,8 +3,8 @@
 /* ---- the description ---- */
 
 typedef enum sbxi_memory {
-    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_RX, SBXI_M_TX, SBXI_M_OPS, SBXI_M_BLOCKS,
-    SBXI_M_TIMERS, SBXI_M_OWNED, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
+    SBXI_M_CTX, SBXI_M_CONNS, SBXI_M_LINKS, SBXI_M_OPS, SBXI_M_OWNED, /* begin as zeros */
+    SBXI_M_RX, SBXI_M_TX, SBXI_M_BLOCKS, SBXI_M_TIMERS, SBXI_M_ENDPOINT, SBXI_M_HEADERS, SBXI_M_AGENT, SBXI_M_COUNT
 } sbxi_memory;
 
 #define SBXI_TEXT_OF(x) #x
@@ -47,89 +47,66 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_AGENT] = sbxi_agent_size(d);
 }
 
-static void sbxi_default_u32(uint32_t *v, uint32_t value)
-{
-    if (!*v)
-        *v = value;
-}
+/* A number of the description: what 0 stands for, and what is allowed. */
+typedef struct sbxi_setting {
+    const char *name;
+    uint8_t off, most; /* most: the exponent of 2; 0 = no limit, or a time */
+    uint16_t least;
+    uint32_t value;
+} sbxi_setting;
 
-static void sbxi_default_ms(int32_t *v, int32_t value)
-{
-    if (!*v)
-        *v = value;
-}
+#define SBXI_SETTING(member, least, most, value) { #member, (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
+#define SBXI_SETTING_TIME UINT16_MAX
+#define SBXI_SETTING_MS(member, value) SBXI_SETTING(member, SBXI_SETTING_TIME, 0, (uint32_t)(value))
+
+static const sbxi_setting sbxi_settings[] = {
+    SBXI_SETTING(max_ops, 1, 24, 64), SBXI_SETTING(max_links, 1, 24, 32), SBXI_SETTING(max_connects, 1, 0, 16),
+    SBXI_SETTING(max_requests, 1, 24, 16), SBXI_SETTING(request_bytes, 256, 28, 4096), SBXI_SETTING(buffers, 2, 24, 4),
+    SBXI_SETTING(rx_bytes, 512, 28, 16384), SBXI_SETTING(tx_bytes, 1024, 28, 4096), SBXI_SETTING(max_owned, 0, 20, 4),
+    SBXI_SETTING(head_bytes, 256, 28, 65536),
+    SBXI_SETTING_MS(timeout_ms, 10000), SBXI_SETTING_MS(total_ms, SBX_FOREVER), SBXI_SETTING_MS(connect_ms, 10000),
+    SBXI_SETTING_MS(idle_ms, 30000), SBXI_SETTING_MS(close_ms, 10000), SBXI_SETTING_MS(max_retries, 3),
+    SBXI_SETTING_MS(ws_open_ms, 30000), SBXI_SETTING_MS(ws_connect_budget_ms, 120000),
+    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000),
+};
+
+/* The table's offsets take a byte. */
+typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
     if (!d->transport)
         d->transport = &sbxi_ports;
-    sbxi_default_u32(&d->max_ops, 64);
-    sbxi_default_u32(&d->max_links, 32);
-    sbxi_default_u32(&d->max_connects, 16);
-    sbxi_default_u32(&d->max_requests, 16);
-    sbxi_default_u32(&d->request_bytes, 4096);
-    sbxi_default_u32(&d->buffers, 4);
-    sbxi_default_u32(&d->rx_bytes, 16384);
-    sbxi_default_u32(&d->tx_bytes, 4096);
-    sbxi_default_u32(&d->max_owned, 4);
-    sbxi_default_u32(&d->head_bytes, 65536);
-    sbxi_default_ms(&d->timeout_ms, 10000);
-    sbxi_default_ms(&d->total_ms, SBX_FOREVER);
-    sbxi_default_ms(&d->connect_ms, 10000);
-    sbxi_default_ms(&d->idle_ms, 30000);
-    sbxi_default_ms(&d->close_ms, 10000);
-    sbxi_default_ms(&d->max_retries, 3);
-    sbxi_default_ms(&d->ws_open_ms, 30000);
-    sbxi_default_ms(&d->ws_connect_budget_ms, 120000);
-    sbxi_default_ms(&d->ws_ping_interval_ms, 30000);
-    sbxi_default_ms(&d->ws_ping_ms, 60000);
-    sbxi_default_ms(&d->ws_close_ms, 10000);
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
+        uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
+
+        if (!*v)
+            *v = sbxi_settings[i].value;
+    }
 }
-
-typedef struct sbxi_limit {
-    const char *name;
-    uint16_t off;
-    uint32_t least, most;
-} sbxi_limit;
-
-#define SBXI_LIMIT(member, least, most) { #member, (uint16_t)offsetof(sbx_client_desc, member), least, most }
-
-static const sbxi_limit sbxi_limits[] = {
-    SBXI_LIMIT(max_ops, 1, 1u << 24), SBXI_LIMIT(max_links, 1, 1u << 24), SBXI_LIMIT(max_connects, 1, UINT32_MAX),
-    SBXI_LIMIT(max_requests, 1, 1u << 24), SBXI_LIMIT(request_bytes, 256, 1u << 28), SBXI_LIMIT(buffers, 2, 1u << 24),
-    SBXI_LIMIT(rx_bytes, 512, 1u << 28), SBXI_LIMIT(tx_bytes, 1024, 1u << 28), SBXI_LIMIT(max_owned, 0, 1u << 20),
-    SBXI_LIMIT(head_bytes, 256, 1u << 28),
-};
-
-static const sbxi_limit sbxi_time_limits[] = {
-    SBXI_LIMIT(timeout_ms, 0, 0), SBXI_LIMIT(total_ms, 0, 0), SBXI_LIMIT(connect_ms, 0, 0), SBXI_LIMIT(idle_ms, 0, 0),
-    SBXI_LIMIT(close_ms, 0, 0), SBXI_LIMIT(max_retries, 0, 0), SBXI_LIMIT(ws_open_ms, 0, 0),
-    SBXI_LIMIT(ws_connect_budget_ms, 0, 0), SBXI_LIMIT(ws_ping_interval_ms, 0, 0), SBXI_LIMIT(ws_ping_ms, 0, 0),
-    SBXI_LIMIT(ws_close_ms, 0, 0),
-};
 
 /* The name of an option that is out of range, or NULL. */
 static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, uint32_t *limit)
 {
     *limit = 0;
-    for (size_t i = 0; i < SBXI_COUNT(sbxi_limits); i++) {
-        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + sbxi_limits[i].off);
+    for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
+        const sbxi_setting *s = &sbxi_settings[i];
+        uint32_t v = *(const uint32_t *)(const void *)((const char *)d + s->off), most = s->most ? (uint32_t)1 << s->most : UINT32_MAX;
 
-        if (v >= sbxi_limits[i].least && v <= sbxi_limits[i].most)
+        *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
+        if (s->least == SBXI_SETTING_TIME) {
+            if ((int32_t)v < SBX_FOREVER)
+                return s->name;
             continue;
-        *why = v < sbxi_limits[i].least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
-        *limit = v < sbxi_limits[i].least ? sbxi_limits[i].least : sbxi_limits[i].most;
-        return sbxi_limits[i].name;
+        }
+        if (v >= s->least && v <= most)
+            continue;
+        *why = v < s->least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
+        *limit = v < s->least ? s->least : most;
+        return s->name;
     }
-    *why = "must be positive, 0 (the default) or SBX_FOREVER";
-    for (size_t i = 0; i < SBXI_COUNT(sbxi_time_limits); i++)
-        if (*(const int32_t *)(const void *)((const char *)d + sbxi_time_limits[i].off) < -1)
-            return sbxi_time_limits[i].name;
-    if (d->max_retries > 100) {
-        *why = "must be 100 at most";
-        return "max_retries";
-    }
-    return NULL;
+    *why = SBXI_T("must be 100 at most");
+    return d->max_retries > 100 ? "max_retries" : NULL;
 }
 
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
@@ -138,14 +115,14 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     size_t n = 0;
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
-        *why = "must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes";
+        *why = SBXI_T("must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes");
         return "endpoint";
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
-        *why = "must be 511 bytes at most";
+        *why = SBXI_T("must be 511 bytes at most");
         return "api_key";
     }
-    *why = "must not have CR, LF or other control characters";
+    *why = SBXI_T("must not have CR, LF or other control characters");
     if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
         return "api_key";
     if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
@@ -156,7 +133,7 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     if (*why)
         return "headers";
     if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
-        *why = "must have connect, recv, send, close, entropy and mono_ms";
+        *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
         return "transport";
     }
     return NULL;
@@ -185,28 +162,8 @@ SBX_API size_t sbx_client_size(const sbx_client_desc *desc)
 
 static sbx_code sbxi_init_error(sbx_error *err, sbx_code code, const char *field, const char *text)
 {
-    if (!err)
-        return code;
-    memset(err, 0, sizeof *err);
-    err->code = code;
-    err->layer = SBX_LAYER_LOCAL;
-    err->retry_after_ms = -1;
-    sbxi_copy_text(err->operation, sizeof err->operation, sbx_s("client_init"));
-    sbxi_copy_text(err->field, sizeof err->field, sbx_s(field ? field : ""));
-#if !SBX_NO_ERROR_TEXT
-    {
-        size_t n = 0;
-
-        if (field) {
-            sbxi_copy_text(err->text, sizeof err->text, sbx_s(field));
-            n = strlen(err->text);
-            err->text[n++] = ' ';
-        }
-        sbxi_copy_text(err->text + n, sizeof err->text - n, sbx_s(text ? text : sbx_code_text(code)));
-    }
-#else
-    (void)text;
-#endif
+    if (err)
+        sbxi_error_local(err, code, "client_init", field, text);
     return code;
 }
 
@@ -266,18 +223,8 @@ static void sbxi_copy_headers(sbx_client *c, const sbx_client_desc *d, char *p, 
     c->headers_n = n;
 }
 
-/* The next piece of the client's memory. */
-static char *sbxi_take(char **p, const size_t *sizes, sbxi_memory which)
-{
-    char *at = *p;
-
-    *p += sbxi_align(sizes[which]);
-    return at;
-}
-
 static void sbxi_fill_ops(sbx_client *c)
 {
-    memset(c->ops, 0, sizeof *c->ops * c->desc.max_ops);
     c->free_head = SBXI_NIL;
     for (uint32_t i = c->desc.max_ops; i-- > 0;) {
         c->ops[i].gen = 1;
@@ -304,27 +251,27 @@ static void sbxi_fill_agent(sbx_client *c)
 static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t *sizes)
 {
     const sbx_client_desc *d = &c->desc;
-    char *rx, *tx;
+    char *at[SBXI_M_COUNT];
 
-    c->net.ctx = sbxi_take(&p, sizes, SBXI_M_CTX);
-    memset(c->net.ctx, 0, sizes[SBXI_M_CTX]);
-    c->net.conns = sbxi_take(&p, sizes, SBXI_M_CONNS);
-    memset(c->net.conns, 0, sizes[SBXI_M_CONNS]); /* ports are looked at before they are ever used */
-    c->net.links = (sbxi_link *)(void *)sbxi_take(&p, sizes, SBXI_M_LINKS);
-    rx = sbxi_take(&p, sizes, SBXI_M_RX);
-    tx = sbxi_take(&p, sizes, SBXI_M_TX);
-    sbxi_net_init(&c->net, d, rx, tx);
-    c->ops = (sbxi_op *)(void *)sbxi_take(&p, sizes, SBXI_M_OPS);
+    for (unsigned i = 0; i < SBXI_M_COUNT; i++) {
+        at[i] = p;
+        p += sbxi_align(sizes[i]);
+    }
+    memset(at[0], 0, (size_t)(at[SBXI_M_RX] - at[0])); /* ports are looked at before they are ever used */
+    c->net.ctx = at[SBXI_M_CTX];
+    c->net.conns = at[SBXI_M_CONNS];
+    c->net.links = (sbxi_link *)(void *)at[SBXI_M_LINKS];
+    sbxi_net_init(&c->net, d, at[SBXI_M_RX], at[SBXI_M_TX]);
+    c->ops = (sbxi_op *)(void *)at[SBXI_M_OPS];
     sbxi_fill_ops(c);
-    sbxi_pool_init(&c->blocks, sbxi_take(&p, sizes, SBXI_M_BLOCKS), sbxi_block_size(d), d->max_requests);
-    sbxi_timers_init(&c->timers, sbxi_take(&p, sizes, SBXI_M_TIMERS), d->max_ops);
-    c->owned = (sbxi_owned *)(void *)sbxi_take(&p, sizes, SBXI_M_OWNED);
-    memset(c->owned, 0, sizeof *c->owned * d->max_owned);
-    c->endpoint = sbxi_take(&p, sizes, SBXI_M_ENDPOINT);
-    memcpy(c->endpoint, d->endpoint, strlen(d->endpoint) + 1);
+    sbxi_pool_init(&c->blocks, at[SBXI_M_BLOCKS], sbxi_block_size(d), d->max_requests);
+    sbxi_timers_init(&c->timers, at[SBXI_M_TIMERS], d->max_ops);
+    c->owned = (sbxi_owned *)(void *)at[SBXI_M_OWNED];
+    c->endpoint = at[SBXI_M_ENDPOINT];
+    memcpy(c->endpoint, d->endpoint, sizes[SBXI_M_ENDPOINT]);
     sbxi_url_parse(sbx_s(c->endpoint), &c->base);
-    sbxi_copy_headers(c, d, sbxi_take(&p, sizes, SBXI_M_HEADERS), sizes[SBXI_M_HEADERS]);
-    c->agent = sbxi_take(&p, sizes, SBXI_M_AGENT);
+    sbxi_copy_headers(c, d, at[SBXI_M_HEADERS], sizes[SBXI_M_HEADERS]);
+    c->agent = at[SBXI_M_AGENT];
     sbxi_fill_agent(c);
     if (d->api_key) {
         c->key_n = strlen(d->api_key);

@@ -124,8 +124,8 @@ static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
     sbxi_failure *f = &op->block->failure;
 
     memset(f, 0, sizeof *f);
-    sbxi_copy_text(f->type, sizeof f->type, sbx_s(s->status_text));
-    sbxi_copy_text(f->text, sizeof f->text, sbx_s(s->status_message));
+    sbxi_copy_z(f->type, sizeof f->type, s->status_text);
+    sbxi_copy_z(f->text, sizeof f->text, s->status_message);
     op->fail.has_text = true;
     op->fail.resource = SBX_RESOURCE_SANDBOX;
     sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
@@ -343,7 +343,7 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot";
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
-    *why = "must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes";
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
     if (o->labels_n > 128 || (o->labels_n && !o->labels))
         return "labels";
     for (size_t i = 0; i < o->labels_n; i++)
@@ -387,8 +387,7 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
             slot->name[5 + 2 * i] = digits[random[i] & 15];
         }
         slot->name[4 + 2 * sizeof random] = 0;
-        sbx_jsonw_key(w, sbx_s("name"));
-        sbx_jsonw_str(w, sbx_s(slot->name));
+        sbxi_build_text(w, "name", slot->name);
     }
     slot->state = SBXI_OWNED_HELD;
     slot->failed = false;

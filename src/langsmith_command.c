@@ -21,24 +21,22 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
-
-    k->phase = SBXI_PHASE_RUNNING;
-    op->flags |= k->killing ? 0 : SBXI_OP_LIVE;
-    op->attempt_at = k->want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
+    op->s.phase = SBXI_PHASE_RUNNING;
+    op->flags |= op->s.killing ? 0 : SBXI_OP_LIVE;
+    op->attempt_at = op->s.want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
     op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
     sbxi_op_arm(c, op);
-    if (!k->started)
+    if (!op->s.started)
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_STARTED : 0;
-    else if (k->reattached)
+    else if (op->s.reattached)
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_RECONNECTED : 0;
-    k->started = true;
-    k->reattached = false;
+    op->s.started = true;
+    op->s.reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
     /* Only headers of the call, and an id that is no UUID, are needed again. */
-    if (op->block && !op->block->header_n && !k->named)
+    if (op->block && !op->block->header_n && !op->s.named)
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -90,10 +88,10 @@ static void sbxi_stream_reset(sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
-    k->phase = SBXI_PHASE_HELLO;
-    k->has_data = k->message_done = k->in_message = false;
+    op->s.phase = SBXI_PHASE_HELLO;
+    op->s.has_data = op->s.message_done = op->s.in_message = false;
     op->wake_at = SBXI_NEVER;
-    k->says_upgrade = k->says_connection = false;
+    op->s.says_upgrade = op->s.says_connection = false;
     op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_LIVE);
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
@@ -110,19 +108,19 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     uint32_t delay;
 
     /* Once at once; without any output since then it backs off like any drop. */
-    at_once = k->started && !k->hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
-    k->hasty = at_once;
+    at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
+    op->s.hasty = at_once;
     sbxi_stream_reset(op);
-    if (k->started && (k->killed || k->no_reconnect || c->net.entropy_failed))
+    if (op->s.started && (op->s.killed || op->s.no_reconnect || c->net.entropy_failed))
         again = false;
-    if (k->drops >= SBXI_DROPS_MAX)
+    if (op->s.drops >= SBXI_DROPS_MAX)
         again = false;
-    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, k->drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
-    if (!k->started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
+    delay = f->retry_after_s > 0 ? (uint32_t)f->retry_after_s * 1000 : at_once ? 0 : sbxi_backoff(c, op->s.drops, SBXI_STREAM_BACKOFF_MS, SBXI_STREAM_BACKOFF_MAX_MS);
+    if (!op->s.started && sbxi_after(c->net.now, delay) > (int64_t)k->assumed) /* the connect budget's end, until a message is read */
         again = false;
-    k->drops++;
-    if (k->started) {
-        k->reattached = true;
+    op->s.drops++;
+    if (op->s.started) {
+        op->s.reattached = true;
         c->net.usage.reconnects++;
     }
     if (!again || !sbxi_op_again(c, op, delay)) {
@@ -161,7 +159,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbx_result *r = k->result;
-    bool write = k->started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+    bool write = op->s.started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
 
     if (op->flags & SBXI_OP_STREAMING)
         return;
@@ -169,7 +167,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
         memset(r, 0, sizeof *r);
         r->exit_code = op->exit_code;
         r->pid = k->pid;
-        r->gap = k->lost;
+        r->gap = op->s.lost;
         sbxi_id_get(op, r->command_id);
     }
     sbxi_result_write(c, op, r, k->sink, write);
@@ -177,53 +175,39 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 
 /* ---- talking ---- */
 
-/* A small message made of texts and the numbers between them (one less). */
-static sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *const *texts, unsigned count, const uint64_t *numbers)
+/* What the fields of a small message take at most, beside their marks. */
+#define SBXI_MESSAGE_FIELDS (SBXI_ID_MAX + 2 * 20)
+
+/* A small message. In its text \1 stands for the command's id (it needs no
+   escaping, sbx_attach saw to that), \2 and \3 for the offsets of its streams,
+   \4 and \5 for the terminal's size. */
+static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
 {
+    const sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
-    size_t room, n = 0;
+    size_t room;
     sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got), *to = p;
 
     if (!p)
         return got;
-    for (unsigned i = 0; i < count; i++) {
-        size_t m = strlen(texts[i]);
-
-        if (room - n < m + 20)
-            return SBXI_GOT_BLOCKED;
-        memcpy(p + n, texts[i], m);
-        n += m;
-        if (i + 1 < count)
-            n += sbxi_u64_text(p + n, numbers[i]);
+    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
+        return SBXI_GOT_BLOCKED;
+    for (; *text; text++) {
+        switch (*text) {
+        case 1:
+            sbxi_id_get(op, to);
+            to += strlen(to);
+            break;
+        case 2:
+        case 3: to += sbxi_u64_text(to, k->stream[*text - 2].base); break;
+        case 4: to += sbxi_u64_text(to, k->cols); break;
+        case 5: to += sbxi_u64_text(to, k->rows); break;
+        default: *to++ = *text;
+        }
     }
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, n);
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, (size_t)(to - p));
     return SBXI_GOT_EVENT;
-}
-
-/* "{…"command_id":"ID","stdout_offset":" in one text: ids need no escaping,
-   sbx_attach saw to that. */
-static sbxi_got sbxi_reconnect_send(sbx_client *c, sbxi_op *op)
-{
-    static const char head[] = "{\"type\":\"reconnect\",\"command_id\":\"", tail[] = "\",\"stdout_offset\":";
-    const sbxi_command *k = &op->u.command;
-    char first[sizeof head + SBXI_ID_MAX + sizeof tail], id[SBXI_ID_MAX + 1];
-    const char *texts[3];
-    uint64_t numbers[2];
-    size_t n;
-
-    sbxi_id_get(op, id);
-    n = strlen(id);
-
-    memcpy(first, head, sizeof head - 1);
-    memcpy(first + sizeof head - 1, id, n);
-    memcpy(first + sizeof head - 1 + n, tail, sizeof tail);
-    texts[0] = first;
-    texts[1] = ",\"stderr_offset\":";
-    texts[2] = "}";
-    numbers[0] = k->stream[0].base;
-    numbers[1] = k->stream[1].base;
-    return sbxi_message_send(c, op, texts, 3, numbers);
 }
 
 static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
@@ -232,18 +216,18 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_block *b = op->block;
 
-    if (k->started || k->attach) {
-        sbxi_got got = sbxi_reconnect_send(c, op);
+    if (op->s.started || op->s.attach) {
+        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\",\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}");
 
         if (got != SBXI_GOT_EVENT)
             return got;
     } else {
         const char *body = sbxi_block_text(b) + b->seg_n + b->query_n + b->header_n;
 
-        if (!k->hello_begun) {
+        if (!op->s.hello_begun) {
             if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_TEXT, b->body_n))
                 return l->tx ? SBXI_GOT_BLOCKED : SBXI_GOT_STARVED;
-            k->hello_begun = true;
+            op->s.hello_begun = true;
         }
         while (l->out.frame.left) {
             sbxi_got got;
@@ -257,50 +241,40 @@ static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
                 return got;
         }
     }
-    k->hello_begun = false;
-    k->phase = SBXI_PHASE_STARTING;
+    op->s.hello_begun = false;
+    op->s.phase = SBXI_PHASE_STARTING;
     /* Told again: whether the last connection brought it over is not known. */
-    if (k->want & SBXI_STDIN_CLOSED)
-        k->want |= SBXI_WANT_CLOSE_STDIN;
+    if (op->s.want & SBXI_STDIN_CLOSED)
+        op->s.want |= SBXI_WANT_CLOSE_STDIN;
     if (k->cols)
-        k->want |= SBXI_WANT_RESIZE;
-    if (k->killing)
-        k->want |= SBXI_WANT_KILL;
-    op->attempt_at = sbxi_after(c->net.now, c->desc.ws_open_ms);
-    sbxi_op_arm(c, op);
+        op->s.want |= SBXI_WANT_RESIZE;
+    if (op->s.killing)
+        op->s.want |= SBXI_WANT_KILL;
+    sbxi_op_allow(c, op, c->desc.ws_open_ms);
     return SBXI_GOT_EVENT;
-}
-
-static bool sbxi_control_send(sbx_client *c, sbxi_op *op, const char *text)
-{
-    return sbxi_message_send(c, op, &text, 1, NULL) == SBXI_GOT_EVENT;
-}
-
-static bool sbxi_resize_send(sbx_client *c, sbxi_op *op)
-{
-    static const char *const texts[] = { "{\"type\":\"resize\",\"cols\":", ",\"rows\":", "}" };
-    uint64_t numbers[2];
-
-    numbers[0] = op->u.command.cols;
-    numbers[1] = op->u.command.rows;
-    return sbxi_message_send(c, op, texts, 3, numbers) == SBXI_GOT_EVENT;
 }
 
 /* What was asked for, also while the stream was down. */
 static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
+    static const struct {
+        uint8_t want;
+        const char *text;
+    } controls[] = {
+        { SBXI_WANT_RESIZE, "{\"type\":\"resize\",\"cols\":\4,\"rows\":\5}" },
+        { SBXI_WANT_CLOSE_STDIN, "{\"type\":\"close_stdin\"}" },
+        { SBXI_WANT_KILL, "{\"type\":\"kill\"}" },
+    };
 
-    if (k->want & SBXI_WANT_RESIZE && sbxi_resize_send(c, op))
-        k->want &= (uint8_t)~SBXI_WANT_RESIZE;
-    if (k->want & SBXI_WANT_CLOSE_STDIN && sbxi_control_send(c, op, "{\"type\":\"close_stdin\"}"))
-        k->want &= (uint8_t)~SBXI_WANT_CLOSE_STDIN;
-    if (k->want & SBXI_WANT_KILL && sbxi_control_send(c, op, "{\"type\":\"kill\"}")) {
-        k->want &= (uint8_t)~SBXI_WANT_KILL;
-        k->killing = true;
-        op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
-        op->attempt_at = sbxi_after(c->net.now, SBXI_KILL_WAIT_MS);
-        sbxi_op_arm(c, op);
+    for (unsigned i = 0; i < SBXI_COUNT(controls); i++) {
+        if (!(op->s.want & controls[i].want) || sbxi_message_send(c, op, controls[i].text) != SBXI_GOT_EVENT)
+            continue;
+        op->s.want &= (uint8_t)~controls[i].want;
+        if (controls[i].want == SBXI_WANT_KILL) {
+            op->s.killing = true;
+            op->flags &= (uint16_t)~SBXI_OP_LIVE; /* its exit has a time of its own */
+            sbxi_op_allow(c, op, SBXI_KILL_WAIT_MS);
+        }
     }
 }
 
@@ -308,7 +282,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
    the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->u.command.has_data || op->u.command.message_done || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || l->ready & SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back
@@ -328,7 +302,7 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
         /* A ping that finds no room, since the peer takes nothing, counts too. */
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
         if (op->attempt_at == SBXI_NEVER)
-            op->attempt_at = sbxi_after(c->net.now, c->desc.ws_ping_ms);
+            sbxi_op_allow(c, op, c->desc.ws_ping_ms);
     }
     sbxi_op_arm(c, op);
 }
@@ -336,17 +310,16 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
 /* What has to go out, as far as the connection takes it. */
 static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = SBXI_GOT_EVENT, sent = SBXI_GOT_EVENT;
 
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     do {
-        if (k->phase == SBXI_PHASE_HELLO)
+        if (op->s.phase == SBXI_PHASE_HELLO)
             got = sbxi_hello(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
+        if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_PING_DUE)
             sbxi_stream_ping(c, op);
-        if (k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED)
+        if (op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED)
             sbxi_stream_controls(c, op);
         if (got == SBXI_GOT_FAIL)
             return got;
@@ -356,12 +329,12 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
         }
         if (sbxi_link_unsent(l))
             sent = sbxi_link_flush(&c->net, l);
-    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && k->phase == SBXI_PHASE_HELLO); /* there is room now */
+    } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && op->s.phase == SBXI_PHASE_HELLO); /* there is room now */
     if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
         return got != SBXI_GOT_EVENT ? got : sent;
-    if (k->killing)
-        k->killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && k->phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
+    if (op->s.killing)
+        op->s.killed = true; /* delivered: the stream is not opened again for it */
+    if (op->flags & SBXI_OP_WANTS_ROOM && op->s.phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
         op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
     }
@@ -371,32 +344,30 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
 /* With nothing to read: whether something waits for a send buffer. */
 static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
 {
-    const sbxi_command *k = &op->u.command;
-    bool waits = k->want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
+    bool waits = op->s.want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
 
-    return waits && k->phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    return waits && op->s.phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Whether something that came is not delivered yet. */
 static bool sbxi_stream_unread(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->piece_n || op->u.command.has_data || op->u.command.message_done || l->rx_at < l->rx_end;
+    return op->piece_n || op->s.has_data || op->s.message_done || l->rx_at < l->rx_end;
 }
 
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got got = sbxi_stream_talk(c, op);
     bool broken = got == SBXI_GOT_FAIL; /* it takes nothing more, but what came is read */
     sbx_fault fault = c->net.fault;
     sbxi_run r;
 
-    if (broken && (k->phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
+    if (broken && (op->s.phase != SBXI_PHASE_RUNNING || !sbxi_stream_unread(op, l))) {
         sbxi_stream_dropped(c, op, got);
         return SBXI_RUN_IDLE;
     }
-    if (k->phase == SBXI_PHASE_HELLO)
+    if (op->s.phase == SBXI_PHASE_HELLO)
         return got == SBXI_GOT_STARVED ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
     while (op->state == SBXI_OP_STREAM) {
         sbx_ws_event e;
@@ -406,10 +377,10 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         r = sbxi_stream_read(c, op, ev);
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
-        if (op->flags & SBXI_OP_STREAMING && !ev && k->phase == SBXI_PHASE_RUNNING)
+        if (op->flags & SBXI_OP_STREAMING && !ev && op->s.phase == SBXI_PHASE_RUNNING)
             return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
-        if (!broken && k->phase == SBXI_PHASE_RUNNING && k->want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
+        if (!broken && op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;
             fault = c->net.fault;
         }
@@ -466,16 +437,14 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     if (!b->op)
         return;
     if (ws) {
-        sbx_jsonw_key(&w, sbx_s("type"));
-        sbx_jsonw_str(&w, sbx_s("execute"));
+        sbxi_build_text(&w, "type", "execute");
     }
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
     sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
     if (ws && b->op) {
-        sbx_jsonw_key(&w, sbx_s("command_id"));
         sbxi_id_get(b->op, id);
-        sbx_jsonw_str(&w, sbx_s(id));
+        sbxi_build_text(&w, "command_id", id);
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -522,17 +491,17 @@ static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box,
 
 static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
 {
-    if (b->op) {
-        sbxi_command *k = &b->op->u.command;
+    sbxi_op *op = b->op;
 
-        k->no_reconnect = o->no_reconnect;
+    if (op) {
+        op->s.no_reconnect = o->no_reconnect;
         if (o->cols || o->rows) {
-            k->cols = o->cols ? o->cols : 80;
-            k->rows = o->rows ? o->rows : 24;
-            k->want |= SBXI_WANT_RESIZE;
+            op->u.command.cols = o->cols ? o->cols : 80;
+            op->u.command.rows = o->rows ? o->rows : 24;
+            op->s.want |= SBXI_WANT_RESIZE;
         }
         if (!o->stdin_open && !o->pty)
-            k->want |= SBXI_STDIN_CLOSED;
+            op->s.want |= SBXI_STDIN_CLOSED;
     }
     return sbxi_build_end(b);
 }
@@ -632,8 +601,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
         return b.refused;
     }
     sbxi_id_set(b.op, command_id);
-    k->attach = true;
-    k->no_reconnect = o->no_reconnect;
+    b.op->s.attach = true;
+    b.op->s.no_reconnect = o->no_reconnect;
     k->stream[0].base = o->stdout_offset;
     k->stream[1].base = o->stderr_offset;
     b.op->flags |= SBXI_OP_STREAMING;
@@ -672,7 +641,7 @@ static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
         return SBX_ERR_HANDLE;
     if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
-    op->u.command.want |= want;
+    op->s.want |= want;
     sbxi_op_wake(c, op);
     return SBX_OK;
 }
@@ -712,10 +681,10 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
     *taken = 0;
     if (!op)
         return SBX_ERR_HANDLE;
-    if (op->state == SBXI_OP_DONE || op->u.command.want & SBXI_STDIN_CLOSED || c->net.inside)
+    if (op->state == SBXI_OP_DONE || op->s.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);
-    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->u.command.phase == SBXI_PHASE_RUNNING) {
+    while (l && *taken < data.n && op->state == SBXI_OP_STREAM && op->s.phase == SBXI_PHASE_RUNNING) {
         sbxi_got got;
         size_t room, used = 0, n;
         char *p = sbxi_ws_compose(&c->net, l, &room, &got);

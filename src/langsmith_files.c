@@ -68,10 +68,10 @@ static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
 
 static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
 {
-    *why = "must not be negative";
+    *why = SBXI_T("must not be negative");
     if (o->length < 0)
         return "length";
-    *why = "cannot be given with a negative offset (the last bytes are meant)";
+    *why = SBXI_T("cannot be given with a negative offset (the last bytes are meant)");
     if (o->offset < 0 && o->length)
         return "length";
     *why = SBXI_T("must be above -2^63, and with length 2^63 - 1 at most");
@@ -290,8 +290,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     else if (end && (op->state == SBXI_OP_SEND || !data.n) && (h->chunked || h->pos == h->size))
         op->flags |= SBXI_OP_PUSH_END;
     if (op->state == SBXI_OP_SEND) {
-        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, op->timeout_ms);
     }
     /* It runs, whatever its connection said: a failure is dealt with there. */
     sbxi_op_wake(c, op);

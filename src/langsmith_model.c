@@ -292,7 +292,7 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 static void sbxi_refine_creation(sbxi_op *op)
 {
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
-        sbxi_copy_text(op->block->failure.type, sizeof op->block->failure.type, sbx_s("Unschedulable"));
+        sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }
 const sbxi_rules sbxi_create_rules = { sbxi_create_rule_list, SBXI_COUNT(sbxi_create_rule_list), &sbxi_control_rules, sbxi_refine_creation };
 

@@ -74,12 +74,10 @@ static void sbxi_out_take(sbxi_out *o, char **p, uint32_t *n, bool replaced)
 /* The gap is told before the output behind it. True: that waits for a pull. */
 static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
 {
-    sbxi_command *k = &op->u.command;
-
-    k->lost = true;
+    op->s.lost = true;
     if (!(op->flags & SBXI_OP_STREAMING))
         return false;
-    k->gap_stream = (stream + 1) & 3;
+    op->s.gap_stream = (stream + 1) & 3;
     op->notes |= SBXI_NOTE_GAP;
     return true;
 }
@@ -88,12 +86,12 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
 {
     sbxi_command *k = &op->u.command;
     sbxi_out *o = &k->stream[stream];
-    bool replaced = k->replaced;
+    bool replaced = op->s.replaced;
 
-    k->replaced = false;
+    op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
-    k->drops = 0;
-    k->hasty = false;
+    op->s.drops = 0;
+    op->s.hasty = false;
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -139,12 +137,12 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_failure *f;
 
-    if (op->u.command.type != SBXI_T_NONE && op->u.command.type != SBXI_T_ERROR)
+    if (op->s.type != SBXI_T_NONE && op->s.type != SBXI_T_ERROR)
         return;
     f = sbxi_message_failure(c, op);
     if (!f)
         return;
-    if (op->u.command.field == SBXI_K_ERROR)
+    if (op->s.field == SBXI_K_ERROR)
         sbxi_append_text(f->text, sizeof f->text, t);
     else
         sbxi_append_text(f->type, sizeof f->type, t);
@@ -152,29 +150,29 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 
 /* A short value or a key, put together when the input cut it. NULL: more has
    to come, or it is longer than anything that we know. */
-static const char *sbxi_message_part(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+static const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
 {
     *n = t->n;
-    if (!t->more && !k->part_n)
+    if (!t->more && !op->s.part_n)
         return t->p;
-    *n = SBXI_MIN(t->n, sizeof k->held.part - k->part_n);
-    memcpy(k->held.part + k->part_n, t->p, *n);
-    *n += k->part_n;
-    k->part_n = (uint8_t)*n;
+    *n = SBXI_MIN(t->n, sizeof op->u.command.held.part - op->s.part_n);
+    memcpy(op->u.command.held.part + op->s.part_n, t->p, *n);
+    *n += op->s.part_n;
+    op->s.part_n = (uint8_t)*n;
     if (t->more)
         return NULL;
-    k->part_n = 0;
-    if (*n == sizeof k->held.part)
+    op->s.part_n = 0;
+    if (*n == sizeof op->u.command.held.part)
         *n = 0; /* fits none of ours */
-    return k->held.part;
+    return op->u.command.held.part;
 }
 
 SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
 {
-    if (!op->u.command.named)
+    if (!op->s.named)
         sbxi_uuid_text(out, op->u.command.id);
     else
-        sbxi_copy_text(out, SBXI_ID_MAX + 1, sbx_s(op->block ? op->block->command_id : ""));
+        sbxi_copy_z(out, SBXI_ID_MAX + 1, op->block ? op->block->command_id : "");
     out[SBXI_ID_MAX] = 0;
 }
 
@@ -184,13 +182,13 @@ SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
     sbxi_command *k = &op->u.command;
     char text[SBXI_ID_MAX + 1];
 
-    k->named = false;
+    op->s.named = false;
     if (id.n == SBXI_ID_MAX && sbxi_uuid_parse(k->id, id)) {
         sbxi_uuid_text(text, k->id);
         if (memcmp(text, id.p, SBXI_ID_MAX) == 0)
             return;
     }
-    k->named = true;
+    op->s.named = true;
     sbxi_copy_text(op->block->command_id, sizeof op->block->command_id, id);
 }
 
@@ -198,13 +196,12 @@ SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
    message proves to be `started`. */
 static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
 {
-    sbxi_command *k = &op->u.command;
     char id[SBXI_ID_MAX + 1];
-    size_t at = k->part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
+    size_t at = op->s.part_n, n = SBXI_MIN(t->n, SBXI_ID_MAX - at);
 
     sbxi_id_get(op, id);
-    k->same = (at == 0 || k->same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
-    if (op->block && !k->started && !k->attach) {
+    op->s.same = (at == 0 || op->s.same) && n == t->n && strlen(id) >= at + n && memcmp(id + at, t->p, n) == 0;
+    if (op->block && !op->s.started && !op->s.attach) {
         char *chosen = op->block->failure.error_id;
 
         memcpy(chosen + at, t->p, n);
@@ -212,10 +209,10 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
         if (n < t->n)
             chosen[0] = ' '; /* too long: no id either */
     }
-    k->part_n = (uint8_t)(at + n);
+    op->s.part_n = (uint8_t)(at + n);
     if (!t->more) {
-        k->same = k->same && !id[k->part_n];
-        k->part_n = 0;
+        op->s.same = op->s.same && !id[op->s.part_n];
+        op->s.part_n = 0;
     }
 }
 
@@ -227,28 +224,28 @@ static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t
     size_t n;
     int64_t v;
 
-    if (k->field == SBXI_K_ERROR || k->field == SBXI_K_ERROR_TYPE) {
+    if (op->s.field == SBXI_K_ERROR || op->s.field == SBXI_K_ERROR_TYPE) {
         if (text)
             sbxi_message_text(c, op, t);
         return;
     }
-    if (k->field == SBXI_K_COMMAND_ID) {
+    if (op->s.field == SBXI_K_COMMAND_ID) {
         if (text)
             sbxi_message_id(op, t);
         return;
     }
-    if (k->field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(k, t, &n)))
+    if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
-    switch (k->field) {
-    case SBXI_K_TYPE: k->type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
-    case SBXI_K_OFFSET: k->has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
+    switch (op->s.field) {
+    case SBXI_K_TYPE: op->s.type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
+    case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
     if (text || !sbx_json_i64(sbx_sn(p, n), &v))
         return;
-    if (k->field == SBXI_K_EXIT_CODE)
+    if (op->s.field == SBXI_K_EXIT_CODE)
         op->exit_code = (int32_t)SBXI_MAX(INT32_MIN, SBXI_MIN(INT32_MAX, v));
-    else if (k->field == SBXI_K_PID && k->phase == SBXI_PHASE_STARTING)
+    else if (op->s.field == SBXI_K_PID && op->s.phase == SBXI_PHASE_STARTING)
         k->pid = (uint32_t)v;
 }
 
@@ -261,12 +258,12 @@ static void sbxi_message_begin(sbxi_op *op, bool whole)
     if (op->block)
         memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
-    k->type = SBXI_T_NONE;
-    k->field = SBXI_K_OTHER;
-    k->part_n = 0;
-    k->has_offset = k->same = k->placed = k->replaced = false;
-    k->whole = whole;
-    k->has_data = false;
+    op->s.type = SBXI_T_NONE;
+    op->s.field = SBXI_K_OTHER;
+    op->s.part_n = 0;
+    op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
+    op->s.whole = whole;
+    op->s.has_data = false;
 }
 
 /* A final `error` message. */
@@ -290,21 +287,19 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
 
 static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
-    sbxi_command *k = &op->u.command;
-
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!k->same && !k->started && !k->attach && op->block && op->block->failure.error_id[0]) {
+    if (!op->s.same && !op->s.started && !op->s.attach && op->block && op->block->failure.error_id[0]) {
         if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
             sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
             return;
         }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    } else if (!k->same) {
+    } else if (!op->s.same) {
         return;
     }
-    k->drops = 0;
-    if (k->phase != SBXI_PHASE_STARTING)
+    op->s.drops = 0;
+    if (op->s.phase != SBXI_PHASE_STARTING)
         return;
     sbxi_stream_started(c, op);
 }
@@ -313,23 +308,23 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
-    unsigned stream = k->type == SBXI_T_STDERR;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
 
-    k->in_message = false;
-    switch (k->type) {
+    op->s.in_message = false;
+    switch (op->s.type) {
     case SBXI_T_STDOUT:
     case SBXI_T_STDERR:
-        if (k->phase == SBXI_PHASE_STARTING)
+        if (op->s.phase == SBXI_PHASE_STARTING)
             sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
-        if (!k->whole) {
+        if (!op->s.whole) {
             /* It was delivered as it came; a gap shows only now. */
-            if (k->has_offset && !k->placed && k->offset > k->assumed) {
+            if (op->s.has_offset && !op->s.placed && k->offset > k->assumed) {
                 k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
         }
-        if (k->has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
+        if (op->s.has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
             sbxi_deliver_gap(op, stream);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
     case SBXI_T_STARTED: sbxi_message_started(c, op); break;
@@ -337,13 +332,13 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         op->fail.status = 0;
         op->fail.code = SBX_OK;
         op->fail.has_text = false;
-        k->phase = SBXI_PHASE_EXITED;
+        op->s.phase = SBXI_PHASE_EXITED;
         sbxi_op_finish(c, op);
         break;
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
     default: break;
     }
-    k->has_data = false;
+    op->s.has_data = false;
     return SBXI_RUN_IDLE;
 }
 
@@ -351,27 +346,27 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
-    unsigned stream = k->type == SBXI_T_STDERR;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
 
-    k->replaced |= t->replaced;
-    if (k->whole) {
-        k->has_data = true;
+    op->s.replaced |= t->replaced;
+    if (op->s.whole) {
+        op->s.has_data = true;
         k->held.out.data = t->p;
         k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_IDLE;
     }
-    if (k->type != SBXI_T_STDOUT && k->type != SBXI_T_STDERR) {
-        if (k->type == SBXI_T_NONE && t->n)
+    if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
+        if (op->s.type == SBXI_T_NONE && t->n)
             sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
-    if (k->phase == SBXI_PHASE_STARTING)
+    if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (!k->placed && !k->assuming) {
-        k->assuming = true;
-        if (k->has_offset) {
-            k->placed = true;
+    if (!op->s.placed && !op->s.assuming) {
+        op->s.assuming = true;
+        if (op->s.has_offset) {
+            op->s.placed = true;
             if (!sbxi_out_place(k, o, k->offset))
                 sbxi_deliver_gap(op, stream);
         } else {
@@ -380,7 +375,7 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     }
     if (op->flags & SBXI_OP_STREAMING && op->notes) {
         /* A start or a gap is told before the output behind it. */
-        k->has_data = true;
+        op->s.has_data = true;
         k->held.out.data = t->p;
         k->held.out.data_n = (uint32_t)t->n;
         return SBXI_RUN_HELD;
@@ -411,15 +406,15 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         case SBX_JSON_KEY:
             if (t.depth != 1)
                 break;
-            key = sbxi_message_part(k, &t, &n);
+            key = sbxi_message_part(op, &t, &n);
             if (key)
-                k->field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
             if (t.depth != 1)
                 break;
-            if (k->field == SBXI_K_DATA && kind == SBX_JSON_STRING)
+            if (op->s.field == SBXI_K_DATA && kind == SBX_JSON_STRING)
                 r = sbxi_message_data(c, op, ev, &t);
             else
                 sbxi_message_value(c, op, &t);
@@ -437,46 +432,46 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
     sbxi_command *k = &op->u.command;
 
     for (;;) {
-        unsigned stream = k->type == SBXI_T_STDERR;
+        unsigned stream = op->s.type == SBXI_T_STDERR;
         sbxi_run r;
 
         /* Output of a message that was read before. */
-        if (k->has_data && !k->in_message) {
+        if (op->s.has_data && !op->s.in_message) {
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
-            if (k->phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
+            if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->has_data = false;
+            op->s.has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
                 return r;
             continue;
         }
-        if (k->has_data && !k->whole) { /* behind a gap, in the midst of a message */
+        if (op->s.has_data && !op->s.whole) { /* behind a gap, in the midst of a message */
             char *p = k->held.out.data;
             uint32_t n = k->held.out.data_n;
 
             if (op->flags & SBXI_OP_STREAMING && !ev)
                 return SBXI_RUN_HELD;
-            k->has_data = false;
+            op->s.has_data = false;
             r = sbxi_deliver(c, op, ev, stream, p, n);
             if (r == SBXI_RUN_EVENT)
                 return r;
         }
-        if (!op->piece_n && !k->message_done)
+        if (!op->piece_n && !op->s.message_done)
             return SBXI_RUN_IDLE;
         if (op->piece_n) {
-            if (op->flags & SBXI_OP_STREAMING && !ev && !k->whole)
+            if (op->flags & SBXI_OP_STREAMING && !ev && !op->s.whole)
                 return SBXI_RUN_HELD;
             r = sbxi_message_read(c, op, ev);
             if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
                 return r;
         }
-        if (k->message_done) {
+        if (op->s.message_done) {
             sbx_json_tok t;
 
-            k->message_done = false;
+            op->s.message_done = false;
             if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
@@ -490,14 +485,12 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
 {
-    sbxi_command *k = &op->u.command;
-
     if (e->first) {
         sbxi_message_begin(op, e->last);
-        k->in_message = true;
-        k->assuming = false;
+        op->s.in_message = true;
+        op->s.assuming = false;
     }
     op->piece = e->p;
     op->piece_n = (uint32_t)e->n;
-    k->message_done = e->last;
+    op->s.message_done = e->last;
 }

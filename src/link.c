@@ -109,7 +109,7 @@ SBXI_FN size_t sbxi_ctx_size(const sbx_transport *t, uint32_t max_links)
     return n;
 }
 
-static sbxi_nodes sbxi_link_nodes(sbxi_net *net)
+static SBXI_ONCE sbxi_nodes sbxi_link_nodes(sbxi_net *net)
 {
     sbxi_nodes n;
 
@@ -134,7 +134,6 @@ SBXI_FN void sbxi_net_init(sbxi_net *net, const sbx_client_desc *d, char *rx, ch
     net->caps.head_bytes = d->head_bytes;
     net->trace = d->trace;
     net->trace_user = d->trace_user;
-    memset(net->links, 0, sizeof *net->links * d->max_links);
     for (uint32_t i = 0; i < d->max_links; i++)
         sbxi_list_append(sbxi_link_nodes(net), &net->free_links, i);
 }
@@ -148,7 +147,7 @@ static char *sbxi_net_take(sbxi_net *net, sbxi_pool *pool, uint32_t owner)
     return sbxi_pool_take(pool);
 }
 
-SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l)
+SBXI_FN SBXI_ONCE uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l)
 {
     return (uint32_t)(l - net->links);
 }
@@ -207,7 +206,7 @@ SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n)
     return true;
 }
 
-SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n)
+SBXI_FN SBXI_ONCE uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n)
 {
     net->seed[1] = net->seed[1] * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return n ? (uint32_t)(net->seed[1] >> 33) % n : 0;

@@ -37,6 +37,9 @@ typedef enum sbxi_link_state {
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
    is half consumed (rx) or half sent (tx). */
 typedef struct sbxi_link {
+    uint8_t state, ready;
+    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
+    uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
     uint32_t tx_at, tx_end;
@@ -59,9 +62,6 @@ typedef struct sbxi_link {
         sbx_ws ws;
     } codec;
     sbxi_node node;
-    uint32_t owner;      /* operation index */
-    uint8_t state, ready;
-    bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
 } sbxi_link;
 
 /* What links share: the transport, buffers, idle connections, randomness. */
@@ -98,11 +98,11 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
 /* Random bytes; false (and net->entropy_failed) when the transport has none. */
 SBXI_FN bool sbxi_net_random(sbxi_net *net, void *p, size_t n);
 /* 0..n-1; for jitter only. */
-SBXI_FN uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n);
+SBXI_FN SBXI_ONCE uint32_t sbxi_net_jitter(sbxi_net *net, uint32_t n);
 SBXI_FN uint64_t sbxi_net_origin(const sbxi_net *net, const sbxi_url *url);
 
 SBXI_FN void *sbxi_link_conn(sbxi_net *net, const sbxi_link *l);
-SBXI_FN uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l);
+SBXI_FN SBXI_ONCE uint32_t sbxi_link_id(const sbxi_net *net, const sbxi_link *l);
 /* An idle connection to that origin that is not known to be dead, or NULL. */
 SBXI_FN sbxi_link *sbxi_link_reuse(sbxi_net *net, uint64_t origin, uint32_t owner);
 /* A fresh link; closes an idle one for it when all are taken. NULL: none, or

@@ -13,6 +13,16 @@ SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s)
     return n == s.n;
 }
 
+SBXI_FN SBXI_ONCE size_t sbxi_sink_n(const sbxi_sink *s)
+{
+    return (size_t)SBXI_MIN(s->total, s->cap);
+}
+
+SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
+{
+    return sbxi_copy_text(dst, cap, sbx_s(z));
+}
+
 SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
@@ -65,7 +75,7 @@ static int8_t sbxi_dec_match(sbxi_dec *d, const char *p, size_t n)
 {
     const sbxi_model *m = d->model;
 
-    for (unsigned i = 0, at = d->guess; i < m->count; i++) {
+    for (unsigned i = 0, at = SBX_SMALL ? 0 : d->guess; i < m->count; i++) {
         const sbxi_field *f;
 
         if (at >= m->count)
@@ -101,7 +111,7 @@ static void sbxi_dec_key(sbxi_dec *d, const sbx_json_tok *t)
     d->at = 0;
     if (t->more || d->key_n)
         sbxi_dec_cut_key(d, t);
-    else if (d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
+    else if (!SBX_SMALL && d->guess < d->model->count && f->name_n == t->n && sbxi_json_same(f->name, t->p, t->n))
         d->field = (int8_t)d->guess++;
     else
         d->field = sbxi_dec_match(d, t->p, t->n);
@@ -150,7 +160,7 @@ static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
     uint64_t u = 0;
     size_t i = 0;
 
-    for (; i < n && i < 18; i++) {
+    for (; !SBX_SMALL && i < n && i < 18; i++) {
         unsigned digit = (unsigned)(unsigned char)p[i] - '0';
 
         if (digit > 9)
@@ -158,7 +168,7 @@ static bool sbxi_dec_integer(const char *p, size_t n, int64_t *v)
         u = u * 10 + digit;
     }
     *v = (int64_t)u;
-    return i == n || sbx_json_i64(sbx_sn(p, n), v);
+    return (n && i == n) || sbx_json_i64(sbx_sn(p, n), v);
 }
 
 /* Numbers and times are short: cut ones are put together in `key`. NULL while
@@ -294,7 +304,7 @@ static void sbxi_dec_value(sbxi_dec *d, const sbx_json_tok *t)
             d->at = 0;
         return;
     }
-    if (t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
+    if (SBX_SMALL || t->kind != SBX_JSON_STRING || f->kind > SBXI_F_ID || !sbxi_dec_whole_text(d, f, t))
         sbxi_dec_scalar(d, f, t);
     if (!t->more)
         d->field = -1;

@@ -52,10 +52,7 @@ typedef struct sbxi_sink {
     uint64_t total;
 } sbxi_sink;
 
-SBXI_INLINE size_t sbxi_sink_n(const sbxi_sink *s)
-{
-    return (size_t)SBXI_MIN(s->total, s->cap);
-}
+SBXI_FN SBXI_ONCE size_t sbxi_sink_n(const sbxi_sink *s);
 
 /* grow: the client's allocator, NULL = a fixed buffer. A buffer that grew has
    room for a NUL behind its bytes. False: the allocator refused. */
@@ -91,6 +88,7 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
 /* Copies s into a field of cap bytes with its NUL, cut at a character border;
    false = cut. */
 SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
+SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z);
 
 /* ---- requests: options struct to JSON or to a query ---- */
 

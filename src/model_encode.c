@@ -55,7 +55,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     if (p->kind == SBXI_P_TTL) {
         if (*v == SBX_NONE)
             *v = 0;
-        else if (*v < 0 || *v % 60 != 0)
+        else if (*v < 0 || (int32_t)*v % 60 != 0)
             return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     } else if (*v < 0) {
         return SBXI_T("must not be negative");
@@ -151,7 +151,7 @@ SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *
             continue;
         sbx_jsonw_key(w, sbx_s(p->name));
         if (set && cleared)
-            *why = "is given and cleared at once";
+            *why = SBXI_T("is given and cleared at once");
         else if (cleared)
             sbx_jsonw_null(w);
         else
@@ -216,7 +216,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
                 return par->option;
             }
             if (!strs[k].n) {
-                *why = "must not be empty";
+                *why = SBXI_T("must not be empty");
                 return par->option;
             }
             sbxi_query_put(p, cap, n, par->name, strs[k]);

@@ -2,7 +2,7 @@
 
 /* ---- handles, slots, blocks ---- */
 
-SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
+SBXI_FN SBXI_ONCE uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op)
 {
     return (uint32_t)(op - c->ops);
 }
@@ -31,6 +31,17 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
     return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
 }
 
+SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
+{
+    *url = c->base;
+    return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
+}
+
+SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
+{
+    sbxi_net_trace(&c->net, kind, sbxi_op_link(c, op), sbxi_op_id(c, op) + 1, number, sbx_s(kind == SBX_TRACE_STATUS ? "" : sbxi_op_name(op)));
+}
+
 SBXI_FN char *sbxi_block_text(const sbxi_block *b)
 {
     return (char *)(b + 1);
@@ -57,31 +68,35 @@ SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
     op->block = NULL;
 }
 
-SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation, const char *field, const char *text)
 {
-    sbx_error *e = &c->refused;
-    sbx_op h;
-
     memset(e, 0, sizeof *e);
     e->code = code;
     e->layer = SBX_LAYER_LOCAL;
     e->retry_after_ms = -1;
-    sbxi_copy_text(e->operation, sizeof e->operation, sbx_s(operation));
-    sbxi_copy_text(e->field, sizeof e->field, sbx_s(field ? field : ""));
+    sbxi_copy_z(e->operation, sizeof e->operation, operation);
+    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
 #if !SBX_NO_ERROR_TEXT
     {
         size_t n = 0;
 
         if (field) {
-            sbxi_copy_text(e->text, sizeof e->text, sbx_s(field));
+            sbxi_copy_z(e->text, sizeof e->text, field);
             n = strlen(e->text);
             e->text[n++] = ' ';
         }
-        sbxi_copy_text(e->text + n, sizeof e->text - n, sbx_s(text ? text : sbx_code_text(code)));
+        sbxi_copy_z(e->text + n, sizeof e->text - n, text ? text : sbx_code_text(code));
     }
 #else
     (void)text;
 #endif
+}
+
+SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text)
+{
+    sbx_op h;
+
+    sbxi_error_local(&c->refused, code, operation, field, text);
     if (op)
         sbxi_op_free(c, op);
     h.slot = 0;
@@ -116,43 +131,51 @@ SBXI_FN const char *sbxi_op_name(const sbxi_op *op)
 
 SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused)
 {
-    uint32_t id = c->free_head;
-    const char *why, *bad = sbxi_check_call(call, &why);
+    const char *why, *text = NULL, *field = sbxi_check_call(call, &why);
     const char *name = sbxi_name(row, as);
+    sbx_code code = SBX_OK;
+    uint32_t id = c->free_head, gen;
     sbxi_op *op;
-    uint32_t gen;
 
-    if (c->closing || c->net.inside)
-        *refused = sbxi_op_refuse(c, NULL, c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE, name, NULL, NULL);
-    else if (bad)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_ARGUMENT, name, bad, why);
-    else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL))
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_ops", "operations are open already: pull END events, or raise it");
-    else if (c->blocks.free_head == SBXI_NIL)
-        *refused = sbxi_op_refuse(c, NULL, SBX_ERR_FULL, name, "max_requests", "requests wait for their answer already: pull events first, or raise it");
-    else {
-        op = &c->ops[id];
-        c->free_head = op->node.next;
-        gen = op->gen;
-        memset(op, 0, sizeof *op);
-        op->gen = gen;
-        op->node.prev = op->node.next = SBXI_NIL;
-        op->link = SBXI_NIL;
-        op->row = row;
-        op->flags = (uint16_t)(as * SBXI_OP_AS);
-        op->user = call->user;
-        op->block = sbxi_op_block(c);
-        op->state = SBXI_OP_NEW;
-        op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
-        op->attempt_at = op->wake_at = SBXI_NEVER;
-        op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
-        op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
-        op->fail.retry_after_s = -1;
-        c->ops_used++;
-        c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
-        return op;
+    if (c->closing || c->net.inside) {
+        code = c->closing ? SBX_ERR_CLOSED : SBX_ERR_STATE;
+        field = NULL;
+    } else if (field) {
+        code = SBX_ERR_ARGUMENT;
+        text = why;
+    } else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL)) {
+        code = SBX_ERR_FULL;
+        field = "max_ops";
+        text = SBXI_T("operations are open already: pull END events, or raise it");
+    } else if (c->blocks.free_head == SBXI_NIL) {
+        code = SBX_ERR_FULL;
+        field = "max_requests";
+        text = SBXI_T("requests wait for their answer already: pull events first, or raise it");
     }
-    return NULL;
+    if (code != SBX_OK) {
+        *refused = sbxi_op_refuse(c, NULL, code, name, field, text);
+        return NULL;
+    }
+    op = &c->ops[id];
+    c->free_head = op->node.next;
+    gen = op->gen;
+    memset(op, 0, sizeof *op);
+    op->gen = gen;
+    op->node.prev = op->node.next = SBXI_NIL;
+    op->link = SBXI_NIL;
+    op->row = row;
+    op->flags = (uint16_t)(as * SBXI_OP_AS);
+    op->user = call->user;
+    op->block = sbxi_op_block(c);
+    op->state = SBXI_OP_NEW;
+    op->total_at = call->total_ms ? call->total_ms : c->desc.total_ms; /* a length, until it runs */
+    op->attempt_at = op->wake_at = SBXI_NEVER;
+    op->timeout_ms = call->timeout_ms ? call->timeout_ms : row->timeout_ms ? row->timeout_ms : c->desc.timeout_ms;
+    op->max_retries = (uint8_t)SBXI_MAX(0, call->max_retries ? call->max_retries : c->desc.max_retries);
+    op->fail.retry_after_s = -1;
+    c->ops_used++;
+    c->net.usage.ops_high = SBXI_MAX(c->net.usage.ops_high, c->ops_used);
+    return op;
 }
 
 SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
@@ -304,11 +327,16 @@ static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
     w->n += n;
 }
 
+static SBXI_ONCE void sbxi_put_header(sbx_http1w *w, const char *name, const char *value)
+{
+    sbx_http1w_header(w, sbx_s(name), sbx_s(value));
+}
+
 /* A header of the library's, unless the caller gave one of that name. */
-static void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, sbx_str value)
+static SBXI_ONCE void sbxi_put_default(sbx_http1w *w, const sbxi_lines *l, const char *name, const char *value)
 {
     if (!sbxi_lines_have(l->own, l->own_n, sbx_s(name)) && !sbxi_lines_have(l->call, l->call_n, sbx_s(name)))
-        sbx_http1w_header(w, sbx_s(name), value);
+        sbxi_put_header(w, name, value);
 }
 
 static SBXI_NOINLINE void sbxi_put_lines(sbx_http1w *w, const sbxi_lines *l)
@@ -366,9 +394,9 @@ static SBXI_NOINLINE void sbxi_put_stream(sbx_client *c, sbxi_op *op, sbx_http1w
     if (!sbxi_net_random(&c->net, nonce, 16))
         return;
     sbx_ws_key(key, nonce);
-    sbx_http1w_header(w, sbx_s("Upgrade"), sbx_s("websocket"));
-    sbx_http1w_header(w, sbx_s("Connection"), sbx_s("Upgrade"));
-    sbx_http1w_header(w, sbx_s("Sec-WebSocket-Version"), sbx_s("13"));
+    sbxi_put_header(w, "Upgrade", "websocket");
+    sbxi_put_header(w, "Connection", "Upgrade");
+    sbxi_put_header(w, "Sec-WebSocket-Version", "13");
     sbx_http1w_header(w, sbx_s("Sec-WebSocket-Key"), sbx_sn(key, sizeof key));
 }
 
@@ -397,7 +425,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
     sbx_http1w_header(w, sbx_s("Range"), sbx_sn(text, n));
     /* The rest of a transfer must be of the same file. */
     if (h->total && op->block->stat_known)
-        sbxi_put_default(w, lines, "If-Range", sbx_s(op->block->answer.stat.etag));
+        sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
 static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
@@ -412,11 +440,11 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
         parts[1] = sbx_s(b->boundary);
         sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
         if (op->u.http.chunked)
-            sbx_http1w_header(w, sbx_s("Transfer-Encoding"), sbx_s("chunked"));
+            sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
             sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
     } else if (b && b->body_n) {
-        sbx_http1w_header(w, sbx_s("Content-Type"), sbx_s("application/json"));
+        sbxi_put_header(w, "Content-Type", "application/json");
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
     } else if (op->row->method[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
@@ -429,7 +457,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_url url = c->base;
+    sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
     sbxi_got got;
@@ -437,8 +465,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     char *p = sbxi_link_room(&c->net, l, &room, &got);
     sbx_http1w w;
 
-    if (row->base == SBXI_BASE_BOX)
-        sbxi_url_parse(sbx_s(op->box->url), &url);
+    sbxi_op_url(c, op, &url);
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
     lines.own_n = c->headers_n;
@@ -463,10 +490,10 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     if (w.n > tail)
         w.error = SBX_HTTP1W_FULL;
     sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
-    sbxi_put_default(&w, &lines, "User-Agent", sbx_s(c->agent));
+    sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n)
-        sbxi_put_default(&w, &lines, "X-Api-Key", sbx_sn(c->key, c->key_n));
-    sbxi_put_default(&w, &lines, "Accept", sbx_s("*/*"));
+        sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
+    sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
     else

@@ -190,6 +190,16 @@ typedef struct sbxi_http {
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
+/* What a command's stream is about. */
+typedef struct sbxi_phase {
+    uint8_t part_n, field, want, drops;
+    unsigned type : 4, phase : 2, gap_stream : 2;
+    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1;
+    bool has_data : 1, named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1;
+    bool reattached : 1, hello_begun : 1, hasty : 1;
+    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
+} sbxi_phase;
+
 /* A command's output stream. `base` is an offset that the server named, `since`
    the decoded bytes seen behind it: more than 0 only after a replacement
    character, which may stand for fewer raw bytes. Then only `base` can be
@@ -210,11 +220,6 @@ typedef struct sbxi_command {
     sbx_json json;
     uint32_t pid;
     uint16_t cols, rows;
-    uint8_t part_n, field, want, drops;
-    unsigned type : 4, phase : 2, gap_stream : 2;
-    bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1, has_data : 1;
-    bool named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1, reattached : 1, hello_begun : 1, hasty : 1;
-    bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     union {
         char part[24];   /* a key or short value cut by the end of input; the handshake's nonce before */
         struct {
@@ -231,6 +236,8 @@ struct sbxi_op {
     uint8_t attempts, max_retries;
     uint8_t retry_code;
     uint16_t flags;
+    sbxi_phase s;      /* of a command */
+    sbxi_fail fail;
     sbxi_node node;
     uint32_t gen;
     uint32_t link; /* index, SBXI_NIL = none */
@@ -244,7 +251,6 @@ struct sbxi_op {
     int32_t timeout_ms;
     uint32_t delay_ms;
     int32_t exit_code; /* of END: a command's, or the sandboxes that a shutdown left */
-    sbxi_fail fail;
     union {
         sbxi_http http;
         sbxi_command command;
@@ -298,14 +304,20 @@ SBXI_FN const char *sbxi_op_name(const sbxi_op *op);
 
 /* A new operation with a block, or NULL: *refused is what the call returns. */
 SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as, sbx_op *refused);
+/* An error of the caller's: what was refused, and why. */
+SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation, const char *field, const char *text);
 /* Refuses: frees the operation and notes the error. */
 SBXI_FN sbx_op sbxi_op_refuse(sbx_client *c, sbxi_op *op, sbx_code code, const char *operation, const char *field, const char *text);
 /* Makes it run. */
 SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op);
 SBXI_FN sbx_op sbxi_op_handle(const sbx_client *c, const sbxi_op *op);
 SBXI_FN sbxi_op *sbxi_op_get(const sbx_client *c, sbx_op h);
-SBXI_FN uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
+SBXI_FN SBXI_ONCE uint32_t sbxi_op_id(const sbx_client *c, const sbxi_op *op);
 SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
+/* Where its requests go; false: the sandbox's URL is none. */
+SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url);
+/* Tells the trace hook of its link's status, its repetition or its end. */
+SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
@@ -324,6 +336,8 @@ SBXI_FN void sbxi_op_list(sbx_client *c, sbxi_op *op, sbxi_list_id list);
 SBXI_FN void sbxi_op_wake(sbx_client *c, sbxi_op *op);
 /* Sets its timer by the earliest of its times. */
 SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op);
+/* Its attempt may take ms from now on. */
+SBXI_FN void sbxi_op_allow(sbx_client *c, sbxi_op *op, int32_t ms);
 SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */

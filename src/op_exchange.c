@@ -102,16 +102,14 @@ static sbxi_run sbxi_op_send(sbx_client *c, sbxi_op *op, sbx_event *ev)
         }
         if (!sbxi_op_compose(c, op))
             return SBXI_RUN_IDLE;
-        op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, op->timeout_ms);
     }
     for (;;) {
         uint64_t before = c->net.usage.bytes_out;
         sbxi_got got = sbxi_link_flush(&c->net, l);
 
         if (c->net.usage.bytes_out != before && sbxi_is_upload(op)) {
-            op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-            sbxi_op_arm(c, op);
+            sbxi_op_allow(c, op, op->timeout_ms);
         }
         if (got == SBXI_GOT_FAIL) {
             sbxi_op_net_failed(c, op, got);
@@ -182,6 +180,11 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
         h->size = size;
 }
 
+static SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
+{
+    return sbxi_eq_nocase(e->name, sbx_s(name));
+}
+
 static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_event *e)
 {
     sbx_file_stat *st = &op->block->answer.stat;
@@ -191,21 +194,21 @@ static void sbxi_file_header(sbxi_op *op, const sbxi_link *l, const sbx_http1_ev
 
     if (l->codec.http.status >= 400 && l->codec.http.status != 416)
         return;
-    if (sbxi_eq_nocase(e->name, sbx_s("content-range")) && op->row->answer == SBXI_ANSWER_FILE) {
+    if (sbxi_header_is(e, "content-range") && op->row->answer == SBXI_ANSWER_FILE) {
         sbxi_content_range(op, e->value);
     } else if (!first) {
         return;
-    } else if (sbxi_eq_nocase(e->name, sbx_s("etag"))) {
+    } else if (sbxi_header_is(e, "etag")) {
         /* A cut tag would never match: better none. Only a strong one may
            join two parts (RFC 9110 13.1.5). */
         if (!e->more && !sbxi_copy_text(st->etag, sizeof st->etag, e->value))
             st->etag[0] = 0;
         op->block->stat_known = st->etag[0] == '"';
-    } else if (sbxi_eq_nocase(e->name, sbx_s("last-modified"))) {
+    } else if (sbxi_header_is(e, "last-modified")) {
         sbxi_http_date(e->value, &st->modified_ms);
-    } else if (sbxi_eq_nocase(e->name, sbx_s("content-type"))) {
+    } else if (sbxi_header_is(e, "content-type")) {
         sbxi_copy_text(st->content_type, sizeof st->content_type, e->value);
-    } else if (sbxi_eq_nocase(e->name, sbx_s("content-length")) && sbxi_digits(e->value, &at, &v)) {
+    } else if (sbxi_header_is(e, "content-length") && sbxi_digits(e->value, &at, &v)) {
         st->size = v;
     }
 }
@@ -230,9 +233,9 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
     char key[24], accept[28];
 
     if (sbxi_eq_nocase(e->name, sbx_s("upgrade")) && sbxi_list_has(e->value, "websocket"))
-        op->u.command.says_upgrade = true;
+        op->s.says_upgrade = true;
     if (sbxi_eq_nocase(e->name, sbx_s("connection")) && sbxi_list_has(e->value, "upgrade"))
-        op->u.command.says_connection = true;
+        op->s.says_connection = true;
     if (!sbxi_eq_nocase(e->name, sbx_s("sec-websocket-accept")))
         return;
     sbx_ws_key(key, (const unsigned char *)op->u.command.held.part);
@@ -247,7 +250,7 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (sbxi_eq_nocase(e->name, sbx_s("retry-after")))
+    if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
@@ -302,11 +305,10 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     uint16_t status = l->codec.http.status;
     sbxi_block *b = op->block;
 
-    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, status, sbx_sn("", 0));
+    sbxi_op_trace(c, op, SBX_TRACE_STATUS, status);
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
-    op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-    sbxi_op_arm(c, op);
+    sbxi_op_allow(c, op, op->timeout_ms);
     if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
         sbxi_begin_failure(c, op, status);
         return true;
@@ -521,12 +523,12 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
-    sbxi_net_trace(&c->net, SBX_TRACE_STATUS, l, sbxi_op_id(c, op) + 1, 101, sbx_sn("", 0));
-    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->u.command.says_upgrade || !op->u.command.says_connection) {
+    sbxi_op_trace(c, op, SBX_TRACE_STATUS, 101);
+    if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->s.says_upgrade || !op->s.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
-                         !op->u.command.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
-                         !op->u.command.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
+                         !op->s.says_upgrade ? SBXI_T("the server's WebSocket handshake lacks `Upgrade: websocket` (RFC 6455 4.1)") :
+                         !op->s.says_connection ? SBXI_T("the server's WebSocket handshake lacks `Connection: Upgrade` (RFC 6455 4.1)") :
                          SBXI_T("the server's WebSocket handshake has a wrong Sec-WebSocket-Accept (RFC 6455 4.1)"));
         op->fail.status = 101;
         sbxi_op_attempt_failed(c, op);

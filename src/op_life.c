@@ -35,6 +35,12 @@ SBXI_FN void sbxi_op_arm(sbx_client *c, sbxi_op *op)
     sbxi_timer_set(&c->timers, sbxi_op_id(c, op), op->state == SBXI_OP_DONE ? SBXI_NEVER : at);
 }
 
+SBXI_FN void sbxi_op_allow(sbx_client *c, sbxi_op *op, int32_t ms)
+{
+    op->attempt_at = sbxi_after(c->net.now, ms);
+    sbxi_op_arm(c, op);
+}
+
 SBXI_FN sbx_op sbxi_op_start(sbx_client *c, sbxi_op *op)
 {
     c->net.usage.requests_high = c->blocks.high;
@@ -56,10 +62,13 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
 {
     op->fail.code = (uint8_t)code;
     op->fail.layer = (uint8_t)layer;
+#if SBX_NO_ERROR_TEXT
+    (void)text;
+#else
     op->fail.text = text;
+#endif
 }
 
-#if !SBX_NO_ERROR_TEXT
 #if !SBX_NO_ERROR_TEXT
 static const char *sbxi_resource_name(unsigned r)
 {
@@ -85,7 +94,6 @@ static void sbxi_append_id(sbx_error *out, const char *id)
     memcpy(p + need - 2, ")", 2);
 }
 #endif
-#endif
 
 SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
 {
@@ -103,19 +111,19 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
     out->retry_after_ms = f->retry_after_s < 0 ? -1 : (int64_t)f->retry_after_s * 1000;
     out->sent = (op->flags & (SBXI_OP_SENT | SBXI_OP_EVER_SENT)) != 0;
     out->attempts = op->attempts;
-    sbxi_copy_text(out->operation, sizeof out->operation, sbx_s(sbxi_op_name(op)));
-    sbxi_copy_text(out->field, sizeof out->field, sbx_s(said ? said->field : ""));
+    sbxi_copy_z(out->operation, sizeof out->operation, sbxi_op_name(op));
+    sbxi_copy_z(out->field, sizeof out->field, said ? said->field : "");
     if (said)
-        sbxi_copy_text(out->type, sizeof out->type, sbx_s(said->type));
+        sbxi_copy_z(out->type, sizeof out->type, said->type);
 #if !SBX_NO_ERROR_TEXT
     if (f->code != SBX_OK) {
         const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
 
-        out->cut = !sbxi_copy_text(out->text, sizeof out->text, sbx_s(text)) || (said && said->cut);
+        out->cut = !sbxi_copy_z(out->text, sizeof out->text, text) || (said && said->cut);
         if (said && f->status && said->error_id[0])
             sbxi_append_id(out, said->error_id);
         if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
-            sbxi_copy_text(out->text, sizeof out->text, sbx_s(sbxi_resource_name(f->resource)));
+            sbxi_copy_z(out->text, sizeof out->text, sbxi_resource_name(f->resource));
     }
 #endif
 }
@@ -155,7 +163,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_net_trace(&c->net, SBX_TRACE_END, NULL, sbxi_op_id(c, op) + 1, op->fail.code, sbx_s(sbxi_op_name(op)));
+    sbxi_op_trace(c, op, SBX_TRACE_END, op->fail.code);
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -190,7 +198,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_net_trace(&c->net, SBX_TRACE_RETRY, NULL, sbxi_op_id(c, op) + 1, delay_ms, sbx_s(sbxi_op_name(op)));
+    sbxi_op_trace(c, op, SBX_TRACE_RETRY, delay_ms);
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;
@@ -298,7 +306,7 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         ev->pid = op->u.command.pid;
         break;
     case SBXI_NOTE_GAP:
-        ev->stream = op->u.command.gap_stream;
+        ev->stream = op->s.gap_stream;
         ev->offset = op->u.command.assumed;
         ev->lost = op->u.command.offset - op->u.command.assumed;
         break;
@@ -326,12 +334,12 @@ static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event 
 /* Gets a connection: a kept one, else a new one, else a place in the queue. */
 static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 {
-    sbxi_url url = c->base;
+    sbxi_url url;
     uint32_t id = sbxi_op_id(c, op);
     uint64_t origin;
     sbxi_link *l;
 
-    if (op->row->base == SBXI_BASE_BOX && !sbxi_url_parse(sbx_s(op->box->url), &url)) {
+    if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
@@ -345,15 +353,13 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
         if (!l) {
             sbxi_op_list(c, op, SBXI_LIST_LINK);
             if (op->attempt_at == SBXI_NEVER) {
-                op->attempt_at = sbxi_after(c->net.now, op->timeout_ms);
-                sbxi_op_arm(c, op);
+                sbxi_op_allow(c, op, op->timeout_ms);
             }
             return SBXI_RUN_IDLE;
         }
         op->link = sbxi_link_id(&c->net, l);
         op->state = SBXI_OP_CONNECT;
-        op->attempt_at = sbxi_after(c->net.now, c->desc.connect_ms);
-        sbxi_op_arm(c, op);
+        sbxi_op_allow(c, op, c->desc.connect_ms);
     }
     sbxi_op_wake_waiting(c);
     op->flags &= (uint16_t)~SBXI_OP_SENT;
@@ -365,11 +371,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
-    sbxi_url url = c->base;
+    sbxi_url url;
     sbxi_got got;
 
-    if (op->row->base == SBXI_BASE_BOX)
-        sbxi_url_parse(sbx_s(op->box->url), &url);
+    sbxi_op_url(c, op, &url);
     got = sbxi_link_connect(&c->net, l, &url);
     if (got == SBXI_GOT_BLOCKED)
         return SBXI_RUN_IDLE;

@@ -1,6 +1,6 @@
 #include "pool.h"
 
-SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
+SBXI_FN SBXI_ONCE void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count)
 {
     p->base = (char *)base;
     p->size = size;

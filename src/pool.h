@@ -12,7 +12,7 @@ typedef struct sbxi_pool {
     uint32_t count, free_head, used, high;
 } sbxi_pool;
 
-SBXI_FN void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count);
+SBXI_FN SBXI_ONCE void sbxi_pool_init(sbxi_pool *p, void *base, size_t size, uint32_t count);
 SBXI_FN char *sbxi_pool_take(sbxi_pool *p); /* NULL: none free */
 SBXI_FN void sbxi_pool_give(sbxi_pool *p, char *buf);
 

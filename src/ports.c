@@ -148,7 +148,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
     for (uint32_t i = 0; i < c->net.link_count; i++) {
         const sbxi_link *l = &c->net.links[i];
         sbxi_port_conn *p = (sbxi_port_conn *)sbxi_link_conn(&c->net, l);
-        sbxi_url url = c->base;
+        sbxi_url url;
 
         out->id = i + 1;
         if (l->state == SBXI_LINK_FREE)
@@ -161,8 +161,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
         if (l->state == SBXI_LINK_CONNECTING && p->state == SBXI_PORT_ASKED) {
             const sbxi_op *op = &c->ops[l->owner];
 
-            if (op->row->base == SBXI_BASE_BOX)
-                sbxi_url_parse(sbx_s(op->box->url), &url);
+            sbxi_op_url(c, op, &url);
             p->state = SBXI_PORT_TOLD;
             told[i] = 1;
             out->action = SBX_PORT_CONNECT;
@@ -240,7 +239,7 @@ static bool sbxi_port_pinned(const sbx_client *c, uint32_t owner)
 {
     const sbxi_op *op = &c->ops[owner];
 
-    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->u.command.has_data);
+    return op->piece_n || c->borrowed == owner || (op->state == SBXI_OP_STREAM && op->s.has_data);
 }
 
 /* Output that has to be pulled is read only then: a part of the bytes is taken

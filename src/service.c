@@ -178,6 +178,12 @@ SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sb
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
 }
 
+SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
+{
+    sbx_jsonw_key(w, sbx_s(name));
+    sbx_jsonw_str(w, sbx_s(value));
+}
+
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
 {
     const char *why = NULL, *bad;

@@ -52,6 +52,8 @@ SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, c
 SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
 /* A text that the caller gave as `field`. */
 SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field);
+/* A member of the library's own. */
+SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value);
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);

@@ -169,23 +169,29 @@ static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
     return v << by | v >> (32 - by);
 }
 
-static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
+/* One block: the window of the last 16 words slides by one a round. */
+static SBXI_ONCE void sbxi_text_sha1_block(uint32_t h[5], uint32_t w[16])
 {
-    static const uint32_t sbxi_text_sha1_k[4] = { 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6 };
-    uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     for (unsigned i = 0; i < 80; i++) {
-        unsigned at = i & 15;
-        if (i < 16)
-            w[at] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
-        else
-            w[at] = sbxi_text_rol(w[(at + 13) & 15] ^ w[(at + 8) & 15] ^ w[(at + 2) & 15] ^ w[at], 1);
-        uint32_t f = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-        uint32_t t = sbxi_text_rol(a, 5) + f + e + sbxi_text_sha1_k[i / 20] + w[at];
+        uint32_t next = sbxi_text_rol(w[13] ^ w[8] ^ w[2] ^ w[0], 1), f = b ^ c ^ d, k = 0xCA62C1D6;
+        if (i < 20) {
+            f = d ^ (b & (c ^ d));
+            k = 0x5A827999;
+        } else if (i < 40) {
+            k = 0x6ED9EBA1;
+        } else if (i < 60) {
+            f = (b & c) | (d & (b | c));
+            k = 0x8F1BBCDC;
+        }
+        f += sbxi_text_rol(a, 5) + e + k + w[0];
         e = d;
         d = c;
         c = sbxi_text_rol(b, 30);
         b = a;
-        a = t;
+        a = f;
+        memmove(w, w + 1, 15 * sizeof *w);
+        w[15] = next;
     }
     h[0] += a;
     h[1] += b;
@@ -196,23 +202,22 @@ static void sbxi_text_sha1_block(uint32_t h[5], const unsigned char *p)
 
 SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n)
 {
-    uint32_t h[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
-    unsigned char tail[64];
+    static const uint32_t start[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
     const unsigned char *s = (const unsigned char *)p;
-    uint64_t bits = (uint64_t)n * 8;
-    for (; n >= 64; n -= 64, s += 64)
-        sbxi_text_sha1_block(h, s);
-    memset(tail, 0, sizeof tail);
-    if (n)
-        memcpy(tail, s, n);
-    tail[n] = 0x80;
-    if (n >= 56) {
-        sbxi_text_sha1_block(h, tail);
-        memset(tail, 0, sizeof tail);
-    }
-    for (unsigned i = 0; i < 8; i++)
-        tail[56 + i] = (unsigned char)(bits >> (56 - 8 * i));
-    sbxi_text_sha1_block(h, tail);
+    uint32_t h[5], w[16];
+    size_t at = 0;
+    memcpy(h, start, sizeof h);
+    memset(w, 0, sizeof w);
+    /* Blocks of 64 bytes: the text, 0x80, zeros, and its length in bits at the end. */
+    do {
+        for (unsigned i = 0; i < 64; i++, at++)
+            w[i / 4] = w[i / 4] << 8 | (at < n ? s[at] : at == n ? 0x80u : 0u);
+        if (at - n > 8 && at > n) {
+            w[14] = (uint32_t)((uint64_t)n >> 29);
+            w[15] = (uint32_t)n << 3;
+        }
+        sbxi_text_sha1_block(h, w);
+    } while (at <= n || at - n <= 8);
     for (unsigned i = 0; i < 20; i++)
         out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
 }

@@ -1,6 +1,6 @@
 #include "timer.h"
 
-SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms)
+SBXI_FN SBXI_ONCE int64_t sbxi_after(int64_t now, int64_t ms)
 {
     return ms < 0 || now > SBXI_NEVER - ms ? SBXI_NEVER : now + ms;
 }
@@ -46,6 +46,11 @@ static void sbxi_timer_down(sbxi_timers *t, uint32_t i, int64_t at, uint32_t id)
         i = child;
     }
     sbxi_timer_put(t, i, at, id);
+}
+
+SBXI_FN SBXI_ONCE int64_t sbxi_timer_first(const sbxi_timers *t)
+{
+    return t->count ? t->at[0] : SBXI_NEVER;
 }
 
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at)

@@ -18,12 +18,9 @@ SBXI_FN void sbxi_timers_init(sbxi_timers *t, void *mem, uint32_t ids);
 /* Sets, moves or (SBXI_NEVER) removes the deadline of an id. */
 SBXI_FN void sbxi_timer_set(sbxi_timers *t, uint32_t id, int64_t at);
 
-SBXI_INLINE int64_t sbxi_timer_first(const sbxi_timers *t)
-{
-    return t->count ? t->at[0] : SBXI_NEVER;
-}
+SBXI_FN SBXI_ONCE int64_t sbxi_timer_first(const sbxi_timers *t);
 
 /* now + ms without overflow; a negative ms is never. */
-SBXI_FN int64_t sbxi_after(int64_t now, int64_t ms);
+SBXI_FN SBXI_ONCE int64_t sbxi_after(int64_t now, int64_t ms);
 
 #endif
