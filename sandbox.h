@@ -7056,7 +7056,9 @@ typedef struct sbxi_row {
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
-    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run. */
+    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
+       SBXI_ANSWER_LIST: an item is complete (sbxi_op_item); named here so that
+       a program without lists does not link it. */
     sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
     /* An attempt failed: the stream's own rules. True = it was dealt with. */
     bool (*failed)(sbx_client *c, sbxi_op *op);
@@ -7337,6 +7339,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */
 SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
 
 /* ---- ending ---- */
@@ -8298,7 +8301,7 @@ static bool sbxi_item_seen(sbxi_op *op)
     return false;
 }
 
-static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_http *h = &op->u.http;
     size_t size = op->row->model->item->size;
@@ -8330,7 +8333,7 @@ static sbxi_run sbxi_answer_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         op->piece = p;
         op->piece_n = (uint32_t)(end - p);
         if (r == SBXI_DEC_ITEM) {
-            if (sbxi_op_item(c, op, ev) == SBXI_RUN_EVENT)
+            if (op->row->stream(c, op, ev) == SBXI_RUN_EVENT)
                 return SBXI_RUN_EVENT;
             continue;
         }
@@ -10220,7 +10223,7 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 
 static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
 static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
 static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
@@ -11482,8 +11485,8 @@ static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
 static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- read ---- */
 

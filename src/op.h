@@ -61,7 +61,9 @@ typedef struct sbxi_row {
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
-    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run. */
+    /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
+       SBXI_ANSWER_LIST: an item is complete (sbxi_op_item); named here so that
+       a program without lists does not link it. */
     sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
     /* An attempt failed: the stream's own rules. True = it was dealt with. */
     bool (*failed)(sbx_client *c, sbxi_op *op);
@@ -342,6 +344,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */
 SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
 
 /* ---- ending ---- */

@@ -400,7 +400,7 @@ static bool sbxi_item_seen(sbxi_op *op)
     return false;
 }
 
-static sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_http *h = &op->u.http;
     size_t size = op->row->model->item->size;
@@ -432,7 +432,7 @@ static sbxi_run sbxi_answer_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         op->piece = p;
         op->piece_n = (uint32_t)(end - p);
         if (r == SBXI_DEC_ITEM) {
-            if (sbxi_op_item(c, op, ev) == SBXI_RUN_EVENT)
+            if (op->row->stream(c, op, ev) == SBXI_RUN_EVENT)
                 return SBXI_RUN_EVENT;
             continue;
         }
