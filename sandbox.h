@@ -432,8 +432,8 @@ typedef enum sbx_quota {
 /* Everything known of a failure. Plain data, nothing to free; texts are
    NUL-terminated and cut at a character border. The library puts neither keys
    nor header values into it; `text` can be the server's own words. Under
-   SBX_NO_ERROR_TEXT `text` stays empty, the rest is the same but for the name
-   of an option in `field`. */
+   SBX_NO_ERROR_TEXT `text` stays empty, and so does `field` where it would
+   name an option that this client refused; the rest is the same. */
 typedef struct sbx_error {
     sbx_code code;
     sbx_layer layer;
@@ -5308,13 +5308,23 @@ typedef enum sbxi_param_kind {
 
 typedef struct sbxi_param {
     const char *name;    /* on the wire */
+#if !SBX_NO_ERROR_TEXT
     const char *option;  /* in the options struct, for errors */
+#endif
     uint8_t kind;
     uint8_t clear;       /* bit of clear_mask that sends null */
     uint16_t off;
     int32_t arg;         /* default, or the largest value */
     const struct sbxi_schema *sub;
 } sbxi_param;
+
+#if SBX_NO_ERROR_TEXT
+#define SBXI_OPTION(p) ((p)->name)
+#define SBXI_PARAM_NAMES(name, option) name
+#else
+#define SBXI_OPTION(p) ((p)->option)
+#define SBXI_PARAM_NAMES(name, option) name, option
+#endif
 
 typedef struct sbxi_schema {
     const sbxi_param *params;
@@ -5934,7 +5944,7 @@ SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *
 
     for (unsigned i = 0; i < s->count; i++) {
         const sbxi_param *p = &s->params[i];
-        const char *option = p->option;
+        const char *option = SBXI_OPTION(p);
         bool set = sbxi_param_set(p, opts), cleared = (p->clear & clear) != 0;
 
         if (!set && !cleared)
@@ -5986,7 +5996,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
             count = sbxi_count_at(opts, par->off);
             if (!strs) {
                 *why = sbxi_why_no_address;
-                return par->option;
+                return SBXI_OPTION(par);
             }
         } else if (par->kind == SBXI_P_STR) {
             one = sbxi_str_at(opts, par->off);
@@ -5994,7 +6004,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
         } else {
             *why = sbxi_param_int(par, opts, &v);
             if (*why)
-                return par->option;
+                return SBXI_OPTION(par);
             one = sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)v));
             strs = &one;
         }
@@ -6003,11 +6013,11 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
 
             if (!sbxi_utf8(&state, strs[k].p, strs[k].n) || state) {
                 *why = sbxi_why_utf8;
-                return par->option;
+                return SBXI_OPTION(par);
             }
             if (!strs[k].n) {
                 *why = SBXI_T("must not be empty");
-                return par->option;
+                return SBXI_OPTION(par);
             }
             sbxi_query_put(p, cap, n, par->name, strs[k]);
         }
@@ -7445,8 +7455,8 @@ SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation
     e->layer = SBX_LAYER_LOCAL;
     e->retry_after_ms = -1;
     sbxi_copy_z(e->operation, sizeof e->operation, operation);
-    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
 #if !SBX_NO_ERROR_TEXT
+    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
     {
         size_t n = 0;
 
@@ -7458,6 +7468,7 @@ SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation
         sbxi_copy_z(e->text + n, sizeof e->text - n, text ? text : sbx_code_text(code));
     }
 #else
+    (void)field;
     (void)text;
 #endif
 }
@@ -9458,13 +9469,22 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
 
 /* A number of the description: what 0 stands for, and what is allowed. */
 typedef struct sbxi_setting {
+#if !SBX_NO_ERROR_TEXT
     const char *name;
+#endif
     uint8_t off, most; /* most: the exponent of 2; 0 = no limit, or a time */
     uint16_t least;
     uint32_t value;
 } sbxi_setting;
 
-#define SBXI_SETTING(member, least, most, value) { #member, (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
+#if SBX_NO_ERROR_TEXT
+#define SBXI_SETTING_NAME(member)
+#define SBXI_NAME_OF(s) ""
+#else
+#define SBXI_SETTING_NAME(member) #member,
+#define SBXI_NAME_OF(s) ((s)->name)
+#endif
+#define SBXI_SETTING(member, least, most, value) { SBXI_SETTING_NAME(member) (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
 #define SBXI_SETTING_TIME UINT16_MAX
 #define SBXI_SETTING_MS(member, value) SBXI_SETTING(member, SBXI_SETTING_TIME, 0, (uint32_t)(value))
 
@@ -9505,14 +9525,14 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
         if (s->least == SBXI_SETTING_TIME) {
             if ((int32_t)v < SBX_FOREVER)
-                return s->name;
+                return SBXI_NAME_OF(s);
             continue;
         }
         if (v >= s->least && v <= most)
             continue;
         *why = v < s->least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
         *limit = v < s->least ? s->least : most;
-        return s->name;
+        return SBXI_NAME_OF(s);
     }
     *why = SBXI_T("must be 100 at most");
     return d->max_retries > 100 ? "max_retries" : NULL;
@@ -11986,8 +12006,8 @@ const sbxi_model sbxi_failure_model = {
 
 /* ---- requests ---- */
 
-#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { name, SBXI_T(option), kind, 0, (uint16_t)offsetof(type, member), arg, sub }
-#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { name, SBXI_T(option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { SBXI_PARAM_NAMES(name, option), kind, 0, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
     SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),

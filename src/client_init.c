@@ -49,13 +49,22 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
 
 /* A number of the description: what 0 stands for, and what is allowed. */
 typedef struct sbxi_setting {
+#if !SBX_NO_ERROR_TEXT
     const char *name;
+#endif
     uint8_t off, most; /* most: the exponent of 2; 0 = no limit, or a time */
     uint16_t least;
     uint32_t value;
 } sbxi_setting;
 
-#define SBXI_SETTING(member, least, most, value) { #member, (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
+#if SBX_NO_ERROR_TEXT
+#define SBXI_SETTING_NAME(member)
+#define SBXI_NAME_OF(s) ""
+#else
+#define SBXI_SETTING_NAME(member) #member,
+#define SBXI_NAME_OF(s) ((s)->name)
+#endif
+#define SBXI_SETTING(member, least, most, value) { SBXI_SETTING_NAME(member) (uint8_t)offsetof(sbx_client_desc, member), most, least, value }
 #define SBXI_SETTING_TIME UINT16_MAX
 #define SBXI_SETTING_MS(member, value) SBXI_SETTING(member, SBXI_SETTING_TIME, 0, (uint32_t)(value))
 
@@ -96,14 +105,14 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
         if (s->least == SBXI_SETTING_TIME) {
             if ((int32_t)v < SBX_FOREVER)
-                return s->name;
+                return SBXI_NAME_OF(s);
             continue;
         }
         if (v >= s->least && v <= most)
             continue;
         *why = v < s->least ? SBXI_T("must be at least ") : SBXI_T("must be at most ");
         *limit = v < s->least ? s->least : most;
-        return s->name;
+        return SBXI_NAME_OF(s);
     }
     *why = SBXI_T("must be 100 at most");
     return d->max_retries > 100 ? "max_retries" : NULL;

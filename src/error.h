@@ -92,8 +92,8 @@ typedef enum sbx_quota {
 /* Everything known of a failure. Plain data, nothing to free; texts are
    NUL-terminated and cut at a character border. The library puts neither keys
    nor header values into it; `text` can be the server's own words. Under
-   SBX_NO_ERROR_TEXT `text` stays empty, the rest is the same but for the name
-   of an option in `field`. */
+   SBX_NO_ERROR_TEXT `text` stays empty, and so does `field` where it would
+   name an option that this client refused; the rest is the same. */
 typedef struct sbx_error {
     sbx_code code;
     sbx_layer layer;

@@ -111,13 +111,23 @@ typedef enum sbxi_param_kind {
 
 typedef struct sbxi_param {
     const char *name;    /* on the wire */
+#if !SBX_NO_ERROR_TEXT
     const char *option;  /* in the options struct, for errors */
+#endif
     uint8_t kind;
     uint8_t clear;       /* bit of clear_mask that sends null */
     uint16_t off;
     int32_t arg;         /* default, or the largest value */
     const struct sbxi_schema *sub;
 } sbxi_param;
+
+#if SBX_NO_ERROR_TEXT
+#define SBXI_OPTION(p) ((p)->name)
+#define SBXI_PARAM_NAMES(name, option) name
+#else
+#define SBXI_OPTION(p) ((p)->option)
+#define SBXI_PARAM_NAMES(name, option) name, option
+#endif
 
 typedef struct sbxi_schema {
     const sbxi_param *params;

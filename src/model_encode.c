@@ -144,7 +144,7 @@ SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *
 
     for (unsigned i = 0; i < s->count; i++) {
         const sbxi_param *p = &s->params[i];
-        const char *option = p->option;
+        const char *option = SBXI_OPTION(p);
         bool set = sbxi_param_set(p, opts), cleared = (p->clear & clear) != 0;
 
         if (!set && !cleared)
@@ -196,7 +196,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
             count = sbxi_count_at(opts, par->off);
             if (!strs) {
                 *why = sbxi_why_no_address;
-                return par->option;
+                return SBXI_OPTION(par);
             }
         } else if (par->kind == SBXI_P_STR) {
             one = sbxi_str_at(opts, par->off);
@@ -204,7 +204,7 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
         } else {
             *why = sbxi_param_int(par, opts, &v);
             if (*why)
-                return par->option;
+                return SBXI_OPTION(par);
             one = sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)v));
             strs = &one;
         }
@@ -213,11 +213,11 @@ SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi
 
             if (!sbxi_utf8(&state, strs[k].p, strs[k].n) || state) {
                 *why = sbxi_why_utf8;
-                return par->option;
+                return SBXI_OPTION(par);
             }
             if (!strs[k].n) {
                 *why = SBXI_T("must not be empty");
-                return par->option;
+                return SBXI_OPTION(par);
             }
             sbxi_query_put(p, cap, n, par->name, strs[k]);
         }

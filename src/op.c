@@ -75,8 +75,8 @@ SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation
     e->layer = SBX_LAYER_LOCAL;
     e->retry_after_ms = -1;
     sbxi_copy_z(e->operation, sizeof e->operation, operation);
-    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
 #if !SBX_NO_ERROR_TEXT
+    sbxi_copy_z(e->field, sizeof e->field, field ? field : "");
     {
         size_t n = 0;
 
@@ -88,6 +88,7 @@ SBXI_FN void sbxi_error_local(sbx_error *e, sbx_code code, const char *operation
         sbxi_copy_z(e->text + n, sizeof e->text - n, text ? text : sbx_code_text(code));
     }
 #else
+    (void)field;
     (void)text;
 #endif
 }
