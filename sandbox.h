@@ -253,12 +253,22 @@
    Macros, 0 or 1, read by the implementation only; 0 is the default.
 
      SBX_NO_MALLOC      no sbx_open, no <stdlib.h> of its own
-     SBX_NO_ERROR_TEXT  no texts for people: sbx_error.text stays empty
+     SBX_NO_ERROR_TEXT  no texts for people: sbx_error.text stays empty, and
+                        sbx_error.field where it would name an option
      SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
      SBX_SMALL          smaller code instead of faster
+     SBX_NO_ALLOC       no results by the allocator: `alloc` is refused
+     SBX_NO_DATES       times in answers stay 0, and a Retry-After that is a
+                        date is not heeded (one in seconds is)
+     SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
+     SBX_NO_OWNED       no delete_on_close: it is refused; sbx_shutdown cancels
+     SBX_NO_PORTS       no transport-less client: no sbx_port_ functions, and a
+                        description without a transport is refused
+     SBX_NO_TRACE       no trace hook: a description with one is refused
 
-   The first and the third together leave nothing of the C library but the
-   functions of <string.h>. SBX_API, where defined, is the linkage of the
+   What is refused ends with SBX_ERR_UNSUPPORTED, a description with
+   SBX_ERR_ARGUMENT. SBX_NO_MALLOC and SBX_FREESTANDING together leave nothing
+   of the C library but the functions of <string.h>. SBX_API, where defined, is the linkage of the
    public functions (`static`: private to one file). sandbox_posix.h has
    switches of its own, listed at its beginning. */
 #ifndef SBX_GUIDE_H
@@ -1769,6 +1779,24 @@ SBX_EXTERN_C_END
 #ifndef SBX_NO_ERROR_TEXT
 #define SBX_NO_ERROR_TEXT 0
 #endif
+#ifndef SBX_NO_ALLOC
+#define SBX_NO_ALLOC 0
+#endif
+#ifndef SBX_NO_DATES
+#define SBX_NO_DATES 0
+#endif
+#ifndef SBX_NO_EXECUTE
+#define SBX_NO_EXECUTE 0
+#endif
+#ifndef SBX_NO_OWNED
+#define SBX_NO_OWNED 0
+#endif
+#ifndef SBX_NO_PORTS
+#define SBX_NO_PORTS 0
+#endif
+#ifndef SBX_NO_TRACE
+#define SBX_NO_TRACE 0
+#endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0
 #endif
@@ -2528,6 +2556,21 @@ SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v)
 
 /* ---- dates ---- */
 
+#if SBX_NO_DATES
+SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
+{
+    (void)s;
+    (void)ms;
+    return false;
+}
+
+SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
+{
+    (void)s;
+    (void)ms;
+    return false;
+}
+#else
 /* Days from 1970-01-01 (proleptic Gregorian), -1 << 30 for a day that the
    month does not have. Years begin in March here, so that the leap day is
    the last and a month's start is a linear formula. */
@@ -2672,6 +2715,7 @@ SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
     *ms = seconds * 1000;
     return true;
 }
+#endif
 
 /* ======== src/json_member.h ======== */
 /* ---- json: members of an object whose names are expected (private) ---- */
@@ -5386,7 +5430,7 @@ SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char
 {
     size_t at = sbxi_sink_n(s), take = SBXI_MIN(n, s->cap - at);
 
-    if (grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
+    if (!SBX_NO_ALLOC && grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
         void *grown = grow->resize(grow->resize_user, s->p, sbxi_sink_room(at + take));
 
         if (!grown)
@@ -5562,7 +5606,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
+        if (!SBX_NO_EXECUTE && is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:
@@ -6346,7 +6390,7 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
     bool inside = net->inside;
     sbx_trace t;
 
-    if (!net->trace)
+    if (SBX_NO_TRACE || !net->trace)
         return;
     t.kind = kind;
     t.op = op;
@@ -7156,13 +7200,13 @@ enum {
     SBXI_OP_SENT = 2,       /* some of this attempt's request went out */
     SBXI_OP_EVER_SENT = 4,  /* of any attempt's */
     SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
-    SBXI_OP_INTERNAL = 16,  /* the client's own; no event is reported */
+    SBXI_OP_INTERNAL = SBX_NO_OWNED ? 0 : 16, /* the client's own; no event is reported */
     SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
     SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
+    SBXI_OP_ALLOC = SBX_NO_ALLOC ? 0 : 1024, /* results lie in the allocator's memory */
     SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
     SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
@@ -7324,7 +7368,7 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
 /* Where its requests go; false: the sandbox's URL is none. */
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url);
 /* Tells the trace hook of its link's status, its repetition or its end. */
-SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
+SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
@@ -7417,7 +7461,7 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
     return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
 }
 
-SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
+SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
 {
     sbxi_net_trace(&c->net, kind, sbxi_op_link(c, op), sbxi_op_id(c, op) + 1, number, sbx_s(kind == SBX_TRACE_STATUS ? "" : sbxi_op_name(op)));
 }
@@ -8217,7 +8261,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     uint16_t status = l->codec.http.status;
     sbxi_block *b = op->block;
 
-    sbxi_op_trace(c, op, SBX_TRACE_STATUS, status);
+    sbxi_trace_op(c, op, SBX_TRACE_STATUS, status);
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
@@ -8435,7 +8479,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
-    sbxi_op_trace(c, op, SBX_TRACE_STATUS, 101);
+    sbxi_trace_op(c, op, SBX_TRACE_STATUS, 101);
     if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->s.says_upgrade || !op->s.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :
@@ -8721,7 +8765,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_op_trace(c, op, SBX_TRACE_END, op->fail.code);
+    sbxi_trace_op(c, op, SBX_TRACE_END, op->fail.code);
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -8756,7 +8800,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_op_trace(c, op, SBX_TRACE_RETRY, delay_ms);
+    sbxi_trace_op(c, op, SBX_TRACE_RETRY, delay_ms);
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;
@@ -9061,9 +9105,16 @@ SBXI_FN void sbxi_client_clock(sbx_client *c);
 SBXI_FN void sbxi_heap_free(void *p);
 
 /* ---- transport-less: a transport whose bytes the caller moves ---- */
+#if SBX_NO_PORTS
+#define SBXI_PORTS NULL
+#define SBXI_IS_PORTS(t) false
+#else
 SBX_EXTERN_C_BEGIN
 extern const sbx_transport sbxi_ports;
 SBX_EXTERN_C_END
+#define SBXI_PORTS (&sbxi_ports)
+#define SBXI_IS_PORTS(t) ((t) == &sbxi_ports)
+#endif
 
 #endif
 
@@ -9099,7 +9150,7 @@ static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
     int n;
 
     if (!c->net.t->wait) {
-        if (c->net.t != &sbxi_ports)
+        if (!SBXI_IS_PORTS(c->net.t))
             for (uint32_t i = 0; i < c->net.link_count; i++)
                 sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
         return;
@@ -9370,6 +9421,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     return sbxi_op_handle(c, op);
 }
 
+#if !SBX_NO_OWNED
 /* Nobody pulls what ended any more, and its slots are needed to delete. */
 static SBXI_NOINLINE void sbxi_drop_events(sbx_client *c)
 {
@@ -9386,6 +9438,17 @@ static SBXI_NOINLINE void sbxi_close_owned(sbx_client *c)
     sbx_await(c, sbx_shutdown(c, c->desc.close_ms));
 }
 
+static void sbxi_delete_owned(sbx_client *c)
+{
+    bool owns = false;
+
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        owns |= c->owned[i].state != 0;
+    if (owns && c->net.t->wait && !c->closing)
+        sbxi_close_owned(c);
+}
+#endif
+
 /* Keys lie in the client, in requests and in send buffers. */
 static void sbxi_wipe(sbx_client *c)
 {
@@ -9397,15 +9460,14 @@ static void sbxi_wipe(sbx_client *c)
 
 SBX_API void sbx_close(sbx_client *c)
 {
-    bool owns = false, from_malloc;
+    bool from_malloc;
     void *mem;
 
     if (!c)
         return;
-    for (uint32_t i = 0; i < c->desc.max_owned; i++)
-        owns |= c->owned[i].state != 0;
-    if (owns && c->net.t->wait && !c->closing)
-        sbxi_close_owned(c);
+#if !SBX_NO_OWNED
+    sbxi_delete_owned(c);
+#endif
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
@@ -9461,7 +9523,7 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
     n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
     n[SBXI_M_TIMERS] = sbxi_mul(SBXI_TIMER_BYTES, d->max_ops);
-    n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
+    n[SBXI_M_OWNED] = SBX_NO_OWNED ? 0 : sbxi_mul(sizeof(sbxi_owned), d->max_owned);
     n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
     n[SBXI_M_HEADERS] = sbxi_headers_size(d);
     n[SBXI_M_AGENT] = sbxi_agent_size(d);
@@ -9505,7 +9567,7 @@ typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
     if (!d->transport)
-        d->transport = &sbxi_ports;
+        d->transport = SBXI_PORTS;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
         uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
 
@@ -9561,7 +9623,10 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
     if (*why)
         return "headers";
-    if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
+    *why = SBXI_T("is not in this build (SBX_NO_TRACE)");
+    if (SBX_NO_TRACE && d->trace)
+        return "trace";
+    if (!d->transport || !d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
         *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
         return "transport";
     }
@@ -9718,7 +9783,7 @@ static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *er
     memset(&fault, 0, sizeof fault);
     if (sbx_transport_open(t, c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
         return sbxi_init_error(err, fault.code ? fault.code : SBX_ERR_UNSUPPORTED, "transport", fault.text);
-    if (t != &sbxi_ports && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+    if (!SBXI_IS_PORTS(t) && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
         if (t->shut)
             t->shut(c->net.ctx);
         return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);
@@ -10099,6 +10164,10 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
 {
     if (!b->op)
         return false;
+    if (SBX_NO_ALLOC && alloc) {
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "alloc", SBXI_T("is not in this build (SBX_NO_ALLOC)"));
+        return false;
+    }
     if (alloc && buf.p) {
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("and a buffer exclude each other"));
         return false;
@@ -10232,8 +10301,13 @@ static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
+#if SBX_NO_OWNED
+#define SBXI_OWNED_HOOK(hook) NULL
+#else
+#define SBXI_OWNED_HOOK(hook) hook
 static void sbxi_delete_finished(sbx_client *c, sbxi_op *op);
 static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
+#endif
 
 /* ---- rows ---- */
 
@@ -10241,11 +10315,11 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 #define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
 #define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
 
-static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
+static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, SBXI_OWNED_HOOK(sbxi_create_finished) };
 static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
+static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
 static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
@@ -10387,8 +10461,26 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     return sbxi_next_row(op, op->row);
 }
 
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+{
+    /* The first attempt was carried out and its answer lost. */
+    if (op->fail.status != 404 || op->attempts < 2)
+        return false;
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    sbxi_op_finish(c, op);
+    return true;
+}
+
 /* ---- sandboxes that the client owns ---- */
 
+#if SBX_NO_OWNED
+SBXI_FN void sbxi_owned_run(sbx_client *c)
+{
+    if (c->shutdown != SBXI_NIL && c->ops[c->shutdown].state != SBXI_OP_DONE)
+        sbxi_op_finish(c, &c->ops[c->shutdown]);
+}
+#else
 enum { SBXI_OWNED_FREE, SBXI_OWNED_HELD, SBXI_OWNED_DELETING };
 
 /* A create that was never sent left nothing behind. */
@@ -10403,17 +10495,6 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op)
                 o->state = SBXI_OWNED_FREE;
         }
     }
-}
-
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
-{
-    /* The first attempt was carried out and its answer lost. */
-    if (op->fail.status != 404 || op->attempts < 2)
-        return false;
-    memset(&op->fail, 0, sizeof op->fail);
-    op->fail.retry_after_s = -1;
-    sbxi_op_finish(c, op);
-    return true;
 }
 
 static void sbxi_delete_finished(sbx_client *c, sbxi_op *op)
@@ -10482,32 +10563,6 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
     }
 }
 
-/* ---- calls ---- */
-
-static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
-
-static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
-{
-    *why = sbxi_why_one_snapshot;
-    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
-        return "snapshot";
-    if (o->snapshot_name.p && o->snapshot_id.p)
-        return "snapshot_name";
-    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
-    if (o->labels_n > 128 || (o->labels_n && !o->labels))
-        return "labels";
-    for (size_t i = 0; i < o->labels_n; i++)
-        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
-            return "labels";
-    *why = SBXI_T("must be 127 bytes at most");
-    if (o->name.n > 127)
-        return "name";
-    *why = SBXI_T("and no_wait exclude each other");
-    if (o->no_wait && o->wait_s)
-        return "wait_s";
-    return NULL;
-}
-
 /* Notes the sandbox before it exists: its create's answer may be lost. */
 static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *w)
 {
@@ -10544,6 +10599,41 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
     slot->op = sbxi_op_id(b->c, b->op);
 }
 
+/* A create that was refused holds no place. */
+static void sbxi_create_disown(sbx_client *c)
+{
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
+            c->owned[i].state = SBXI_OWNED_FREE;
+}
+#endif
+
+/* ---- calls ---- */
+
+static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
+
+static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
+{
+    *why = sbxi_why_one_snapshot;
+    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
+        return "snapshot";
+    if (o->snapshot_name.p && o->snapshot_id.p)
+        return "snapshot_name";
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
+    if (o->labels_n > 128 || (o->labels_n && !o->labels))
+        return "labels";
+    for (size_t i = 0; i < o->labels_n; i++)
+        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
+            return "labels";
+    *why = SBXI_T("must be 127 bytes at most");
+    if (o->name.n > 127)
+        return "name";
+    *why = SBXI_T("and no_wait exclude each other");
+    if (o->no_wait && o->wait_s)
+        return "wait_s";
+    return NULL;
+}
+
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
@@ -10559,8 +10649,13 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+#if SBX_NO_OWNED
+    if (o->delete_on_close)
+        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
+#else
     if (o->delete_on_close)
         sbxi_create_own(&b, o, &w);
+#endif
     sbxi_build_json_end(&b, &w);
     if (b.op) {
         sbxi_http *h = &b.op->u.http;
@@ -10571,11 +10666,11 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         h->raw_n = o->raw_n;
         if (!o->call.timeout_ms)
             b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
-    } else if (o->delete_on_close) {
-        for (uint32_t i = 0; i < c->desc.max_owned; i++)
-            if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
-                c->owned[i].state = SBXI_OWNED_FREE;
     }
+#if !SBX_NO_OWNED
+    if (!b.op && o->delete_on_close)
+        sbxi_create_disown(c);
+#endif
     return sbxi_build_end(&b);
 }
 
@@ -10749,12 +10844,16 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+#if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
 static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
 static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
+#endif
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
+#if !SBX_NO_EXECUTE
 const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+#endif
 
 /* ---- phases ---- */
 
@@ -11283,6 +11382,19 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
            sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
 }
 
+#if SBX_NO_EXECUTE
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
+{
+    sbxi_build b;
+
+    (void)box;
+    (void)command;
+    (void)out;
+    if (sbxi_build_begin(&b, c, &sbxi_command_row, &o->call))
+        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
+    return b.refused;
+}
+#else
 static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
 {
     const char *why, *bad;
@@ -11303,6 +11415,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     }
     return sbxi_build_end(&b);
 }
+#endif
 
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
@@ -11454,6 +11567,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 
 /* ---- POST /execute ---- */
 
+#if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
 {
     (void)c;
@@ -11488,6 +11602,7 @@ static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
     }
     sbxi_result_write(c, op, r, none, ok);
 }
+#endif
 
 /* ======== src/langsmith_files.c ======== */
 
@@ -12710,6 +12825,7 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
 
 /* ======== src/ports.c ======== */
 
+#if !SBX_NO_PORTS
 /* The transport of a client without one: what the caller brings in is offered
    to recv for the length of a call, what send is given goes straight into the
    caller's buffer. */
@@ -13009,6 +13125,7 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     sbxi_port_entropy(x, c->net.seed, sizeof c->net.seed);
     return SBX_OK;
 }
+#endif
 
 /* ======== src/await.c ======== */
 

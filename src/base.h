@@ -12,6 +12,24 @@
 #ifndef SBX_NO_ERROR_TEXT
 #define SBX_NO_ERROR_TEXT 0
 #endif
+#ifndef SBX_NO_ALLOC
+#define SBX_NO_ALLOC 0
+#endif
+#ifndef SBX_NO_DATES
+#define SBX_NO_DATES 0
+#endif
+#ifndef SBX_NO_EXECUTE
+#define SBX_NO_EXECUTE 0
+#endif
+#ifndef SBX_NO_OWNED
+#define SBX_NO_OWNED 0
+#endif
+#ifndef SBX_NO_PORTS
+#define SBX_NO_PORTS 0
+#endif
+#ifndef SBX_NO_TRACE
+#define SBX_NO_TRACE 0
+#endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0
 #endif

@@ -30,7 +30,7 @@ static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
     int n;
 
     if (!c->net.t->wait) {
-        if (c->net.t != &sbxi_ports)
+        if (!SBXI_IS_PORTS(c->net.t))
             for (uint32_t i = 0; i < c->net.link_count; i++)
                 sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
         return;
@@ -301,6 +301,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     return sbxi_op_handle(c, op);
 }
 
+#if !SBX_NO_OWNED
 /* Nobody pulls what ended any more, and its slots are needed to delete. */
 static SBXI_NOINLINE void sbxi_drop_events(sbx_client *c)
 {
@@ -317,6 +318,17 @@ static SBXI_NOINLINE void sbxi_close_owned(sbx_client *c)
     sbx_await(c, sbx_shutdown(c, c->desc.close_ms));
 }
 
+static void sbxi_delete_owned(sbx_client *c)
+{
+    bool owns = false;
+
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        owns |= c->owned[i].state != 0;
+    if (owns && c->net.t->wait && !c->closing)
+        sbxi_close_owned(c);
+}
+#endif
+
 /* Keys lie in the client, in requests and in send buffers. */
 static void sbxi_wipe(sbx_client *c)
 {
@@ -328,15 +340,14 @@ static void sbxi_wipe(sbx_client *c)
 
 SBX_API void sbx_close(sbx_client *c)
 {
-    bool owns = false, from_malloc;
+    bool from_malloc;
     void *mem;
 
     if (!c)
         return;
-    for (uint32_t i = 0; i < c->desc.max_owned; i++)
-        owns |= c->owned[i].state != 0;
-    if (owns && c->net.t->wait && !c->closing)
-        sbxi_close_owned(c);
+#if !SBX_NO_OWNED
+    sbxi_delete_owned(c);
+#endif
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);

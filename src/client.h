@@ -13,8 +13,15 @@ SBXI_FN void sbxi_client_clock(sbx_client *c);
 SBXI_FN void sbxi_heap_free(void *p);
 
 /* ---- transport-less: a transport whose bytes the caller moves ---- */
+#if SBX_NO_PORTS
+#define SBXI_PORTS NULL
+#define SBXI_IS_PORTS(t) false
+#else
 SBX_EXTERN_C_BEGIN
 extern const sbx_transport sbxi_ports;
 SBX_EXTERN_C_END
+#define SBXI_PORTS (&sbxi_ports)
+#define SBXI_IS_PORTS(t) ((t) == &sbxi_ports)
+#endif
 
 #endif

@@ -41,7 +41,7 @@ static void sbxi_sizes(const sbx_client_desc *d, size_t n[SBXI_M_COUNT])
     n[SBXI_M_OPS] = sbxi_mul(sizeof(sbxi_op), d->max_ops);
     n[SBXI_M_BLOCKS] = sbxi_mul(sbxi_block_size(d), d->max_requests);
     n[SBXI_M_TIMERS] = sbxi_mul(SBXI_TIMER_BYTES, d->max_ops);
-    n[SBXI_M_OWNED] = sbxi_mul(sizeof(sbxi_owned), d->max_owned);
+    n[SBXI_M_OWNED] = SBX_NO_OWNED ? 0 : sbxi_mul(sizeof(sbxi_owned), d->max_owned);
     n[SBXI_M_ENDPOINT] = d->endpoint ? strlen(d->endpoint) + 1 : 1;
     n[SBXI_M_HEADERS] = sbxi_headers_size(d);
     n[SBXI_M_AGENT] = sbxi_agent_size(d);
@@ -85,7 +85,7 @@ typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
     if (!d->transport)
-        d->transport = &sbxi_ports;
+        d->transport = SBXI_PORTS;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
         uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
 
@@ -141,7 +141,10 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
     if (*why)
         return "headers";
-    if (!d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
+    *why = SBXI_T("is not in this build (SBX_NO_TRACE)");
+    if (SBX_NO_TRACE && d->trace)
+        return "trace";
+    if (!d->transport || !d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
         *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
         return "transport";
     }
@@ -298,7 +301,7 @@ static SBXI_NOINLINE sbx_code sbxi_client_transport(sbx_client *c, sbx_error *er
     memset(&fault, 0, sizeof fault);
     if (sbx_transport_open(t, c->net.ctx, c->desc.transport_config, c->desc.max_links, &fault) != SBX_OK)
         return sbxi_init_error(err, fault.code ? fault.code : SBX_ERR_UNSUPPORTED, "transport", fault.text);
-    if (t != &sbxi_ports && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
+    if (!SBXI_IS_PORTS(t) && !t->entropy(c->net.ctx, c->net.seed, sizeof c->net.seed)) {
         if (t->shut)
             t->shut(c->net.ctx);
         return sbxi_init_error(err, SBX_ERR_ENTROPY, NULL, NULL);

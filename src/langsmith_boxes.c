@@ -82,8 +82,13 @@ static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
+#if SBX_NO_OWNED
+#define SBXI_OWNED_HOOK(hook) NULL
+#else
+#define SBXI_OWNED_HOOK(hook) hook
 static void sbxi_delete_finished(sbx_client *c, sbxi_op *op);
 static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
+#endif
 
 /* ---- rows ---- */
 
@@ -91,11 +96,11 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 #define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
 #define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
 
-static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, sbxi_create_finished };
+static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, SBXI_OWNED_HOOK(sbxi_create_finished) };
 static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, sbxi_delete_finished };
+static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
 static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
@@ -237,8 +242,26 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     return sbxi_next_row(op, op->row);
 }
 
+static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+{
+    /* The first attempt was carried out and its answer lost. */
+    if (op->fail.status != 404 || op->attempts < 2)
+        return false;
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    sbxi_op_finish(c, op);
+    return true;
+}
+
 /* ---- sandboxes that the client owns ---- */
 
+#if SBX_NO_OWNED
+SBXI_FN void sbxi_owned_run(sbx_client *c)
+{
+    if (c->shutdown != SBXI_NIL && c->ops[c->shutdown].state != SBXI_OP_DONE)
+        sbxi_op_finish(c, &c->ops[c->shutdown]);
+}
+#else
 enum { SBXI_OWNED_FREE, SBXI_OWNED_HELD, SBXI_OWNED_DELETING };
 
 /* A create that was never sent left nothing behind. */
@@ -253,17 +276,6 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op)
                 o->state = SBXI_OWNED_FREE;
         }
     }
-}
-
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
-{
-    /* The first attempt was carried out and its answer lost. */
-    if (op->fail.status != 404 || op->attempts < 2)
-        return false;
-    memset(&op->fail, 0, sizeof op->fail);
-    op->fail.retry_after_s = -1;
-    sbxi_op_finish(c, op);
-    return true;
 }
 
 static void sbxi_delete_finished(sbx_client *c, sbxi_op *op)
@@ -332,32 +344,6 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
     }
 }
 
-/* ---- calls ---- */
-
-static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
-
-static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
-{
-    *why = sbxi_why_one_snapshot;
-    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
-        return "snapshot";
-    if (o->snapshot_name.p && o->snapshot_id.p)
-        return "snapshot_name";
-    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
-    if (o->labels_n > 128 || (o->labels_n && !o->labels))
-        return "labels";
-    for (size_t i = 0; i < o->labels_n; i++)
-        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
-            return "labels";
-    *why = SBXI_T("must be 127 bytes at most");
-    if (o->name.n > 127)
-        return "name";
-    *why = SBXI_T("and no_wait exclude each other");
-    if (o->no_wait && o->wait_s)
-        return "wait_s";
-    return NULL;
-}
-
 /* Notes the sandbox before it exists: its create's answer may be lost. */
 static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *w)
 {
@@ -394,6 +380,41 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
     slot->op = sbxi_op_id(b->c, b->op);
 }
 
+/* A create that was refused holds no place. */
+static void sbxi_create_disown(sbx_client *c)
+{
+    for (uint32_t i = 0; i < c->desc.max_owned; i++)
+        if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
+            c->owned[i].state = SBXI_OWNED_FREE;
+}
+#endif
+
+/* ---- calls ---- */
+
+static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
+
+static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
+{
+    *why = sbxi_why_one_snapshot;
+    if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
+        return "snapshot";
+    if (o->snapshot_name.p && o->snapshot_id.p)
+        return "snapshot_name";
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
+    if (o->labels_n > 128 || (o->labels_n && !o->labels))
+        return "labels";
+    for (size_t i = 0; i < o->labels_n; i++)
+        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
+            return "labels";
+    *why = SBXI_T("must be 127 bytes at most");
+    if (o->name.n > 127)
+        return "name";
+    *why = SBXI_T("and no_wait exclude each other");
+    if (o->no_wait && o->wait_s)
+        return "wait_s";
+    return NULL;
+}
+
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
@@ -409,8 +430,13 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+#if SBX_NO_OWNED
+    if (o->delete_on_close)
+        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
+#else
     if (o->delete_on_close)
         sbxi_create_own(&b, o, &w);
+#endif
     sbxi_build_json_end(&b, &w);
     if (b.op) {
         sbxi_http *h = &b.op->u.http;
@@ -421,11 +447,11 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         h->raw_n = o->raw_n;
         if (!o->call.timeout_ms)
             b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
-    } else if (o->delete_on_close) {
-        for (uint32_t i = 0; i < c->desc.max_owned; i++)
-            if (c->owned[i].state == SBXI_OWNED_HELD && c->owned[i].op != SBXI_NIL && c->ops[c->owned[i].op].state == SBXI_OP_FREE)
-                c->owned[i].state = SBXI_OWNED_FREE;
     }
+#if !SBX_NO_OWNED
+    if (!b.op && o->delete_on_close)
+        sbxi_create_disown(c);
+#endif
     return sbxi_build_end(&b);
 }
 

@@ -10,12 +10,16 @@
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+#if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
 static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
 static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
+#endif
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
+#if !SBX_NO_EXECUTE
 const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+#endif
 
 /* ---- phases ---- */
 
@@ -544,6 +548,19 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
            sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
 }
 
+#if SBX_NO_EXECUTE
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
+{
+    sbxi_build b;
+
+    (void)box;
+    (void)command;
+    (void)out;
+    if (sbxi_build_begin(&b, c, &sbxi_command_row, &o->call))
+        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
+    return b.refused;
+}
+#else
 static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
 {
     const char *why, *bad;
@@ -564,6 +581,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     }
     return sbxi_build_end(&b);
 }
+#endif
 
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
@@ -715,6 +733,7 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 
 /* ---- POST /execute ---- */
 
+#if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
 {
     (void)c;
@@ -749,3 +768,4 @@ static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
     }
     sbxi_result_write(c, op, r, none, ok);
 }
+#endif

@@ -162,7 +162,7 @@ SBXI_FN void sbxi_net_trace(sbxi_net *net, sbx_trace_kind kind, const sbxi_link 
     bool inside = net->inside;
     sbx_trace t;
 
-    if (!net->trace)
+    if (SBX_NO_TRACE || !net->trace)
         return;
     t.kind = kind;
     t.op = op;

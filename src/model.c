@@ -44,7 +44,7 @@ SBXI_FN bool sbxi_sink_put(sbxi_sink *s, const sbx_client_desc *grow, const char
 {
     size_t at = sbxi_sink_n(s), take = SBXI_MIN(n, s->cap - at);
 
-    if (grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
+    if (!SBX_NO_ALLOC && grow && (!s->p || sbxi_sink_room(at + take) != sbxi_sink_room(at))) {
         void *grown = grow->resize(grow->resize_user, s->p, sbxi_sink_room(at + take));
 
         if (!grown)
@@ -220,7 +220,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
+        if (!SBX_NO_EXECUTE && is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:

@@ -37,7 +37,7 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
     return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
 }
 
-SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
+SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
 {
     sbxi_net_trace(&c->net, kind, sbxi_op_link(c, op), sbxi_op_id(c, op) + 1, number, sbx_s(kind == SBX_TRACE_STATUS ? "" : sbxi_op_name(op)));
 }

@@ -151,13 +151,13 @@ enum {
     SBXI_OP_SENT = 2,       /* some of this attempt's request went out */
     SBXI_OP_EVER_SENT = 4,  /* of any attempt's */
     SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
-    SBXI_OP_INTERNAL = 16,  /* the client's own; no event is reported */
+    SBXI_OP_INTERNAL = SBX_NO_OWNED ? 0 : 16, /* the client's own; no event is reported */
     SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
     SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
-    SBXI_OP_ALLOC = 1024,   /* results lie in the allocator's memory */
+    SBXI_OP_ALLOC = SBX_NO_ALLOC ? 0 : 1024, /* results lie in the allocator's memory */
     SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
     SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
@@ -319,7 +319,7 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op);
 /* Where its requests go; false: the sandbox's URL is none. */
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url);
 /* Tells the trace hook of its link's status, its repetition or its end. */
-SBXI_FN SBXI_ONCE void sbxi_op_trace(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
+SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */

@@ -305,7 +305,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     uint16_t status = l->codec.http.status;
     sbxi_block *b = op->block;
 
-    sbxi_op_trace(c, op, SBX_TRACE_STATUS, status);
+    sbxi_trace_op(c, op, SBX_TRACE_STATUS, status);
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
@@ -523,7 +523,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
 
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
-    sbxi_op_trace(c, op, SBX_TRACE_STATUS, 101);
+    sbxi_trace_op(c, op, SBX_TRACE_STATUS, 101);
     if (op->row->answer != SBXI_ANSWER_STREAM || !(op->flags & SBXI_OP_ACCEPTED) || !op->s.says_upgrade || !op->s.says_connection) {
         sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_WS,
                          op->row->answer != SBXI_ANSWER_STREAM ? SBXI_T("the server changed the protocol unasked") :

@@ -163,7 +163,7 @@ SBXI_FN void sbxi_op_finish(sbx_client *c, sbxi_op *op)
     op->state = SBXI_OP_DONE;
     op->total_at = op->attempt_at = op->wake_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
-    sbxi_op_trace(c, op, SBX_TRACE_END, op->fail.code);
+    sbxi_trace_op(c, op, SBX_TRACE_END, op->fail.code);
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
 
@@ -198,7 +198,7 @@ SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms)
     op->wake_at = at;
     op->notes |= SBXI_NOTE_RETRYING;
     c->net.usage.retries++;
-    sbxi_op_trace(c, op, SBX_TRACE_RETRY, delay_ms);
+    sbxi_trace_op(c, op, SBX_TRACE_RETRY, delay_ms);
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, op->flags & SBXI_OP_INTERNAL ? SBXI_LIST_NONE : SBXI_LIST_EVENT);
     return true;

@@ -1,5 +1,6 @@
 #include "client.h"
 
+#if !SBX_NO_PORTS
 /* The transport of a client without one: what the caller brings in is offered
    to recv for the length of a call, what send is given goes straight into the
    caller's buffer. */
@@ -299,3 +300,4 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     sbxi_port_entropy(x, c->net.seed, sizeof c->net.seed);
     return SBX_OK;
 }
+#endif

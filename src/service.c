@@ -210,6 +210,10 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
 {
     if (!b->op)
         return false;
+    if (SBX_NO_ALLOC && alloc) {
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "alloc", SBXI_T("is not in this build (SBX_NO_ALLOC)"));
+        return false;
+    }
     if (alloc && buf.p) {
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "alloc", SBXI_T("and a buffer exclude each other"));
         return false;

@@ -314,6 +314,21 @@ SBXI_FN size_t sbxi_u64_text(char out[20], uint64_t v)
 
 /* ---- dates ---- */
 
+#if SBX_NO_DATES
+SBXI_FN bool sbxi_rfc3339(sbx_str s, int64_t *ms)
+{
+    (void)s;
+    (void)ms;
+    return false;
+}
+
+SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
+{
+    (void)s;
+    (void)ms;
+    return false;
+}
+#else
 /* Days from 1970-01-01 (proleptic Gregorian), -1 << 30 for a day that the
    month does not have. Years begin in March here, so that the leap day is
    the last and a month's start is a linear formula. */
@@ -458,3 +473,4 @@ SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
     *ms = seconds * 1000;
     return true;
 }
+#endif

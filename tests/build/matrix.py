@@ -17,7 +17,9 @@ BUILD = os.environ.get("BUILD", "build")
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
 STANDARDS = ["c99", "c11", "c++11", "c++17"]
 CORTEX = ["SBX_SMALL=1", "SBX_FREESTANDING=1", "SBX_NO_MALLOC=1", "SBX_NO_ERROR_TEXT=1"]
-CONFIGURATIONS = [[]] + [[switch] for switch in CORTEX] + [CORTEX]
+# What a program can leave out; each alone, and all of it as small as it gets.
+FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "DATES", "EXECUTE", "OWNED", "PORTS", "TRACE")]
+CONFIGURATIONS = [[]] + [[switch] for switch in CORTEX + FEATURES] + [CORTEX, CORTEX + FEATURES]
 TRANSPORT_SWITCHES = {"posix": [["SBX_POSIX_POLL=1"], ["SBX_POSIX_NO_THREADS=1"]],
                       "proxy": [["SBX_PROXY_NO_ENVIRONMENT=1"], ["SBX_NO_ERROR_TEXT=1"]]}
 
@@ -40,7 +42,7 @@ class Matrix:
 
     def add(self, what, standard, file, includes=(".",), switches=()):
         """A file that must compile."""
-        optimised = standard in ("c99", "c++17") and len(switches) in (0, len(CORTEX))
+        optimised = standard in ("c99", "c++17") and len(switches) in (0, len(CORTEX), len(CORTEX + FEATURES))
         if self.name != "clang" and optimised:
             how = ["-c", "-Os" if "SBX_SMALL=1" in switches else "-O2", "-o", "/dev/null"]
         else:
@@ -79,7 +81,7 @@ class Matrix:
                 self.add("implementation", standard, implement, switches=switches)
             self.add("declared, then implemented", standard, both)
             for part in sorted(glob.glob("src/*.c")):
-                for switches in ([], CORTEX):
+                for switches in ([], CORTEX, CORTEX + FEATURES):
                     self.add(part, standard, part, ["src"], ["SBXI_SPLIT=1", *switches])
         # Private to one file: what that file does not call is unused, and that is no mistake.
         self.checks.append((f"{self.name} c99 SBX_API static",

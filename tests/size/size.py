@@ -8,6 +8,14 @@ kept: code and constants of those are summed. The program itself, libc and
 libgcc are left out (the last two are shown beside it). "all" is the whole
 object, linked without --gc-sections.
 
+"trimmed" leaves out besides what a program can do without by a switch
+(SBX_NO_ALLOC, _DATES, _EXECUTE, _OWNED, _PORTS, _TRACE); its client does the
+same as the other's.
+
+Parts: the symbols of the linked programs by the file of src/ that defines
+them (those inside a function: as the debug information has it). Functions that
+were inlined count where they went; texts have no symbol and stand last.
+
 Stack: gcc's call graph with frame sizes (-fcallgraph-info=su); the deepest
 chain below a public function. Calls into libc and libgcc count 0. A call
 through a pointer reaches the transport, the trace hook or the allocator (0: add
@@ -34,11 +42,14 @@ HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_")
 ARM = os.environ.get("ARM", "arm-none-eabi-")
 FRAME_LIMIT = 256
 FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
-COMMON = ["-std=c99", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-pic", "-I."]
+COMMON = ["-std=c99", "-g", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-pic", "-I."]
 BARE = ["-mcpu=cortex-m4", "-mthumb", "-Os", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", "-DSBX_NO_MALLOC=1"]
+TRIMMED = [f"-DSBX_NO_{feature}=1" for feature in ("ALLOC", "DATES", "EXECUTE", "OWNED", "PORTS", "TRACE")]
+FULL, SMALLEST = "Cortex-M4 -Os, no error text", "the same, trimmed"
 # name, compiler prefix, flags, linker flags
 VARIANTS = [
-    ("Cortex-M4 -Os, no error text", ARM, BARE + ["-DSBX_NO_ERROR_TEXT=1"], ["--specs=nano.specs", "--specs=nosys.specs"]),
+    (FULL, ARM, BARE + ["-DSBX_NO_ERROR_TEXT=1"], ["--specs=nano.specs", "--specs=nosys.specs"]),
+    (SMALLEST, ARM, BARE + ["-DSBX_NO_ERROR_TEXT=1"] + TRIMMED, ["--specs=nano.specs", "--specs=nosys.specs"]),
     ("Cortex-M4 -Os", ARM, BARE + ["-DSBX_NO_ERROR_TEXT=0"], ["--specs=nano.specs", "--specs=nosys.specs"]),
     ("x86-64 -Os, SBX_SMALL=1", "", ["-Os", "-DSBX_SMALL=1"], ["-no-pie"]),
     ("x86-64 -O2, SBX_SMALL=0", "", ["-O2", "-DSBX_SMALL=0"], ["-no-pie"]),
@@ -92,6 +103,44 @@ def link(prefix, flags, linker, folder, name, source):
             if FORBIDDEN.fullmatch(symbol):
                 wrong.append(f"{name}: pulls in {symbol}")
     return own, others, wrong
+
+
+def folder_of(variant):
+    return os.path.join(BUILD, "size", re.sub(r"\W+", "_", variant))
+
+
+def borders():
+    """((first line, file of src/) in sandbox.h from the last to the first, {name: file of its definition})."""
+    with open("sandbox.h") as f:
+        text = f.read()
+    files, defined = [], {}
+    for mark in re.finditer(r"^/\* =+ src/(\S+) =+ \*/\n(.*?)(?=^/\* =+ src/|\Z)", text, re.M | re.S):
+        files.insert(0, (text.count("\n", 0, mark.start()) + 1, mark.group(1)))
+        for name in re.findall(r"^[A-Za-z][^\n;=]*?\b(sbxi?_\w+)(?:\[[^\n]*\] =|\([^\n]*\)\n\{| = \{)", mark.group(2), re.M):
+            defined[name] = mark.group(1)
+    return files, defined
+
+
+def parts(variant, program, own, files, defined):
+    """Bytes by file of a program that was linked; texts are what is left of its sum."""
+    sizes = {}
+    path = os.path.join(folder_of(variant), program)
+    for size, kind, name, line in re.findall(r"^\w+ (\w+) (\w) (\S+)\t\S*sandbox\.h:(\d+)$", call([ARM + "nm", "-S", "-l", path]), re.M):
+        if kind in "tTrR":
+            file = defined.get(name.split(".")[0]) or next(name for first, name in files if first <= int(line))
+            sizes[file] = sizes.get(file, 0) + int(size, 16)
+    sizes["texts, padding"] = own - sum(sizes.values())
+    return sizes
+
+
+def print_parts(sums):
+    """sums: (variant, program) -> bytes of code and constants."""
+    files, defined = borders()
+    columns = [parts(variant, program, own, files, defined) for (variant, program), own in sums.items()]
+    print("\nCortex-M4 -Os, no error text, bytes by file" + "".join(f"{name:>16}" for name in ("client", "client, trimmed", "all", "all, trimmed")))
+    names = sorted({name for column in columns for name in column}, key=lambda name: (name.startswith("texts"), -columns[0].get(name, 0)))
+    for name in names:
+        print(f"{name:43}" + "".join(f"{column.get(name, 0):16,}" for column in columns))
 
 
 class Graph:
@@ -165,11 +214,11 @@ def print_memory():
 
 
 def main():
-    wrong, notes = [], []
+    wrong, notes, sums = [], [], {}
     print(f"{'code + constants, bytes':34}" + "".join(f"{name:>9}" for name, _ in PROGRAMS) + "   libc, libgcc of client")
     stacks = []
     for variant, prefix, flags, linker in VARIANTS:
-        folder = os.path.join(BUILD, "size", re.sub(r"\W+", "_", variant))
+        folder = folder_of(variant)
         os.makedirs(folder, exist_ok=True)
         source = os.path.join(folder, "sandbox.c")
         with open(source, "w") as f:
@@ -184,6 +233,7 @@ def main():
             try:
                 own, others, problems = link(prefix, flags, linker, folder, name, program)
                 wrong += [f"{variant}: {p}" for p in problems]
+                sums[variant, name] = own
                 cells.append(f"{own:9,}")
                 if name == "client":
                     beside = f"   {others:,}" if prefix else "   (shared)"
@@ -198,6 +248,9 @@ def main():
         notes += [f"{variant}: {n}" for n in dict.fromkeys(graph.notes)]
         if prefix:
             wrong += [f"{variant}: {graph.shown(f)}: a frame of {size} bytes" for f, size in graph.frames.items() if size > FRAME_LIMIT]
+    shown = [(variant, program) for program in ("client", "all") for variant in (FULL, SMALLEST)]
+    if all(which in sums for which in shown):
+        print_parts({which: sums[which] for which in shown})
     print("\ndeepest stack, bytes (function and its frame, outermost first)")
     for variant, (size, chain) in stacks:
         print(f"{variant:34}{size:9,}   {' > '.join(chain)}")
