@@ -25,7 +25,7 @@ PRIVATE = [
     ("pool", ["pool.h", "pool.c"]),
     ("timer", ["timer.h", "timer.c"]),
     ("text", ["text.h", "text.c"]),
-    ("json", ["json_member.h", "json.c", "json_num.c", "json_write.c"]),
+    ("json", ["json_reader.h", "json_member.h", "json.c", "json_fast.c", "json_num.c", "json_write.c"]),
     ("http1", ["http1.c", "http1_write.c"]),
     ("ws", ["ws.c"]),
     ("model", ["model.h", "model.c", "model_encode.c"]),

@@ -2717,20 +2717,161 @@ SBXI_FN bool sbxi_http_date(sbx_str s, int64_t *ms)
 }
 #endif
 
+/* ======== src/json_reader.h ======== */
+/* ---- json: the state of the reader, and the steps that its general and its fast ways share (private) ---- */
+#ifndef SBXI_JSON_READER_H
+#define SBXI_JSON_READER_H
+
+/* What the reader expects. In the middle of a text the state is its kind's. */
+enum {
+    SBXI_JSON_NAME,      /* behind a comma in an object */
+    SBXI_JSON_MEMBER,    /* a value behind a colon */
+    SBXI_JSON_ELEMENT,   /* a value behind a comma in an array */
+    SBXI_JSON_FIRST,     /* the first value of an array, or its end */
+    SBXI_JSON_TOP,       /* the document's value */
+    SBXI_JSON_FIRST_NAME,
+    SBXI_JSON_COLON,
+    SBXI_JSON_AFTER,     /* a value: comma or end */
+    SBXI_JSON_IN_NAME,
+    SBXI_JSON_IN_STRING,
+    SBXI_JSON_IN_NUMBER,
+    SBXI_JSON_IN_WORD,
+    SBXI_JSON_OVER,
+    SBXI_JSON_FAILED,
+    SBXI_JSON_REPORTED,    /* `offset` says where */
+    SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
+};
+
+/* sbx_json.sub inside a string: how far the character in hand is. */
+enum {
+    SBXI_JSON_PLAIN, /* between characters */
+    SBXI_JSON_UTF8,  /* cp: state of sbxi_utf8 */
+    SBXI_JSON_HIGH,  /* cp >> 16: a high surrogate, whose low one may follow */
+    SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
+    SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
+};
+
+/* Steps that are quick where they stand, and small where they are shared. */
+#if SBX_SMALL
+#define SBXI_JSON_STEP static SBXI_UNUSED SBXI_NOINLINE
+#else
+#define SBXI_JSON_STEP SBXI_INLINE
+#endif
+
+static SBXI_UNUSED sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
+{
+    j->error = (uint8_t)error;
+    j->state = SBXI_JSON_FAILED;
+    return SBX_JSON_ERROR;
+}
+
+/* The last four fields of a token are copied as one from j->tail, which holds
+   those of a key; its last byte counts the depth. */
+typedef char sbxi_json_tail_is_4_bytes[offsetof(sbx_json_tok, depth) - offsetof(sbx_json_tok, kind) == 3 ? 1 : -1];
+
+static SBXI_UNUSED void sbxi_json_set(const sbx_json *j, sbx_json_tok *tok, char *p, size_t n)
+{
+    tok->p = p;
+    tok->n = n;
+    memcpy((char *)tok + offsetof(sbx_json_tok, kind), j->tail, 4);
+}
+
+static SBXI_UNUSED unsigned sbxi_json_depth(const sbx_json *j)
+{
+    return (unsigned char)j->tail[3];
+}
+
+/* The state behind a value that ends at p; takes a comma that follows. */
+SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
+{
+    j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
+#if SBX_SMALL
+    (void)end;
+#else
+    if (p != end && *p == ',' && sbxi_json_depth(j)) {
+        j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
+        p++;
+    }
+#endif
+    return p;
+}
+
+/* One container more or less: the tail changes as one word, as it is read. */
+SBXI_INLINE void sbxi_json_nest(sbx_json *j, bool deeper)
+{
+    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
+    uint32_t tail, one;
+    memcpy(&tail, j->tail, 4);
+    memcpy(&one, sbxi_json_deeper, 4);
+    tail = deeper ? tail + one : tail - one;
+    memcpy(j->tail, &tail, 4);
+}
+
+SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
+{
+    if (sbxi_json_depth(j) == j->max_depth)
+        return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
+    sbxi_json_nest(j, true);
+    j->stack = j->stack << 1 | object;
+    j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
+    return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
+}
+
+SBXI_JSON_STEP sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
+{
+    bool object = j->stack & 1;
+    sbxi_json_nest(j, false);
+    j->stack >>= 1;
+    *p = sbxi_json_after(j, *p + 1, end);
+    return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
+}
+
+static SBXI_UNUSED size_t sbxi_json_encode(char *to, uint32_t cp)
+{
+    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i; i--) {
+        to[i] = (char)(0x80 | (cp & 0x3F));
+        cp >>= 6;
+    }
+    to[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
+    return n;
+}
+
+/* The text ends at p, where its quote is; takes a colon or comma behind it. */
+SBXI_INLINE char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
+{
+    p++;
+    if (j->state != SBXI_JSON_IN_NAME)
+        return sbxi_json_after(j, p, end);
+    j->state = SBXI_JSON_COLON;
+#if !SBX_SMALL
+    if (p != end && *p == ':') {
+        j->state = SBXI_JSON_MEMBER;
+        p++;
+    }
+#else
+    (void)end;
+#endif
+    return p;
+}
+
+/* Every token, wherever the input is cut. */
+SBXI_FN sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
+/* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
+   hold what there is, and from *p it goes byte by byte. A character that began
+   in an earlier input has no room here and is a piece of its own in `held`. */
+SBXI_FN sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
+#if !SBX_SMALL
+/* The same for a string that is plain from tok->p to r. */
+SBXI_FN sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
+#endif
+
+#endif
+
 /* ======== src/json_member.h ======== */
 /* ---- json: members of an object whose names are expected (private) ---- */
 #ifndef SBXI_JSON_MEMBER_H
 #define SBXI_JSON_MEMBER_H
-
-#if !SBX_SMALL
-/* Whether the next thing is a member of the object `depth` containers deep. It
-   stays so for as long as sbxi_json_member takes members. */
-SBXI_FN bool sbxi_json_at_member(const sbx_json *j, unsigned depth);
-/* If the next member has this name and a value that is short, simple, whole in
-   the input and followed by another member, takes both and returns the value's
-   kind (NULL for {}, too); else MORE with nothing taken: sbx_json_next goes on. */
-SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, size_t name_n, sbx_json_tok *tok);
-#endif
 
 /* Whether two texts of n bytes are equal. Two loads that overlap cover 4 to 16
    bytes: names are short, and a call to memcmp would cost more. */
@@ -2774,68 +2915,112 @@ SBXI_INLINE bool sbxi_json_same(const char *a, const char *b, size_t n)
     return true;
 }
 
+#if !SBX_SMALL
+/* Whether the next thing is a member of the object `depth` containers deep. It
+   stays so for as long as sbxi_json_member takes members. */
+SBXI_FN bool sbxi_json_at_member(const sbx_json *j, unsigned depth);
+/* If the next member has this name and a value that is short, simple, whole in
+   the input and followed by another member, takes both and returns the value's
+   kind (NULL for {}, too); else MORE with nothing taken: sbx_json_next goes on. */
+SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, size_t name_n, sbx_json_tok *tok);
+
+/* Whether n bytes are there: one comparison, where a difference takes two steps. */
+SBXI_INLINE bool sbxi_json_room(const char *r, const char *end, size_t n)
+{
+    return (uintptr_t)r + n <= (uintptr_t)end;
+}
+
+/* The steps below take what is written exactly as given, or nothing (false):
+   sbx_json_next goes on in either case. With a constant text they are a few
+   instructions. The first opens the document's object; the others take what
+   follows there, where the next thing is a member. */
+SBXI_INLINE bool sbxi_json_enter(sbx_json *j, char **p, const char *end)
+{
+    char *r = *p;
+
+    if (j->state != (SBXI_JSON_TOP | SBXI_JSON_FRESH) || !sbxi_json_room(r, end, 2) || r[0] != '{' || r[1] != '"')
+        return false;
+    j->offset += (uint32_t)(end - r);
+    j->stack = 1;
+    j->state = SBXI_JSON_NAME;
+    sbxi_json_nest(j, true);
+    *p = r + 1;
+    return true;
+}
+
+/* Whole members, each with the comma behind it. */
+SBXI_INLINE bool sbxi_json_skip(char **p, const char *end, const char *text, size_t n)
+{
+    if (!sbxi_json_room(*p, end, n + 1) || !sbxi_json_same(*p, text, n))
+        return false;
+    *p += n;
+    return true;
+}
+
+/* A name in quotes and its colon. */
+SBXI_INLINE bool sbxi_json_key(sbx_json *j, char **p, const char *end, const char *text, size_t n)
+{
+    if (!sbxi_json_skip(p, end, text, n))
+        return false;
+    j->state = SBXI_JSON_MEMBER;
+    return true;
+}
+
+/* A string value, in one or more pieces: its first token, or MORE with nothing
+   taken where the value is none. */
+SBXI_INLINE sbx_json_kind sbxi_json_string(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    char *r = *p;
+
+    if (!sbxi_json_room(r, end, 1) || *r != '"')
+        return SBX_JSON_MORE;
+    sbxi_json_set(j, tok, r + 1, 0);
+    tok->kind = SBX_JSON_STRING;
+    j->state = SBXI_JSON_IN_STRING;
+    j->sub = SBXI_JSON_PLAIN;
+    return sbxi_json_long(j, p, end, tok, r + 1);
+}
+
+/* Eight bytes of which the last n are digits: their value, or UINT64_MAX. */
+SBXI_INLINE uint64_t sbxi_json_digits8(const char *p, unsigned n)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t v = (sbxi_load64(p) ^ ones * '0') >> (64 - 8 * n) << (64 - 8 * n);
+
+    if (((v + ones * 0x76) | v) & ones * 0x80)
+        return UINT64_MAX;
+    v = (v * 10 + (v >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
+    v = (v * 100 + (v >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
+    return (v * 10000 + (v >> 32)) & UINT32_MAX;
+}
+
+/* The last member, an integer of at most 16 digits, and the document's end where
+   the input ends. The text has 8 bytes or more. */
+SBXI_INLINE bool sbxi_json_last(sbx_json *j, char **p, char *end, const char *text, size_t n, uint64_t *number)
+{
+    char *r = *p;
+    size_t digits = (size_t)(end - r) - n - 1;
+    uint64_t v, high = 0;
+
+    if (j->state != SBXI_JSON_NAME || sbxi_json_depth(j) != 1 || !sbxi_json_room(r, end, n + 2) || digits > 16 || end[-1] != '}' || !sbxi_json_same(r, text, n))
+        return false;
+    v = sbxi_json_digits8(end - 9, (unsigned)SBXI_MIN(digits, 8));
+    if (digits > 8)
+        high = sbxi_json_digits8(end - 17, (unsigned)digits - 8);
+    if (v == UINT64_MAX || high == UINT64_MAX || (r[n] == '0' && digits > 1))
+        return false;
+    *number = high * 100000000 + v;
+    j->stack = 0;
+    j->state = SBXI_JSON_OVER | SBXI_JSON_FRESH;
+    sbxi_json_nest(j, false);
+    *p = end;
+    return true;
+}
+#endif
+
 #endif
 
 /* ======== src/json.c ======== */
-
-/* What the reader expects. In the middle of a text the state is its kind's. */
-enum {
-    SBXI_JSON_NAME,      /* behind a comma in an object */
-    SBXI_JSON_MEMBER,    /* a value behind a colon */
-    SBXI_JSON_ELEMENT,   /* a value behind a comma in an array */
-    SBXI_JSON_FIRST,     /* the first value of an array, or its end */
-    SBXI_JSON_TOP,       /* the document's value */
-    SBXI_JSON_FIRST_NAME,
-    SBXI_JSON_COLON,
-    SBXI_JSON_AFTER,     /* a value: comma or end */
-    SBXI_JSON_IN_NAME,
-    SBXI_JSON_IN_STRING,
-    SBXI_JSON_IN_NUMBER,
-    SBXI_JSON_IN_WORD,
-    SBXI_JSON_OVER,
-    SBXI_JSON_FAILED,
-    SBXI_JSON_REPORTED,    /* `offset` says where */
-    SBXI_JSON_FRESH = 0x80 /* flag: the next input is not yet in `offset` */
-};
-
-/* sbx_json.sub inside a string: how far the character in hand is. */
-enum {
-    SBXI_JSON_PLAIN, /* between characters */
-    SBXI_JSON_UTF8,  /* cp: state of sbxi_utf8 */
-    SBXI_JSON_HIGH,  /* cp >> 16: a high surrogate, whose low one may follow */
-    SBXI_JSON_ESC,   /* behind a backslash; cp >> 16 as above, or 0 */
-    SBXI_JSON_HEX    /* + digits seen; cp & FFFF: their value */
-};
-
-/* Steps that are quick where they stand, and small where they are shared. */
-#if SBX_SMALL
-#define SBXI_JSON_STEP static SBXI_NOINLINE
-#else
-#define SBXI_JSON_STEP static inline
-#endif
-
-static sbx_json_kind sbxi_json_fail(sbx_json *j, sbx_json_error error)
-{
-    j->error = (uint8_t)error;
-    j->state = SBXI_JSON_FAILED;
-    return SBX_JSON_ERROR;
-}
-
-/* The last four fields of a token are copied as one from j->tail, which holds
-   those of a key; its last byte counts the depth. */
-typedef char sbxi_json_tail_is_4_bytes[offsetof(sbx_json_tok, depth) - offsetof(sbx_json_tok, kind) == 3 ? 1 : -1];
-
-static void sbxi_json_set(const sbx_json *j, sbx_json_tok *tok, char *p, size_t n)
-{
-    tok->p = p;
-    tok->n = n;
-    memcpy((char *)tok + offsetof(sbx_json_tok, kind), j->tail, 4);
-}
-
-static unsigned sbxi_json_depth(const sbx_json *j)
-{
-    return (unsigned char)j->tail[3];
-}
 
 SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
 {
@@ -2845,63 +3030,7 @@ SBX_API void sbx_json_init(sbx_json *j, unsigned max_depth)
     j->tail[0] = SBX_JSON_KEY;
 }
 
-/* The state behind a value that ends at p; takes a comma that follows. */
-SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
-{
-    j->state = sbxi_json_depth(j) ? SBXI_JSON_AFTER : SBXI_JSON_OVER;
-#if SBX_SMALL
-    (void)end;
-#else
-    if (p != end && *p == ',' && sbxi_json_depth(j)) {
-        j->state = j->stack & 1 ? SBXI_JSON_NAME : SBXI_JSON_ELEMENT;
-        p++;
-    }
-#endif
-    return p;
-}
-
-/* One container more or less: the tail changes as one word, as it is read. */
-static inline void sbxi_json_nest(sbx_json *j, bool deeper)
-{
-    static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
-    uint32_t tail, one;
-    memcpy(&tail, j->tail, 4);
-    memcpy(&one, sbxi_json_deeper, 4);
-    tail = deeper ? tail + one : tail - one;
-    memcpy(j->tail, &tail, 4);
-}
-
-SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
-{
-    if (sbxi_json_depth(j) == j->max_depth)
-        return sbxi_json_fail(j, SBX_JSON_ERR_DEPTH);
-    sbxi_json_nest(j, true);
-    j->stack = j->stack << 1 | object;
-    j->state = object ? SBXI_JSON_FIRST_NAME : SBXI_JSON_FIRST;
-    return object ? SBX_JSON_OBJECT : SBX_JSON_ARRAY;
-}
-
-SBXI_JSON_STEP sbx_json_kind sbxi_json_close(sbx_json *j, char **p, const char *end)
-{
-    bool object = j->stack & 1;
-    sbxi_json_nest(j, false);
-    j->stack >>= 1;
-    *p = sbxi_json_after(j, *p + 1, end);
-    return object ? SBX_JSON_OBJECT_END : SBX_JSON_ARRAY_END;
-}
-
 /* ---- characters: one at a time, from any number of inputs ---- */
-
-static size_t sbxi_json_encode(char *to, uint32_t cp)
-{
-    size_t n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i; i--) {
-        to[i] = (char)(0x80 | (cp & 0x3F));
-        cp >>= 6;
-    }
-    to[0] = (char)(n == 1 ? cp : cp | (0xF00u >> n & 0xF0));
-    return n;
-}
 
 SBXI_JSON_STEP void sbxi_json_put(sbx_json *j, uint32_t cp)
 {
@@ -2986,36 +3115,13 @@ SBXI_JSON_STEP int sbxi_json_char(sbx_json *j, unsigned c)
 
 /* ---- strings ---- */
 
-/* The text ends at p, where its quote is; takes a colon or comma behind it. */
-static inline char *sbxi_json_text_end(sbx_json *j, char *p, const char *end)
-{
-    p++;
-    if (j->state != SBXI_JSON_IN_NAME)
-        return sbxi_json_after(j, p, end);
-    j->state = SBXI_JSON_COLON;
-#if !SBX_SMALL
-    if (p != end && *p == ':') {
-        j->state = SBXI_JSON_MEMBER;
-        p++;
-    }
-#else
-    (void)end;
-#endif
-    return p;
-}
-
-static sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok);
-
 /* What a piece of text ends with: itself, or what kept it from being one. */
 static sbx_json_kind sbxi_json_piece(const sbx_json *j, const sbx_json_tok *tok)
 {
     return tok->n || !tok->more ? (sbx_json_kind)tok->kind : j->error ? SBX_JSON_ERROR : SBX_JSON_MORE;
 }
 
-/* Goes on with a piece of a string that is decoded in place: tok->p and tok->n
-   hold what there is, and from *p it goes byte by byte. A character that began
-   in an earlier input has no room here and is a piece of its own in `held`. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_FN SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     char *r = *p, *w = tok->p + tok->n;
     bool here = j->sub == SBXI_JSON_PLAIN;
@@ -3063,11 +3169,6 @@ static SBXI_NOINLINE sbx_json_kind sbxi_json_text(sbx_json *j, char **p, char *e
 #endif
     return sbxi_json_piece(j, tok);
 }
-
-#if !SBX_SMALL
-/* The same for a string that is plain from tok->p to r. */
-static sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r);
-#endif
 
 /* ---- numbers and words ---- */
 
@@ -3211,7 +3312,7 @@ static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_t
 }
 
 /* Everything; the way of all tokens in a small build. */
-static SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_FN SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     sbx_json_kind kind = SBX_JSON_ERROR;
     char *from = *p;
@@ -3261,9 +3362,17 @@ SBX_API sbx_json_kind sbx_json_end(sbx_json *j, sbx_json_tok *tok)
     return kind;
 }
 
-#if !SBX_SMALL
+#if SBX_SMALL
+SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+{
+    return sbxi_json_any(j, p, end, tok);
+}
+#endif
 
-/* ---- the fast ways: what is frequent, and whole in the input ---- */
+/* ======== src/json_fast.c ======== */
+
+/* The fast ways: what is frequent, and whole in the input. */
+#if !SBX_SMALL
 
 /* How many of 16 bytes are digits. */
 static inline size_t sbxi_json_digits(const char *p)
@@ -3283,12 +3392,6 @@ static inline size_t sbxi_json_digits(const char *p)
         n++;
     return n;
 #endif
-}
-
-/* Whether n bytes are there: one comparison, where a difference takes two steps. */
-static inline bool sbxi_json_room(const char *r, const char *end, size_t n)
-{
-    return (uintptr_t)r + n <= (uintptr_t)end;
 }
 
 /* Moves 16 bytes to a lower place that may overlap. */
@@ -3446,7 +3549,7 @@ rest:
     return sbxi_json_text(j, p, end, tok);
 }
 
-static SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
+SBXI_FN SBXI_NOINLINE sbx_json_kind sbxi_json_long(sbx_json *j, char **p, char *end, sbx_json_tok *tok, char *r)
 {
     while (end - r >= 17) {
         size_t n = sbxi_plain16(r);
@@ -3677,13 +3780,6 @@ SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, si
     kind = sbxi_json_simple(p, end, tok, r + name_n + 3);
     tok->kind = (uint8_t)kind;
     return kind;
-}
-
-#else
-
-SBX_API sbx_json_kind sbx_json_next(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
-{
-    return sbxi_json_any(j, p, end, tok);
 }
 
 #endif
@@ -12677,7 +12773,8 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
 
-    op->s.replaced |= t->replaced;
+    if (t->replaced)
+        op->s.replaced = true;
     if (op->s.whole) {
         op->s.has_data = true;
         k->held.out.data = t->p;
@@ -12711,6 +12808,24 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
 }
 
+#if !SBX_SMALL
+/* What servers write most, {"type":"stdout","data":"…","offset":N}, is taken by
+   its bytes; from where it is written otherwise, the tokens are looked up. */
+static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_json_tok *t)
+{
+    if (!sbxi_json_enter(&op->u.command.json, p, end))
+        return SBX_JSON_MORE;
+    if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
+        op->s.type = SBXI_T_STDOUT;
+    else if (sbxi_json_skip(p, end, "\"type\":\"stderr\",", 16))
+        op->s.type = SBXI_T_STDERR;
+    if (!sbxi_json_key(&op->u.command.json, p, end, "\"data\":", 7))
+        return SBX_JSON_MORE;
+    op->s.field = SBXI_K_DATA;
+    return sbxi_json_string(&op->u.command.json, p, end, t);
+}
+#endif
+
 /* Reads on in the piece, to its end unless something has to be pulled first. */
 static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -12721,8 +12836,14 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
     while (r == SBXI_RUN_IDLE && op->state == SBXI_OP_STREAM) {
         sbx_json_tok t;
-        sbx_json_kind kind = sbx_json_next(&k->json, &p, end, &t);
+        sbx_json_kind kind = SBX_JSON_MORE;
         const char *key;
+
+#if !SBX_SMALL
+        kind = sbxi_message_usual(op, &p, end, &t);
+#endif
+        if (kind == SBX_JSON_MORE)
+            kind = sbx_json_next(&k->json, &p, end, &t);
 
         if (kind == SBX_JSON_MORE || kind == SBX_JSON_DONE)
             break;
@@ -12746,6 +12867,13 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
                 r = sbxi_message_data(c, op, ev, &t);
             else
                 sbxi_message_value(c, op, &t);
+#if !SBX_SMALL
+            if (r == SBXI_RUN_IDLE && sbxi_json_last(&k->json, &p, end, "\"offset\":", 9, &k->offset)) {
+                op->s.has_offset = true;
+                op->piece_n = 0;
+                return SBXI_RUN_IDLE;
+            }
+#endif
             break;
         default: break;
         }

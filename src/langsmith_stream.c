@@ -1,3 +1,4 @@
+#include "json_member.h"
 #include "langsmith_stream.h"
 
 /* Server messages of DP/execute/ws. A message that lies whole in the receive
@@ -349,7 +350,8 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
 
-    op->s.replaced |= t->replaced;
+    if (t->replaced)
+        op->s.replaced = true;
     if (op->s.whole) {
         op->s.has_data = true;
         k->held.out.data = t->p;
@@ -383,6 +385,24 @@ static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, con
     return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
 }
 
+#if !SBX_SMALL
+/* What servers write most, {"type":"stdout","data":"…","offset":N}, is taken by
+   its bytes; from where it is written otherwise, the tokens are looked up. */
+static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_json_tok *t)
+{
+    if (!sbxi_json_enter(&op->u.command.json, p, end))
+        return SBX_JSON_MORE;
+    if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
+        op->s.type = SBXI_T_STDOUT;
+    else if (sbxi_json_skip(p, end, "\"type\":\"stderr\",", 16))
+        op->s.type = SBXI_T_STDERR;
+    if (!sbxi_json_key(&op->u.command.json, p, end, "\"data\":", 7))
+        return SBX_JSON_MORE;
+    op->s.field = SBXI_K_DATA;
+    return sbxi_json_string(&op->u.command.json, p, end, t);
+}
+#endif
+
 /* Reads on in the piece, to its end unless something has to be pulled first. */
 static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -393,8 +413,14 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
     while (r == SBXI_RUN_IDLE && op->state == SBXI_OP_STREAM) {
         sbx_json_tok t;
-        sbx_json_kind kind = sbx_json_next(&k->json, &p, end, &t);
+        sbx_json_kind kind = SBX_JSON_MORE;
         const char *key;
+
+#if !SBX_SMALL
+        kind = sbxi_message_usual(op, &p, end, &t);
+#endif
+        if (kind == SBX_JSON_MORE)
+            kind = sbx_json_next(&k->json, &p, end, &t);
 
         if (kind == SBX_JSON_MORE || kind == SBX_JSON_DONE)
             break;
@@ -418,6 +444,13 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
                 r = sbxi_message_data(c, op, ev, &t);
             else
                 sbxi_message_value(c, op, &t);
+#if !SBX_SMALL
+            if (r == SBXI_RUN_IDLE && sbxi_json_last(&k->json, &p, end, "\"offset\":", 9, &k->offset)) {
+                op->s.has_offset = true;
+                op->piece_n = 0;
+                return SBXI_RUN_IDLE;
+            }
+#endif
             break;
         default: break;
         }

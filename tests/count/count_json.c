@@ -1,8 +1,8 @@
-/* parts: text json json_num json_write */
 /* Workloads for callgrind: count_json NAME (see main). Each runs over distinct
    inputs; only the function count_NAME is to be counted:
    valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect=count_ws ./count_json ws */
-#include "json.h"
+#define SANDBOX_IMPLEMENTATION
+#include "sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,18 +95,36 @@ enum { WS_N = 4096 };
 static text ws;
 static size_t ws_at[WS_N + 1];
 
+/* Bytes of the text that n bytes of JSON, a string without its end, stand for. */
+static size_t decoded_n(const char *p, size_t n)
+{
+    char copy[1024], *from = copy;
+    sbx_json j;
+    sbx_json_tok t;
+    if (n > sizeof copy)
+        exit(2);
+    memcpy(copy, p, n);
+    sbx_json_init(&j, 0);
+    if (sbx_json_next(&j, &from, copy + n, &t) != SBX_JSON_STRING)
+        exit(2);
+    return t.n;
+}
+
 static void make_ws(void)
 {
-    uint64_t offset = 0;
+    uint64_t offset[2] = { 0, 0 };
     for (size_t i = 0; i < WS_N; i++) {
         char number[40];
+        size_t data;
+        unsigned stream = random_below(5) == 0;
         ws_at[i] = ws.n;
-        puts_(&ws, random_below(5) ? "{\"type\":\"stdout\",\"data\":\"" : "{\"type\":\"stderr\",\"data\":\"");
+        puts_(&ws, stream ? "{\"type\":\"stderr\",\"data\":\"" : "{\"type\":\"stdout\",\"data\":\"");
+        data = ws.n - 1;
         while (ws.n - ws_at[i] < 200)
             put_line(&ws);
-        sprintf(number, "\",\"offset\":%llu}", (unsigned long long)offset);
+        sprintf(number, "\",\"offset\":%llu}", (unsigned long long)offset[stream]);
+        offset[stream] += decoded_n(ws.p + data, ws.n - data);
         puts_(&ws, number);
-        offset += ws.n - ws_at[i];
     }
     ws_at[WS_N] = ws.n;
 }
@@ -227,6 +245,36 @@ static void consume_all(char *p, const size_t *at, size_t n)
         consume(p + at[i], p + at[i + 1]);
 }
 
+/* The same messages as the client reads them off a command's WebSocket: to
+   their decoded bytes and offset, or on to the events that the caller pulls. */
+static void receive_all(char *p, const size_t *at, size_t n, bool events)
+{
+    static sbx_client c;
+    static sbxi_op op;
+    sbxi_command *k = &op.u.command;
+    op.state = SBXI_OP_STREAM;
+    op.flags = SBXI_OP_STREAMING;
+    k->phase = SBXI_PHASE_RUNNING;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t before = sum;
+        sbx_event ev;
+        sbx_ws_event e;
+        sbx_json_tok t;
+        e.p = p + at[i];
+        e.n = at[i + 1] - at[i];
+        e.first = e.last = true;
+        sbxi_stream_piece(&op, &e);
+        if (events) {
+            while (sbxi_stream_read(&c, &op, &ev) == SBXI_RUN_EVENT)
+                sum += ev.data.n;
+        } else if (sbxi_message_read(&c, &op, &ev) == SBXI_RUN_IDLE && sbx_json_end(&k->json, &t) == SBX_JSON_DONE && k->has_data) {
+            sum += k->held.out.data_n;
+        }
+        if (sum == before || op.state != SBXI_OP_STREAM || k->lost)
+            exit(2);
+    }
+}
+
 static char escaped[6 * BIG_BYTES];
 
 static void escape_all(void)
@@ -243,8 +291,20 @@ static void escape_all(void)
 /* One function a workload, each different, or the compiler makes them one. */
 COUNT void count_ws(void)
 {
-    consume_all(ws.p, ws_at, WS_N);
+    receive_all(ws.p, ws_at, WS_N, false);
     sum += 1;
+}
+
+COUNT void count_events(void)
+{
+    receive_all(ws.p, ws_at, WS_N, true);
+    sum += 7;
+}
+
+COUNT void count_tokens(void)
+{
+    consume_all(ws.p, ws_at, WS_N);
+    sum += 6;
 }
 
 COUNT void count_big_3(void)
@@ -294,6 +354,14 @@ int main(int argc, char **argv)
         make_ws();
         count_ws();
         bytes = ws.n;
+    } else if (!strcmp(name, "events")) {
+        make_ws();
+        count_events();
+        bytes = ws.n;
+    } else if (!strcmp(name, "tokens")) {
+        make_ws();
+        count_tokens();
+        bytes = ws.n;
     } else if (!strcmp(name, "list")) {
         make_list();
         count_list();
@@ -315,7 +383,7 @@ int main(int argc, char **argv)
         count_escape_0();
         bytes = big.n;
     } else {
-        fprintf(stderr, "usage: count_json ws|list|big_3|big_0|escape_25|escape_0\n");
+        fprintf(stderr, "usage: count_json ws|events|tokens|list|big_3|big_0|escape_25|escape_0\n");
         return 1;
     }
     printf("count_json %s bytes=%lu\n", name, (unsigned long)bytes);

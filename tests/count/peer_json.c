@@ -1,4 +1,3 @@
-/* parts: text json json_num json_write */
 /* The inputs of count_json, read by jansson into its document. */
 #define main own_main
 #include "count_json.c"

@@ -32,8 +32,11 @@ TARGETS = [
     ("UTF-8, 3 bytes", "count_text", "utf8_cjk", "bytes", 5),
     ("UTF-8, 2 to 4 bytes mixed", "count_text", "utf8_mixed", "bytes", 5),
 ]
-# The same inputs through libraries that do the like, to know what a figure is worth.
-PEERS = [
+# What has no target: the first row's messages on to the caller's events and as
+# tokens alone, and the inputs through libraries that do the like.
+OTHERS = [
+    ("JSON, WebSocket messages, on to events", "count_json", "events", "bytes"),
+    ("JSON, WebSocket messages, tokens only", "count_json", "tokens", "bytes"),
     ("JSON, WebSocket messages of 250 B, jansson", "peer_json", "ws", "bytes"),
     ("JSON, 16 KiB with 3 % escapes, jansson", "peer_json", "big_3", "bytes"),
     ("JSON, 16 KiB without escapes, jansson", "peer_json", "big_0", "bytes"),
@@ -62,7 +65,7 @@ def measure(program, workload, unit):
 def main():
     strict = sys.argv[1:] == ["--check"]
     missed = failed = 0
-    rows = TARGETS + ([] if strict else [(*peer, None) for peer in PEERS])
+    rows = TARGETS + ([] if strict else [(*other, None) for other in OTHERS])
     print(f"{'work':44} {'reach':>7}  {'measured':>8}  ok")
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS") or os.cpu_count() or 1)) as pool:
         for (what, _, _, unit, target), result in [(row, pool.submit(measure, *row[1:4])) for row in rows]:

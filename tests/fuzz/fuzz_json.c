@@ -1,4 +1,4 @@
-/* parts: text json */
+/* parts: text json json_fast */
 /* The JSON reader gives the same tokens however its input is cut; what it read
    can be written and read again; escaping and reading are each other's inverse.
    The first bytes of the input choose the cuts. */

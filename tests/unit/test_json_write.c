@@ -1,4 +1,4 @@
-/* parts: text json json_num json_write */
+/* parts: text json json_fast json_num json_write */
 #include "vectors.h"
 
 #include "base.h"
