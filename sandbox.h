@@ -2796,15 +2796,20 @@ SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
     return p;
 }
 
-/* One container more or less: the tail changes as one word, as it is read. */
+/* One container more or less: where it is quick, the tail changes as one word,
+   as it is read. */
 SBXI_INLINE void sbxi_json_nest(sbx_json *j, bool deeper)
 {
+#if SBX_SMALL
+    j->tail[3] = (char)(j->tail[3] + (deeper ? 1 : -1));
+#else
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     uint32_t tail, one;
     memcpy(&tail, j->tail, 4);
     memcpy(&one, sbxi_json_deeper, 4);
     tail = deeper ? tail + one : tail - one;
     memcpy(j->tail, &tail, 4);
+#endif
 }
 
 SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)
@@ -3227,7 +3232,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, 
 /* true, false or null; sub counts along all three, held_n is the kind. */
 SBXI_JSON_STEP sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 {
-    static const char sbxi_json_words[] = "true\0false\0null";
+    static const char sbxi_json_words[] = "true\0\0false\0null";
     while (*p != end) {
         if (**p != sbxi_json_words[j->sub])
             return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
@@ -3259,8 +3264,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
             continue;
         }
         j->sub = 0;
-        if ((c == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && object)))
-            || (c == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !object))))
+        if (c == (object ? '}' : ']') && (state == SBXI_JSON_FIRST_NAME || state == SBXI_JSON_FIRST || state == SBXI_JSON_AFTER))
             return sbxi_json_close(j, p, end);
         if (c == '"' && (value || state == SBXI_JSON_NAME || state == SBXI_JSON_FIRST_NAME)) {
             j->state = value ? SBXI_JSON_IN_STRING : SBXI_JSON_IN_NAME;
@@ -3273,9 +3277,10 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
             return kind;
         }
         if (value && (c == 't' || c == 'f' || c == 'n')) {
+            unsigned which = c == 't' ? 0 : c == 'f' ? 1 : 2;
             j->state = SBXI_JSON_IN_WORD;
-            j->sub = c == 't' ? 0 : c == 'f' ? 5 : 11;
-            j->held_n = c == 't' ? SBX_JSON_TRUE : c == 'f' ? SBX_JSON_FALSE : SBX_JSON_NULL;
+            j->sub = (uint8_t)(which * 6);
+            j->held_n = (uint8_t)(SBX_JSON_TRUE + which);
             return SBX_JSON_MORE;
         }
         if (value && (c == '-' || c - '0' < 10)) {
@@ -3287,7 +3292,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
     return SBX_JSON_MORE;
 }
 
-static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     sbx_json_kind kind = SBX_JSON_MORE;
     if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER)
@@ -3336,10 +3341,8 @@ SBXI_FN SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *e
     if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
 #endif
-    if (kind >= SBX_JSON_MORE)
+    if (kind >= SBX_JSON_MORE || kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
         sbxi_json_set(j, tok, *p, 0);
-    else if (kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
-        tok->depth--;
     tok->kind = (uint8_t)kind;
     return kind;
 }
@@ -3789,37 +3792,39 @@ SBXI_FN sbx_json_kind sbxi_json_member(char **p, char *end, const char *name, si
 #include <stdlib.h>
 #endif
 
-/* An integer of at most `most`, or with a minus `least`, in two's complement. */
-static bool sbxi_json_integer(sbx_str s, uint64_t most, uint64_t least, void *out)
+/* An integer in two's complement, signed or not. */
+static SBXI_NOINLINE bool sbxi_json_integer(const char *p, size_t n, void *out, bool is_signed)
 {
-    uint64_t v = 0;
-    bool minus = s.n && s.p[0] == '-';
+    uint64_t v = 0, most = UINT64_MAX;
+    bool minus = n && *p == '-';
     size_t i = minus;
-    if (s.n == i || (s.p[i] == '0' && s.n > i + 1))
+    if (n == i || (p[i] == '0' && n > i + 1))
         return false;
-    if (minus)
-        most = least;
-    for (; i < s.n; i++) {
-        unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
-        if (digit > 9 || v > UINT64_MAX / 10 || v * 10 > UINT64_MAX - digit)
+    if (is_signed)
+        most = (uint64_t)INT64_MAX + minus;
+    else if (minus)
+        most = 0;
+    for (; i < n; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+        uint64_t next = v * 10 + digit;
+        if (digit > 9 || v > UINT64_MAX / 10 || next < digit || next > most)
             return false;
-        v = v * 10 + digit;
+        v = next;
     }
-    if (v > most)
-        return false;
-    v = minus ? 0 - v : v;
+    if (minus)
+        v = 0 - v;
     memcpy(out, &v, sizeof v);
     return true;
 }
 
 SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out)
 {
-    return sbxi_json_integer(number, UINT64_MAX, 0, out);
+    return sbxi_json_integer(number.p, number.n, out, false);
 }
 
 SBX_API bool sbx_json_i64(sbx_str number, int64_t *out)
 {
-    return sbxi_json_integer(number, INT64_MAX, (uint64_t)INT64_MAX + 1, out);
+    return sbxi_json_integer(number.p, number.n, out, true);
 }
 
 /* Splits any JSON number into digits (no leading zeros, at most cap; *tail:
@@ -4097,21 +4102,26 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
         done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
 #endif
     while (at < n) {
+        const char *from = src + at;
         char out[8];
         size_t take = 0, need;
         do {
             if (at + take == n) /* cut */
                 goto end;
-            out[take] = src[at + take];
-            *bad = !sbxi_utf8(&state, out + take, 1);
-            if (*bad)
+            if (!sbxi_utf8(&state, from + take, 1)) {
+                *bad = true;
                 goto end;
+            }
             take++;
         } while (state);
-        need = take > 1 ? take : sbxi_json_escaped(out, (unsigned char)out[0]);
+        need = take;
+        if (take == 1) {
+            need = sbxi_json_escaped(out, (unsigned char)*from);
+            from = out;
+        }
         if (cap - done < need)
             break;
-        memcpy(dst + done, out, need);
+        memcpy(dst + done, from, need);
         done += need;
         at += take;
     }
@@ -4152,6 +4162,19 @@ static void sbxi_jsonw_value(sbx_jsonw *w)
     w->comma = true;
 }
 
+/* A bracket or colon; whether a comma comes before what follows. */
+static SBXI_NOINLINE void sbxi_jsonw_mark(sbx_jsonw *w, char c, bool comma)
+{
+    sbxi_jsonw_char(w, c);
+    w->comma = comma;
+}
+
+static void sbxi_jsonw_text(sbx_jsonw *w, const char *p, size_t n)
+{
+    sbxi_jsonw_value(w);
+    sbxi_jsonw_put(w, p, n);
+}
+
 SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap)
 {
     memset(w, 0, sizeof *w);
@@ -4162,14 +4185,12 @@ SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap)
 SBX_API void sbx_jsonw_begin(sbx_jsonw *w, char bracket)
 {
     sbxi_jsonw_value(w);
-    sbxi_jsonw_char(w, bracket);
-    w->comma = false;
+    sbxi_jsonw_mark(w, bracket, false);
 }
 
 SBX_API void sbx_jsonw_end(sbx_jsonw *w, char bracket)
 {
-    sbxi_jsonw_char(w, bracket);
-    w->comma = true;
+    sbxi_jsonw_mark(w, bracket, true);
 }
 
 SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
@@ -4203,41 +4224,39 @@ SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
 SBX_API void sbx_jsonw_key(sbx_jsonw *w, sbx_str key)
 {
     sbx_jsonw_str(w, key);
-    sbxi_jsonw_char(w, ':');
-    w->comma = false;
+    sbxi_jsonw_mark(w, ':', false);
 }
 
 SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json)
 {
-    sbxi_jsonw_value(w);
-    sbxi_jsonw_put(w, json.p, json.n);
+    sbxi_jsonw_text(w, json.p, json.n);
 }
 
-static void sbxi_jsonw_number(sbx_jsonw *w, bool minus, uint64_t v)
+static SBXI_NOINLINE void sbxi_jsonw_number(sbx_jsonw *w, uint64_t v, bool minus)
 {
     char text[21];
     text[0] = '-';
-    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, v)));
+    sbxi_jsonw_text(w, text + !minus, minus + sbxi_u64_text(text + 1, v));
 }
 
 SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v)
 {
-    sbxi_jsonw_number(w, false, v);
+    sbxi_jsonw_number(w, v, false);
 }
 
 SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v)
 {
-    sbxi_jsonw_number(w, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    sbxi_jsonw_number(w, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0);
 }
 
 SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v)
 {
-    sbx_jsonw_raw(w, sbx_sn(v ? "true" : "false", 5u - v));
+    sbxi_jsonw_text(w, v ? "true" : "false", 5u - v);
 }
 
 SBX_API void sbx_jsonw_null(sbx_jsonw *w)
 {
-    sbx_jsonw_raw(w, sbx_sn("null", 4));
+    sbxi_jsonw_text(w, "null", 4);
 }
 
 /* ======== src/http1.c ======== */

@@ -207,7 +207,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_number(sbx_json *j, char **p, char *end, 
 /* true, false or null; sub counts along all three, held_n is the kind. */
 SBXI_JSON_STEP sbx_json_kind sbxi_json_word(sbx_json *j, char **p, char *end)
 {
-    static const char sbxi_json_words[] = "true\0false\0null";
+    static const char sbxi_json_words[] = "true\0\0false\0null";
     while (*p != end) {
         if (**p != sbxi_json_words[j->sub])
             return sbxi_json_fail(j, SBX_JSON_ERR_SYNTAX);
@@ -239,8 +239,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
             continue;
         }
         j->sub = 0;
-        if ((c == '}' && (state == SBXI_JSON_FIRST_NAME || (state == SBXI_JSON_AFTER && object)))
-            || (c == ']' && (state == SBXI_JSON_FIRST || (state == SBXI_JSON_AFTER && !object))))
+        if (c == (object ? '}' : ']') && (state == SBXI_JSON_FIRST_NAME || state == SBXI_JSON_FIRST || state == SBXI_JSON_AFTER))
             return sbxi_json_close(j, p, end);
         if (c == '"' && (value || state == SBXI_JSON_NAME || state == SBXI_JSON_FIRST_NAME)) {
             j->state = value ? SBXI_JSON_IN_STRING : SBXI_JSON_IN_NAME;
@@ -253,9 +252,10 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
             return kind;
         }
         if (value && (c == 't' || c == 'f' || c == 'n')) {
+            unsigned which = c == 't' ? 0 : c == 'f' ? 1 : 2;
             j->state = SBXI_JSON_IN_WORD;
-            j->sub = c == 't' ? 0 : c == 'f' ? 5 : 11;
-            j->held_n = c == 't' ? SBX_JSON_TRUE : c == 'f' ? SBX_JSON_FALSE : SBX_JSON_NULL;
+            j->sub = (uint8_t)(which * 6);
+            j->held_n = (uint8_t)(SBX_JSON_TRUE + which);
             return SBX_JSON_MORE;
         }
         if (value && (c == '-' || c - '0' < 10)) {
@@ -267,7 +267,7 @@ SBXI_JSON_STEP sbx_json_kind sbxi_json_structure(sbx_json *j, char **p, char *en
     return SBX_JSON_MORE;
 }
 
-static sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
+SBXI_JSON_STEP sbx_json_kind sbxi_json_step(sbx_json *j, char **p, char *end, sbx_json_tok *tok)
 {
     sbx_json_kind kind = SBX_JSON_MORE;
     if (j->state < SBXI_JSON_IN_NAME || j->state == SBXI_JSON_OVER)
@@ -316,10 +316,8 @@ SBXI_FN SBXI_NOINLINE sbx_json_kind sbxi_json_any(sbx_json *j, char **p, char *e
     if (*p == end && !j->error)
         j->state |= SBXI_JSON_FRESH;
 #endif
-    if (kind >= SBX_JSON_MORE)
+    if (kind >= SBX_JSON_MORE || kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
         sbxi_json_set(j, tok, *p, 0);
-    else if (kind == SBX_JSON_OBJECT_END || kind == SBX_JSON_ARRAY_END)
-        tok->depth--;
     tok->kind = (uint8_t)kind;
     return kind;
 }

@@ -4,37 +4,39 @@
 #include <stdlib.h>
 #endif
 
-/* An integer of at most `most`, or with a minus `least`, in two's complement. */
-static bool sbxi_json_integer(sbx_str s, uint64_t most, uint64_t least, void *out)
+/* An integer in two's complement, signed or not. */
+static SBXI_NOINLINE bool sbxi_json_integer(const char *p, size_t n, void *out, bool is_signed)
 {
-    uint64_t v = 0;
-    bool minus = s.n && s.p[0] == '-';
+    uint64_t v = 0, most = UINT64_MAX;
+    bool minus = n && *p == '-';
     size_t i = minus;
-    if (s.n == i || (s.p[i] == '0' && s.n > i + 1))
+    if (n == i || (p[i] == '0' && n > i + 1))
         return false;
-    if (minus)
-        most = least;
-    for (; i < s.n; i++) {
-        unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
-        if (digit > 9 || v > UINT64_MAX / 10 || v * 10 > UINT64_MAX - digit)
+    if (is_signed)
+        most = (uint64_t)INT64_MAX + minus;
+    else if (minus)
+        most = 0;
+    for (; i < n; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+        uint64_t next = v * 10 + digit;
+        if (digit > 9 || v > UINT64_MAX / 10 || next < digit || next > most)
             return false;
-        v = v * 10 + digit;
+        v = next;
     }
-    if (v > most)
-        return false;
-    v = minus ? 0 - v : v;
+    if (minus)
+        v = 0 - v;
     memcpy(out, &v, sizeof v);
     return true;
 }
 
 SBX_API bool sbx_json_u64(sbx_str number, uint64_t *out)
 {
-    return sbxi_json_integer(number, UINT64_MAX, 0, out);
+    return sbxi_json_integer(number.p, number.n, out, false);
 }
 
 SBX_API bool sbx_json_i64(sbx_str number, int64_t *out)
 {
-    return sbxi_json_integer(number, INT64_MAX, (uint64_t)INT64_MAX + 1, out);
+    return sbxi_json_integer(number.p, number.n, out, true);
 }
 
 /* Splits any JSON number into digits (no leading zeros, at most cap; *tail:

@@ -78,15 +78,20 @@ SBXI_JSON_STEP char *sbxi_json_after(sbx_json *j, char *p, const char *end)
     return p;
 }
 
-/* One container more or less: the tail changes as one word, as it is read. */
+/* One container more or less: where it is quick, the tail changes as one word,
+   as it is read. */
 SBXI_INLINE void sbxi_json_nest(sbx_json *j, bool deeper)
 {
+#if SBX_SMALL
+    j->tail[3] = (char)(j->tail[3] + (deeper ? 1 : -1));
+#else
     static const char sbxi_json_deeper[4] = { 0, 0, 0, 1 };
     uint32_t tail, one;
     memcpy(&tail, j->tail, 4);
     memcpy(&one, sbxi_json_deeper, 4);
     tail = deeper ? tail + one : tail - one;
     memcpy(j->tail, &tail, 4);
+#endif
 }
 
 SBXI_JSON_STEP sbx_json_kind sbxi_json_open(sbx_json *j, bool object)

@@ -130,21 +130,26 @@ SBX_API size_t sbx_json_escape(char *dst, size_t cap, const char *src, size_t n,
         done = sbxi_json_escape_blocks(dst, cap, src, n, &at);
 #endif
     while (at < n) {
+        const char *from = src + at;
         char out[8];
         size_t take = 0, need;
         do {
             if (at + take == n) /* cut */
                 goto end;
-            out[take] = src[at + take];
-            *bad = !sbxi_utf8(&state, out + take, 1);
-            if (*bad)
+            if (!sbxi_utf8(&state, from + take, 1)) {
+                *bad = true;
                 goto end;
+            }
             take++;
         } while (state);
-        need = take > 1 ? take : sbxi_json_escaped(out, (unsigned char)out[0]);
+        need = take;
+        if (take == 1) {
+            need = sbxi_json_escaped(out, (unsigned char)*from);
+            from = out;
+        }
         if (cap - done < need)
             break;
-        memcpy(dst + done, out, need);
+        memcpy(dst + done, from, need);
         done += need;
         at += take;
     }
@@ -185,6 +190,19 @@ static void sbxi_jsonw_value(sbx_jsonw *w)
     w->comma = true;
 }
 
+/* A bracket or colon; whether a comma comes before what follows. */
+static SBXI_NOINLINE void sbxi_jsonw_mark(sbx_jsonw *w, char c, bool comma)
+{
+    sbxi_jsonw_char(w, c);
+    w->comma = comma;
+}
+
+static void sbxi_jsonw_text(sbx_jsonw *w, const char *p, size_t n)
+{
+    sbxi_jsonw_value(w);
+    sbxi_jsonw_put(w, p, n);
+}
+
 SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap)
 {
     memset(w, 0, sizeof *w);
@@ -195,14 +213,12 @@ SBX_API void sbx_jsonw_init(sbx_jsonw *w, char *buf, size_t cap)
 SBX_API void sbx_jsonw_begin(sbx_jsonw *w, char bracket)
 {
     sbxi_jsonw_value(w);
-    sbxi_jsonw_char(w, bracket);
-    w->comma = false;
+    sbxi_jsonw_mark(w, bracket, false);
 }
 
 SBX_API void sbx_jsonw_end(sbx_jsonw *w, char bracket)
 {
-    sbxi_jsonw_char(w, bracket);
-    w->comma = true;
+    sbxi_jsonw_mark(w, bracket, true);
 }
 
 SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
@@ -236,39 +252,37 @@ SBX_API void sbx_jsonw_str(sbx_jsonw *w, sbx_str s)
 SBX_API void sbx_jsonw_key(sbx_jsonw *w, sbx_str key)
 {
     sbx_jsonw_str(w, key);
-    sbxi_jsonw_char(w, ':');
-    w->comma = false;
+    sbxi_jsonw_mark(w, ':', false);
 }
 
 SBX_API void sbx_jsonw_raw(sbx_jsonw *w, sbx_str json)
 {
-    sbxi_jsonw_value(w);
-    sbxi_jsonw_put(w, json.p, json.n);
+    sbxi_jsonw_text(w, json.p, json.n);
 }
 
-static void sbxi_jsonw_number(sbx_jsonw *w, bool minus, uint64_t v)
+static SBXI_NOINLINE void sbxi_jsonw_number(sbx_jsonw *w, uint64_t v, bool minus)
 {
     char text[21];
     text[0] = '-';
-    sbx_jsonw_raw(w, sbx_sn(text + !minus, minus + sbxi_u64_text(text + 1, v)));
+    sbxi_jsonw_text(w, text + !minus, minus + sbxi_u64_text(text + 1, v));
 }
 
 SBX_API void sbx_jsonw_u64(sbx_jsonw *w, uint64_t v)
 {
-    sbxi_jsonw_number(w, false, v);
+    sbxi_jsonw_number(w, v, false);
 }
 
 SBX_API void sbx_jsonw_i64(sbx_jsonw *w, int64_t v)
 {
-    sbxi_jsonw_number(w, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    sbxi_jsonw_number(w, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0);
 }
 
 SBX_API void sbx_jsonw_bool(sbx_jsonw *w, bool v)
 {
-    sbx_jsonw_raw(w, sbx_sn(v ? "true" : "false", 5u - v));
+    sbxi_jsonw_text(w, v ? "true" : "false", 5u - v);
 }
 
 SBX_API void sbx_jsonw_null(sbx_jsonw *w)
 {
-    sbx_jsonw_raw(w, sbx_sn("null", 4));
+    sbxi_jsonw_text(w, "null", 4);
 }
