@@ -676,30 +676,6 @@ static void one_piece(vec_guard *g, size_t pad, const char *body, size_t n, cons
     assert_int_equal(sbx_json_next(&j, &p, end, &t), SBX_JSON_DONE);
 }
 
-static size_t encode(char *out, uint32_t cp)
-{
-    if (cp < 0x80) {
-        out[0] = (char)cp;
-        return 1;
-    }
-    if (cp < 0x800) {
-        out[0] = (char)(0xC0 | cp >> 6);
-        out[1] = (char)(0x80 | (cp & 63));
-        return 2;
-    }
-    if (cp < 0x10000) {
-        out[0] = (char)(0xE0 | cp >> 12);
-        out[1] = (char)(0x80 | (cp >> 6 & 63));
-        out[2] = (char)(0x80 | (cp & 63));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | cp >> 18);
-    out[1] = (char)(0x80 | (cp >> 12 & 63));
-    out[2] = (char)(0x80 | (cp >> 6 & 63));
-    out[3] = (char)(0x80 | (cp & 63));
-    return 4;
-}
-
 static void test_every_escape(void **unused)
 {
     (void)unused;
@@ -707,12 +683,12 @@ static void test_every_escape(void **unused)
     for (uint32_t u = 0; u < 0x10000; u++) {
         char in[16], out[8];
         size_t n = (size_t)sprintf(in, u & 1 ? "\\u%04x" : "\\u%04X", (unsigned)u);
-        one_piece(&g, u % 67, in, n, out, encode(out, u >= 0xD800 && u < 0xE000 ? 0xFFFD : u), u / 67 % 61);
+        one_piece(&g, u % 67, in, n, out, vec_utf8(out, u >= 0xD800 && u < 0xE000 ? 0xFFFD : u), u / 67 % 61);
     }
     for (uint32_t cp = 0x10000; cp < 0x110000; cp += 37) {
         char in[16], out[8];
         size_t n = (size_t)sprintf(in, "\\u%04x\\u%04X", (unsigned)(0xD7C0 + (cp >> 10)), (unsigned)(0xDC00 | (cp & 0x3FF)));
-        one_piece(&g, cp % 67, in, n, out, encode(out, cp), cp / 67 % 61);
+        one_piece(&g, cp % 67, in, n, out, vec_utf8(out, cp), cp / 67 % 61);
     }
     vec_guard_free(&g);
 }
@@ -725,7 +701,7 @@ static void test_every_character(void **unused)
         char text[8], twice[24];
         if (cp == '"' || cp == '\\' || (cp >= 0xD800 && cp < 0xE000))
             continue;
-        size_t n = encode(text, cp);
+        size_t n = vec_utf8(text, cp);
         memcpy(twice, text, n);
         memcpy(twice + n, text, n);
         memcpy(twice + 2 * n, text, n);

@@ -245,30 +245,6 @@ static void test_writer_errors(void **unused)
 
 /* ---- escaping ---- */
 
-static size_t encode(char *out, uint32_t cp)
-{
-    if (cp < 0x80) {
-        out[0] = (char)cp;
-        return 1;
-    }
-    if (cp < 0x800) {
-        out[0] = (char)(0xC0 | cp >> 6);
-        out[1] = (char)(0x80 | (cp & 63));
-        return 2;
-    }
-    if (cp < 0x10000) {
-        out[0] = (char)(0xE0 | cp >> 12);
-        out[1] = (char)(0x80 | (cp >> 6 & 63));
-        out[2] = (char)(0x80 | (cp & 63));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | cp >> 18);
-    out[1] = (char)(0x80 | (cp >> 12 & 63));
-    out[2] = (char)(0x80 | (cp >> 6 & 63));
-    out[3] = (char)(0x80 | (cp & 63));
-    return 4;
-}
-
 /* Bytes of the escaped text of one character, written here anew. */
 static size_t escaped(char *out, const char *src, size_t n)
 {
@@ -298,7 +274,7 @@ static void test_escape(void **unused)
             if (round % 3 == 0)
                 pick |= 8;
             uint32_t cp = pick == 0 ? c % 0x20 : pick == 1 ? '"' : pick == 2 ? '\\' : pick == 3 ? 0x80 + c % 0x780 : pick == 4 ? 0x800 + c % 0xD000 : pick == 5 ? 0x10000 + c % 0x100000 : pick == 6 ? 0x7F : 0x20 + c % 0x5E;
-            size_t len = encode(text, cp);
+            size_t len = vec_utf8(text, cp);
             memcpy(src + n, text, len);
             sizes[k] = escaped(all + total, src + n, len);
             total += sizes[k];
