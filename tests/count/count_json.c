@@ -254,7 +254,7 @@ static void receive_all(char *p, const size_t *at, size_t n, bool events)
     sbxi_command *k = &op.u.command;
     op.state = SBXI_OP_STREAM;
     op.flags = SBXI_OP_STREAMING;
-    k->phase = SBXI_PHASE_RUNNING;
+    op.s.phase = SBXI_PHASE_RUNNING;
     for (size_t i = 0; i < n; i++) {
         uint64_t before = sum;
         sbx_event ev;
@@ -267,10 +267,10 @@ static void receive_all(char *p, const size_t *at, size_t n, bool events)
         if (events) {
             while (sbxi_stream_read(&c, &op, &ev) == SBXI_RUN_EVENT)
                 sum += ev.data.n;
-        } else if (sbxi_message_read(&c, &op, &ev) == SBXI_RUN_IDLE && sbx_json_end(&k->json, &t) == SBX_JSON_DONE && k->has_data) {
+        } else if (sbxi_message_read(&c, &op, &ev) == SBXI_RUN_IDLE && sbx_json_end(&k->json, &t) == SBX_JSON_DONE && op.s.has_data) {
             sum += k->held.out.data_n;
         }
-        if (sum == before || op.state != SBXI_OP_STREAM || k->lost)
+        if (sum == before || op.state != SBXI_OP_STREAM || op.s.lost)
             exit(2);
     }
 }
