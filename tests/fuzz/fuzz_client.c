@@ -1,0 +1,1020 @@
+/* The whole client against a world that the input makes up: what the caller
+   does, what the server answers, how the transport behaves. Three parts, all of
+   them text, so that inputs can be written by hand; no byte is refused:
+
+     line 1   how: c (odd) compares deliveries, f (even) lets everything happen;
+              then one character each: memory, flags, pieces, blocking, seed,
+              refused connects, stuck connects, failing call, failing entropy
+     line 2   what the caller does: a letter and a character of options each
+     rest     what the server answers (client_world.h)
+
+   Compared are the events and results of the first call in line 2, its bytes
+   delivered at once, byte by byte, byte by byte with a block between, and by
+   ports to a client without a transport: all must be the same. */
+#include "../sim/impl.c"
+
+#include "client_world.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { SLOTS = 24, BARREN = 3000 };
+enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
+enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
+
+static const char calls[] = "CGLUDSWBERMAFPTglp";
+
+/* An operation as the caller sees it. Results and buffers are blocks of their
+   own, freed the moment the library has no right to them any more. */
+typedef struct slot {
+    sbx_op op;
+    char kind;
+    bool live, streaming, pushes, started, cancelled, late, replaced[2];
+    sbx_box *box;
+    void *result;
+    size_t result_n;
+    sbx_box_info *info;
+    char *buf[2];
+    size_t buf_n;
+    size_t left; /* bytes still to be pushed */
+    int64_t total_at;
+    uint64_t end[2];
+} slot;
+
+typedef struct run {
+    world w;
+    unsigned how[HOW_COUNT];
+    bool ports, compare;
+    sbx_client *c;
+    slot slots[SLOTS];
+    const char *actions; /* compared: done once the command started */
+    size_t actions_n;
+    bytes log;
+    unsigned last_stream;
+    long blocks;
+    unsigned allocs;
+    bool shut;
+} run;
+
+/* ---- the log ---- */
+
+static void log_text(run *r, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+
+    r->last_stream = 0;
+    if (!r->compare)
+        return;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    putf(&r->log, "%s\n", text);
+}
+
+/* Bytes that adjoin are one entry, however they came. */
+static void log_data(run *r, unsigned stream, uint64_t offset, const void *p, size_t n, bool adjoins)
+{
+    if (!adjoins || r->last_stream != stream)
+        log_text(r, "\ndata %u at %llu: ", stream, (unsigned long long)offset);
+    r->last_stream = stream;
+    if (r->compare)
+        put(&r->log, p, n);
+    else
+        for (size_t i = 0; i < n; i++) /* it must be there */
+            r->w.rng ^= (uint64_t)((const unsigned char *)p)[i] << 32;
+}
+
+/* ---- slots ---- */
+
+static slot *slot_free(run *r)
+{
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (!r->slots[i].live)
+            return &r->slots[i];
+    return NULL;
+}
+
+static slot *slot_of(run *r, sbx_op op)
+{
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (r->slots[i].live && r->slots[i].op.slot == op.slot && r->slots[i].op.gen == op.gen)
+            return &r->slots[i];
+    return NULL;
+}
+
+static slot *slot_nth(run *r, unsigned n)
+{
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (r->slots[(n + i) % SLOTS].live)
+            return &r->slots[(n + i) % SLOTS];
+    return NULL;
+}
+
+static bool untouched(const void *p, size_t n)
+{
+    const unsigned char *b = (const unsigned char *)p;
+
+    for (size_t i = 0; i < n; i++)
+        if (b[i] != 0x5A)
+            return false;
+    return true;
+}
+
+/* The library has no right to these any more. */
+static void slot_results_free(slot *s)
+{
+    free(s->result);
+    free(s->info);
+    free(s->buf[0]);
+    free(s->buf[1]);
+    s->result = NULL;
+    s->info = NULL;
+    s->buf[0] = s->buf[1] = NULL;
+}
+
+static void slot_done(slot *s)
+{
+    slot_results_free(s);
+    free(s->box);
+    memset(s, 0, sizeof *s);
+}
+
+static void *filled(size_t n)
+{
+    void *p = malloc(n ? n : 1);
+
+    MUST(p, "memory");
+    memset(p, 0x5A, n);
+    return p;
+}
+
+/* ---- results ---- */
+
+static void log_box(run *r, const sbx_box *b)
+{
+    log_text(r, "box %s %s %s", b->id, b->name, b->url);
+}
+
+static void log_info(run *r, const sbx_box_info *i)
+{
+    log_box(r, &i->box);
+    log_text(r, "info %d %d %s %s %lld %lld %lld", i->status, i->cut, i->status_text, i->status_message, (long long)i->created_ms, (long long)i->vcpus,
+             (long long)i->idle_ttl_s);
+}
+
+static void log_match(run *r, const sbx_match *m)
+{
+    log_text(r, "match %s %s %lld %lld %lld %d %d", m->path, m->text, (long long)m->size, (long long)m->modified_ms, (long long)m->line, m->is_dir, m->cut);
+}
+
+static void log_out(run *r, const slot *s, unsigned i, size_t n, char *p)
+{
+    log_text(r, "result %u: %zu", i, n);
+    if (p) {
+        MUST(p[n] == 0, "an allocated result has no terminator");
+        log_data(r, 8 + i, 0, p, n, false);
+    } else if (n && s->buf[i]) {
+        MUST(n <= s->buf_n, "more stored than there was room");
+        log_data(r, 8 + i, 0, s->buf[i], n, false);
+    }
+}
+
+static void log_result(run *r, slot *s)
+{
+    void *p = s->result;
+
+    switch (p ? s->kind : 0) {
+    case 'C': case 'G': case 'U': case 'W': case 'B': log_box(r, (sbx_box *)p); break;
+    case 'R': {
+        sbx_result *x = (sbx_result *)p;
+
+        log_text(r, "exit %d pid %u cut %d %d gap %d total %llu %llu", x->exit_code, x->pid, x->out_cut, x->err_cut, x->gap, (unsigned long long)x->out_total,
+                 (unsigned long long)x->err_total);
+        log_out(r, s, 0, x->out_n, x->out_p);
+        log_out(r, s, 1, x->err_n, x->err_p);
+        sbx_free(r->c, x->out_p);
+        sbx_free(r->c, x->err_p);
+        break;
+    }
+    case 'F': {
+        sbx_read_result *x = (sbx_read_result *)p;
+
+        log_text(r, "read total %llu size %llu offset %llu cut %d same %d etag %s", (unsigned long long)x->total, (unsigned long long)x->size,
+                 (unsigned long long)x->offset, x->cut, x->not_modified, x->stat.etag);
+        log_out(r, s, 0, x->n, x->p);
+        sbx_free(r->c, x->p);
+        break;
+    }
+    case 'T': log_text(r, "stat %llu %s", (unsigned long long)((sbx_file_stat *)p)->size, ((sbx_file_stat *)p)->content_type); break;
+    case 'S': log_text(r, "status %s %s", ((sbx_status_info *)p)->status_text, ((sbx_status_info *)p)->status_message); break;
+    case 'L': case 'g': case 'l': case 'p': {
+        sbx_list_result *x = (sbx_list_result *)p;
+
+        log_text(r, "list %llu %llu %d %d %s %lld", (unsigned long long)x->count, (unsigned long long)x->stored, x->cut, x->truncated, x->next_cursor,
+                 (long long)x->next_offset);
+        if (s->buf[0])
+            for (uint64_t i = 0; i < x->stored; i++)
+                s->kind == 'L' ? log_info(r, (sbx_box_info *)(void *)s->buf[0] + i) : log_match(r, (sbx_match *)(void *)s->buf[0] + i);
+        break;
+    }
+    default: break;
+    }
+    if (s->info && !untouched(s->info, sizeof *s->info))
+        log_info(r, s->info);
+}
+
+/* A failed call writes results only where its manual says so. */
+static bool may_write(const slot *s, sbx_code code)
+{
+    if (code == SBX_ERR_CANCELLED || code == SBX_ERR_CLOSED)
+        return false;
+    return code == SBX_OK || s->kind == 'R' || (code == SBX_ERR_TOO_LARGE && strchr("CGUWBLglp", s->kind));
+}
+
+static void see_end(run *r, slot *s, const sbx_op op, sbx_code code, int exit_code)
+{
+    sbx_error e;
+    bool written = s->result && !untouched(s->result, s->result_n);
+
+    sbx_error_of(r->c, op, &e);
+    MUST(e.code == code, "the error of an operation is not the one that its END has");
+    MUST(memchr(e.text, 0, sizeof e.text) && memchr(e.type, 0, sizeof e.type) && memchr(e.field, 0, sizeof e.field), "a text of an error has no end");
+    MUST(code != SBX_ERR_ARGUMENT && code != SBX_ERR_NO_BUFFER && code != SBX_ERR_HANDLE && code != SBX_ERR_STATE, "an error of the caller's came late");
+    MUST(!s->late || code != SBX_ERR_CANCELLED, "an event after cancel");
+    MUST(!written || may_write(s, code), "a failed call wrote its result");
+    MUST(s->result == NULL || s->kind == 'h' || written || code != SBX_OK, "a call wrote no result");
+    log_text(r, "end %s exit %d status %d layer %d type %s text %s", sbx_code_name(code), exit_code, e.status, e.layer, e.type, e.text);
+    if (written)
+        log_result(r, s);
+    slot_done(s);
+}
+
+/* ---- events ---- */
+
+static void act(run *r, slot *s, char what, unsigned v);
+
+static void log_position(run *r, const slot *s)
+{
+    char id[37];
+    uint64_t o = 0, e = 0;
+
+    if (strchr("MA", s->kind) && sbx_command_position(r->c, s->op, id, &o, &e) == SBX_OK)
+        log_text(r, "position %llu %llu", (unsigned long long)o, (unsigned long long)e);
+}
+
+static void see_started(run *r, slot *s)
+{
+    MUST(!s->started, "STARTED twice");
+    s->started = true;
+    log_position(r, s);
+    for (size_t i = 0; r->compare && s->live && i + 1 < r->actions_n; i += 2)
+        if (strchr("iyzk", r->actions[i]))
+            act(r, s, r->actions[i], (unsigned char)(r->actions[i + 1] - '0'));
+}
+
+static void see(run *r, const sbx_event *ev)
+{
+    slot *s = slot_of(r, ev->op);
+    unsigned k = ev->stream == 2;
+
+    r->w.moved++;
+    MUST(s, "an event of an operation that is over");
+    MUST(ev->user == (s->kind == 'h' ? NULL : (void *)s), "another operation's user pointer");
+    s->late = s->late || (s->cancelled && ev->kind != SBX_EV_END);
+    MUST(!s->result || ev->kind == SBX_EV_END || untouched(s->result, s->result_n), "a result was written before the end");
+    switch (ev->kind) {
+    case SBX_EV_STARTED:
+        log_text(r, "started %u", ev->pid);
+        see_started(r, s);
+        break;
+    case SBX_EV_STDOUT:
+    case SBX_EV_STDERR:
+        MUST(s->started && s->streaming && ev->data.n && ev->stream == (ev->kind == SBX_EV_STDOUT ? 1 : 2), "output out of place");
+        /* U+FFFD may stand for fewer bytes than it has. */
+        s->replaced[k] = s->replaced[k] || memmem(ev->data.p, ev->data.n, "\xef\xbf\xbd", 3);
+        MUST(s->replaced[k] || ev->offset >= s->end[k], "output came again");
+        log_data(r, 1 + k, ev->offset, ev->data.p, ev->data.n, ev->offset == s->end[k]);
+        s->end[k] = ev->offset + ev->data.n;
+        break;
+    case SBX_EV_DATA:
+        MUST(s->kind == 'F' && s->streaming && ev->data.n, "file bytes out of place");
+        MUST(!s->started || ev->offset == s->end[0], "file bytes that do not adjoin");
+        log_data(r, 1, ev->offset, ev->data.p, ev->data.n, s->started && ev->offset == s->end[0]);
+        s->started = true;
+        s->end[0] = ev->offset + ev->data.n;
+        break;
+    case SBX_EV_ITEM:
+        MUST(s->streaming && ev->item, "an item out of place");
+        s->kind == 'L' ? log_info(r, (const sbx_box_info *)ev->item) : log_match(r, (const sbx_match *)ev->item);
+        break;
+    case SBX_EV_GAP:
+        MUST(s->started && ev->lost && (ev->stream == 1 || ev->stream == 2), "a gap out of place");
+        log_text(r, "gap %d at %llu: %llu", ev->stream, (unsigned long long)ev->offset, (unsigned long long)ev->lost);
+        break;
+    case SBX_EV_RETRYING:
+        MUST(ev->code != SBX_OK, "a retry without reason");
+        log_text(r, "retrying %s", sbx_code_name(ev->code));
+        break;
+    case SBX_EV_RECONNECTED:
+        MUST(s->started, "a reconnect before the start");
+        log_text(r, "reconnected");
+        log_position(r, s);
+        break;
+    case SBX_EV_WRITABLE:
+        if (s->pushes)
+            act(r, s, 'u', 40);
+        break;
+    case SBX_EV_REWIND:
+        MUST(s->pushes, "a rewind of what was not pushed");
+        act(r, s, 'w', s->left & 1);
+        break;
+    case SBX_EV_END: see_end(r, s, ev->op, ev->code, ev->exit_code); break;
+    default: MUST(false, "an unknown event");
+    }
+}
+
+static unsigned pull(run *r)
+{
+    sbx_event ev;
+    unsigned n = 0;
+
+    while (sbx_next(r->c, &ev)) {
+        see(r, &ev);
+        MUST(++n < 1000000, "events without end");
+    }
+    return n;
+}
+
+/* ---- calls ---- */
+
+static sbx_call call_of(run *r, slot *s, unsigned v)
+{
+    static const sbx_header headers[] = { { { "X-One", 5 }, { "1", 1 } }, { { "user-agent", 10 }, { "mine", 4 } }, { { "Host", 4 }, { "no", 2 } } };
+    sbx_call call;
+
+    memset(&call, 0, sizeof call);
+    call.user = s;
+    if (v & 1 || r->how[HOW_FLAGS] & FLAG_TOTAL)
+        call.total_ms = 20000;
+    if (v & 32) {
+        call.headers = headers;
+        call.headers_n = v & 64 && v & 128 ? 3 : 2;
+        call.max_retries = 1;
+    }
+    if (v & 64)
+        call.timeout_ms = 700;
+    if (call.total_ms)
+        s->total_at = r->w.now + call.total_ms;
+    return call;
+}
+
+static sbx_buf buffer(slot *s, unsigned i, size_t n)
+{
+    sbx_buf b;
+
+    s->buf[i] = (char *)filled(n);
+    s->buf_n = n;
+    b.p = s->buf[i];
+    b.n = n;
+    return b;
+}
+
+static sbx_op start_box(run *r, slot *s, unsigned v)
+{
+    static const sbx_pair pairs[] = { { { "A", 1 }, { "x\"y", 3 } }, { { "B", 1 }, { "", 0 } } };
+    sbx_create_opts c;
+    sbx_update_opts u;
+    sbx_box_opts b;
+    sbx_box *out;
+
+    memset(&c, 0, sizeof c);
+    memset(&u, 0, sizeof u);
+    memset(&b, 0, sizeof b);
+    c.call = u.call = b.call = call_of(r, s, v);
+    b.wait_s = v & 2 ? 3 : 0;
+    s->result_n = s->kind == 'S' ? sizeof(sbx_status_info) : sizeof(sbx_box);
+    if (!strchr("DE", s->kind) && !(v & 4))
+        s->result = filled(s->result_n);
+    if (v & 8 && strchr("CGUWB", s->kind))
+        s->info = (sbx_box_info *)filled(sizeof *s->info);
+    if (v & 16) {
+        b.raw = buffer(s, 0, v);
+        c.raw = u.raw = b.raw;
+    }
+    out = (sbx_box *)s->result;
+    switch (s->kind) {
+    case 'C':
+        c.info = s->info;
+        c.delete_on_close = (v & 2) != 0;
+        c.no_wait = (v & 32) != 0;
+        c.name = v & 64 ? sbx_s("mine") : sbx_s(NULL);
+        c.env = c.labels = pairs;
+        c.env_n = c.labels_n = v & 16 ? 2 : 0;
+        c.mount_config = v & 64 ? sbx_s("{\"mounts\":[]}") : sbx_s(NULL);
+        return sbx_create(r->c, &c, out);
+    case 'G': return sbx_get(r->c, sbx_s("box-1"), &b, out, s->info);
+    case 'U':
+        u.name = v & 64 ? sbx_s("new") : sbx_s(NULL);
+        u.idle_ttl_s = v & 16 ? 60 : 0;
+        return sbx_update(r->c, s->box, &u, out, s->info);
+    case 'D': return sbx_delete(r->c, s->box, &b);
+    case 'S': return sbx_get_status(r->c, s->box, &b, (sbx_status_info *)s->result);
+    case 'W': return sbx_wait_ready(r->c, s->box, &b, out, s->info);
+    case 'B': return sbx_start(r->c, s->box, &b, out, s->info);
+    default: return sbx_stop(r->c, s->box, &b);
+    }
+}
+
+static sbx_op start_find(run *r, slot *s, unsigned v)
+{
+    sbx_list_opts l;
+    sbx_find_opts f;
+    sbx_list_result *out;
+
+    memset(&l, 0, sizeof l);
+    memset(&f, 0, sizeof f);
+    l.call = f.call = call_of(r, s, v);
+    s->result_n = sizeof *out;
+    out = s->result = v & 4 ? NULL : filled(s->result_n);
+    s->streaming = !(v & 8);
+    if (!s->streaming)
+        l.items = f.items = buffer(s, 0, (v >> 4) * (s->kind == 'L' ? sizeof(sbx_box_info) : sizeof(sbx_match)) + (v & 2 ? 5 : 8));
+    l.one_page = (v & 16) != 0;
+    l.page_size = v & 2 ? 3 : 0;
+    switch (s->kind) {
+    case 'L': return sbx_list(r->c, &l, out);
+    case 'g': return sbx_glob(r->c, s->box, sbx_s("*.c"), &f, out);
+    case 'l': return sbx_ls(r->c, s->box, sbx_s("/a b"), &f, out);
+    default: return sbx_grep(r->c, s->box, sbx_s("te\"xt"), &f, out);
+    }
+}
+
+static sbx_op start_command(run *r, slot *s, unsigned v)
+{
+    sbx_run_opts o;
+    sbx_attach_opts a;
+
+    memset(&o, 0, sizeof o);
+    memset(&a, 0, sizeof a);
+    o.call = a.call = call_of(r, s, v);
+    s->streaming = s->kind != 'R';
+    if (s->kind == 'A') {
+        a.stdout_offset = v & 8 ? v : 0;
+        s->end[0] = a.stdout_offset;
+        a.no_reconnect = (v & 16) != 0;
+        return sbx_attach(r->c, s->box, v & 2 ? sbx_s("c-1") : sbx_s("01900000-0000-7000-8000-000000000001"), &a);
+    }
+    o.stdin_open = (v & 2) != 0;
+    o.pty = (v & 10) == 10;
+    o.no_reconnect = (v & 16) != 0;
+    o.timeout_s = v & 4 ? 5 : 0;
+    if (!s->streaming) {
+        s->result_n = sizeof(sbx_result);
+        s->result = filled(s->result_n);
+        o.via = v & 4 ? SBX_VIA_HTTP : SBX_VIA_WS;
+        if ((v & 10) == 0)
+            o.out = buffer(s, 0, 16), o.err = buffer(s, 1, 16);
+        else
+            o.alloc = (v & 8) == 0, o.discard = !o.alloc, o.max_output = v & 16 ? 9 : 0;
+        return sbx_run(r->c, s->box, sbx_s("make -j4"), &o, (sbx_result *)s->result);
+    }
+    return sbx_command(r->c, s->box, sbx_s("make \xc3\xa9"), &o);
+}
+
+static sbx_op start_file(run *r, slot *s, unsigned v)
+{
+    sbx_read_opts o;
+    sbx_write_opts w;
+    sbx_box_opts b;
+    sbx_str data;
+
+    memset(&o, 0, sizeof o);
+    memset(&w, 0, sizeof w);
+    memset(&b, 0, sizeof b);
+    o.call = w.call = b.call = call_of(r, s, v);
+    if (s->kind == 'T') {
+        s->result_n = sizeof(sbx_file_stat);
+        s->result = filled(s->result_n);
+        return sbx_stat(r->c, s->box, sbx_s("a/b"), &b, (sbx_file_stat *)s->result);
+    }
+    if (s->kind == 'P') {
+        w.stream = s->pushes = v & 2 && !r->compare;
+        w.size = s->pushes && v & 4 ? SBX_NONE : 300;
+        s->left = 300;
+        data = sbx_sn((const char *)buffer(s, 0, 300).p, s->pushes ? 0 : 300);
+        return sbx_write(r->c, s->box, sbx_s("/up load"), data, &w);
+    }
+    s->result_n = sizeof(sbx_read_result);
+    s->result = filled(s->result_n);
+    o.stream = s->streaming = (v & 2) != 0;
+    o.alloc = !o.stream && v & 4;
+    if (!o.stream && !o.alloc)
+        o.out = buffer(s, 0, v);
+    o.max_bytes = v & 64 ? 20 : 0;
+    o.offset = v & 8 ? (v & 16 ? -7 : 5) : 0;
+    o.length = v & 16 && o.offset >= 0 ? 9 : 0;
+    o.no_resume = (v & 32) != 0;
+    o.if_match_etag = v & 64 ? sbx_s("\"tag-0\"") : sbx_s(NULL);
+    return sbx_read(r->c, s->box, sbx_s("/x"), &o, (sbx_read_result *)s->result);
+}
+
+static void begin(run *r, char kind, unsigned v)
+{
+    static const char *const urls[] = { "http://dp.test/b/one", "http://dp.test/b/one", "http://dp.test:81", "https://dp.test/b" };
+    slot *s = slot_free(r);
+    sbx_error e;
+
+    if (!s)
+        return;
+    memset(s, 0, sizeof *s);
+    s->kind = kind;
+    s->box = (sbx_box *)calloc(1, sizeof *s->box);
+    MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");
+    if (strchr("RMA", kind))
+        s->op = start_command(r, s, v);
+    else if (strchr("FPT", kind))
+        s->op = start_file(r, s, v);
+    else
+        s->op = strchr("Lglp", kind) ? start_find(r, s, v) : start_box(r, s, v);
+    if (s->op.slot) {
+        s->live = true;
+        return;
+    }
+    sbx_error_of(r->c, s->op, &e);
+    MUST(s->op.gen && e.code == (sbx_code)s->op.gen, "a call was refused without an error");
+    MUST(!s->result || untouched(s->result, s->result_n), "a refused call wrote its result");
+    log_text(r, "refused %s %s", sbx_code_name(e.code), e.text);
+    slot_done(s);
+}
+
+/* ---- time ---- */
+
+/* One round of a client without a transport, as its manual says. */
+static void pump(run *r)
+{
+    world *w = &r->w;
+    sbx_port port;
+    char room[257];
+
+    while (sbx_port_next(r->c, &port)) {
+        wire *x = &w->wires[port.id - 1];
+
+        w->moved++;
+        if (port.action == SBX_PORT_CLOSE) {
+            MUST(x->used, "close of a port that was never opened");
+            wire_reset(x);
+            w->open--;
+            continue;
+        }
+        MUST(!x->used && port.host.n, "connect of a port that is in use");
+        x->used = x->told = true;
+        x->rst = w->dead || (w->refuse >> (w->connects & 15) & 1);
+        x->stuck = w->stick >> (w->connects & 15) & 1;
+        w->connects++;
+        w->open++;
+    }
+    for (uint32_t i = 0; i < WIRES; i++) {
+        wire *x = &w->wires[i];
+        size_t n;
+
+        if (!x->used)
+            continue;
+        if (!x->open) {
+            if (x->ended || (x->stuck && !x->rst && !w->dead))
+                continue;
+            x->open = !x->rst;
+            x->ended = x->rst;
+            x->open ? sbx_port_opened(r->c, i + 1) : sbx_port_failed(r->c, i + 1, SBX_ERR_CONNECT);
+            w->moved++;
+            continue;
+        }
+        n = x->out.n - x->out_at;
+        if (n && w->recv_max && n > w->recv_max)
+            n = w->recv_max;
+        n = n ? sbx_port_recv(r->c, i + 1, x->out.p + x->out_at, n) : 0;
+        x->out_at += n;
+        w->moved += n;
+        n = sbx_port_send(r->c, i + 1, room, w->send_max ? w->send_max : sizeof room);
+        if (n)
+            wire_write(w, x, room, n);
+        if (x->out_at == x->out.n && (x->eof || x->rst) && !x->ended) {
+            x->ended = true;
+            x->rst ? sbx_port_failed(r->c, i + 1, SBX_ERR_CONNECTION) : sbx_port_eof(r->c, i + 1);
+            w->moved++;
+        }
+    }
+}
+
+static bool anything_live(const run *r)
+{
+    sbx_usage u;
+
+    /* After a shutdown deletions of its own can outlast it. */
+    for (unsigned i = 0; r->shut && i < SLOTS; i++)
+        if (r->slots[i].live)
+            return true;
+    sbx_get_usage(r->c, &u);
+    return u.ops != 0 && !r->shut;
+}
+
+/* Whoever has a total deadline is over when it has passed. */
+static void check_deadlines(run *r)
+{
+    for (unsigned i = 0; i < SLOTS; i++)
+        MUST(!r->slots[i].live || !r->slots[i].total_at || r->w.now <= r->slots[i].total_at + 1, "an operation outlives its total deadline");
+}
+
+static void turn(run *r)
+{
+    sbx_step(r->c, r->w.now);
+    if (r->ports)
+        pump(r);
+    pull(r);
+    if (r->ports)
+        pump(r);
+}
+
+static bool idle_jump(run *r)
+{
+    int64_t at = sbx_next_deadline(r->c);
+
+    if (at <= r->w.now)
+        return false;
+    if (at == INT64_MAX) {
+        MUST(r->ports || r->shut || !sim_client_stall(r->c), sim_client_stall(r->c));
+        MUST(!r->w.dead || r->w.barren < 50, "operations that nothing can wake");
+        r->w.barren++;
+        world_end(&r->w);
+        return true;
+    }
+    r->w.barren = 0;
+    r->w.now = at;
+    sbx_step(r->c, at);
+    pull(r);
+    if (r->ports)
+        pump(r);
+    pull(r);
+    check_deadlines(r);
+    return true;
+}
+
+/* To the end of everything that runs; time goes on only when nothing else does. */
+static void drain(run *r)
+{
+    unsigned barren = 0, jumps = 0, patience = r->w.bounce ? 4 : r->w.block ? 40 : 2;
+
+    while (anything_live(r)) {
+        uint64_t moved = r->w.moved;
+
+        turn(r);
+        if (r->w.moved != moved) {
+            barren = 0;
+            continue;
+        }
+        MUST(++barren < BARREN, "the client works for ever without result");
+        if (barren > patience && idle_jump(r)) {
+            barren = 0;
+            MUST(++jumps < 200000, "operations that never end");
+            if (jumps == 5000 && r->how[HOW_FLAGS] & FLAG_NO_WAIT)
+                world_end(&r->w); /* such a client is told by every step that all is readable, and finds no dead stream */
+        }
+    }
+}
+
+static void next_of(run *r, slot *s)
+{
+    sbx_op op = s->op;
+    sbx_event ev;
+
+    if (s->pushes)
+        return; /* it waits for its caller */
+    if (sbx_next_of(r->c, &op, &ev))
+        see(r, &ev);
+}
+
+static void await(run *r, slot *s)
+{
+    sbx_op op = s->op;
+    sbx_code code;
+
+    if (s->pushes)
+        return;
+    code = sbx_await(r->c, op);
+    if (code == SBX_ERR_UNSUPPORTED && (r->ports || r->how[HOW_FLAGS] & FLAG_NO_WAIT))
+        return;
+    see_end(r, s, op, code, 0);
+}
+
+/* ---- what the caller does besides ---- */
+
+static void push(run *r, slot *s, unsigned v)
+{
+    size_t n = v < s->left ? v : s->left, taken = 0;
+    sbx_code code = sbx_push(r->c, s->op, sbx_sn(s->buf[0], s->buf[0] ? n : 0), n == s->left, &taken);
+
+    if (code != SBX_OK)
+        return;
+    MUST(taken <= n, "more taken than given");
+    s->left -= taken;
+}
+
+static void cancel(run *r, slot *s)
+{
+    MUST(sbx_cancel(r->c, s->op) == SBX_OK, "cancel of a live operation");
+    if (s->kind == 'h')
+        return;
+    s->cancelled = true;
+    if (s->result && untouched(s->result, s->result_n))
+        slot_results_free(s);
+}
+
+static void shut_down(run *r, unsigned v)
+{
+    slot *s = slot_free(r);
+
+    if (!s)
+        return;
+    memset(s, 0, sizeof *s);
+    s->kind = 'h';
+    s->op = sbx_shutdown(r->c, v & 1 ? SBX_FOREVER : (int32_t)v * 100);
+    s->live = s->op.slot != 0;
+    MUST(s->live || s->op.gen == SBX_ERR_CLOSED || s->op.gen == SBX_ERR_FULL, "a refused shutdown");
+    r->shut = r->shut || s->live;
+    if (r->shut)
+        r->w.client = NULL; /* see anything_live */
+}
+
+static void act(run *r, slot *s, char what, unsigned v)
+{
+    static const char text[] = "in\xc3\xa9put\n\xf0\x9f\x98\x80\xff";
+    size_t taken = 0, n = v % sizeof text;
+
+    switch (what) {
+    case 'x': cancel(r, s); break;
+    case 'i':
+        sbx_input(r->c, s->op, sbx_sn(text, n), &taken);
+        MUST(taken <= n, "more input taken than given");
+        break;
+    case 'z': sbx_close_stdin(r->c, s->op); break;
+    case 'y': sbx_pty_resize(r->c, s->op, (uint16_t)v, (uint16_t)(v + 1)); break;
+    case 'k': sbx_kill(r->c, s->op); break;
+    case 'u': push(r, s, v); break;
+    case 'w':
+        if (v & 1)
+            cancel(r, s);
+        else if (sbx_rewind(r->c, s->op) == SBX_OK)
+            s->left = 300;
+        break;
+    case 'o': log_position(r, s); break;
+    case 'n': next_of(r, s); break;
+    case 'a': await(r, s); break;
+    default: break;
+    }
+}
+
+static void free_action(run *r, char what, unsigned v)
+{
+    sbx_event ev;
+    slot *s;
+
+    if (what && strchr(calls, what)) {
+        begin(r, what, v);
+        return;
+    }
+    switch (what) {
+    case 's':
+    case 't': /* twice: a total deadline counts from the first step */
+        sbx_step(r->c, r->w.now);
+        r->w.now += what == 's' ? v : v * 1000;
+        sbx_step(r->c, r->w.now);
+        break;
+    case 'e': turn(r); break;
+    case 'v':
+        if (sbx_next(r->c, &ev))
+            see(r, &ev);
+        break;
+    case 'm': if (r->ports) pump(r); break;
+    case 'q': sbx_wait(r->c, v * 10); break;
+    case 'K': sbx_set_api_key(r->c, v & 1 ? sbx_s("key-2") : sbx_s("a\nb")); break;
+    case 'h': shut_down(r, v); break;
+    default:
+        if ((s = slot_nth(r, v & 7)) != NULL)
+            act(r, s, what, v >> 3);
+    }
+}
+
+/* ---- a client from its start to its end ---- */
+
+static void *resize(void *user, void *p, size_t n)
+{
+    run *r = (run *)user;
+
+    if (!n) {
+        r->blocks -= p != NULL;
+        free(p);
+        return NULL;
+    }
+    if (++r->allocs % 3 == 0 && r->how[HOW_FLAGS] & FLAG_ALLOC_FAILS && !r->compare)
+        return NULL;
+    r->blocks += p == NULL;
+    return realloc(p, n);
+}
+
+static void trace(void *user, const sbx_trace *t)
+{
+    run *r = (run *)user;
+
+    MUST(!memmem(t->text.p ? t->text.p : "", t->text.n, "key-1", 5), "a key was traced");
+    sbx_step(r->c, r->w.now); /* refused */
+}
+
+static void describe(run *r, sbx_client_desc *d)
+{
+    unsigned m = r->how[HOW_MEMORY];
+    static const uint32_t sizes[][9] = { /* ops links requests request_bytes buffers rx tx owned head */
+        { 2, 1, 2, 512, 2, 512, 1024, 1, 1024 }, { 4, 2, 3, 512, 2, 600, 1100, 2, 600 }, { 16, 4, 8, 1024, 3, 1024, 1024, 2, 4096 }, { 32, 8, 8, 4096, 4, 4096, 4096, 4, 0 } };
+    const uint32_t *z = sizes[m & 3];
+
+    memset(d, 0, sizeof *d);
+    d->transport = r->ports ? NULL : r->how[HOW_FLAGS] & FLAG_NO_WAIT ? &world_steps : &world_waits;
+    d->transport_config = &r->w;
+    d->endpoint = "http://api.test/v2/sandboxes";
+    d->api_key = "key-1";
+    d->max_ops = z[0];
+    d->max_links = z[1];
+    d->max_requests = z[2];
+    d->request_bytes = z[3];
+    d->buffers = r->compare && z[4] < 3 ? 3 : z[4]; /* with fewer a message is not waited for, however short */
+    d->rx_bytes = z[5];
+    d->tx_bytes = z[6];
+    d->max_owned = z[7];
+    d->head_bytes = z[8];
+    d->max_connects = m & 4 ? 1 : 0;
+    d->idle_ms = m & 8 ? SBX_NONE : 0;
+    d->ws_close_ms = m & 16 ? SBX_NONE : 0;
+    d->max_retries = m & 32 ? SBX_NONE : 0;
+    d->ws_ping_interval_ms = m & 64 ? SBX_FOREVER : 0;
+    d->resize = resize;
+    d->resize_user = r;
+    d->trace = trace;
+    d->trace_user = r;
+}
+
+static void close_all(run *r, char *mem, size_t n)
+{
+    const char *busy;
+    bool over = !anything_live(r);
+
+    r->w.client = NULL;
+    if (over && !r->ports && !r->shut) {
+        busy = sim_client_busy(r->c);
+        MUST(!busy, busy);
+    }
+    sbx_close(r->c);
+    MUST(r->ports || r->w.open == 0, "a connection was left open");
+    MUST(!mem[0] && !memcmp(mem, mem + 1, n - 1), "memory was not wiped");
+    for (unsigned i = 0; i < SLOTS; i++) {
+        slot *s = &r->slots[i];
+
+        if (s->live && s->result && r->blocks)
+            MUST(untouched(s->result, s->result_n), "a result was written after close");
+        if (s->live)
+            slot_done(s);
+    }
+    MUST(r->blocks == 0, "an allocated result was lost");
+}
+
+/* The events of the input's first call, as text. */
+static void run_compared(run *r, const unsigned char *todo, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        if (!todo[i] || !strchr(calls, todo[i]))
+            continue;
+        r->actions = (const char *)todo + i + 2;
+        r->actions_n = n - i - 2;
+        begin(r, (char)todo[i], (unsigned char)(todo[i + 1] - '0'));
+        break;
+    }
+    if (r->how[HOW_FLAGS] & FLAG_NEXT_OF && !r->ports && !(r->how[HOW_FLAGS] & FLAG_NO_WAIT))
+        while (r->slots[0].live)
+            next_of(r, &r->slots[0]);
+    drain(r);
+}
+
+static void run_once(run *r, const unsigned char *todo, size_t n)
+{
+    static const unsigned char seed[32] = "a seed of thirty-two bytes, ok!";
+    sbx_client_desc d;
+    sbx_error err;
+    size_t size;
+    char *mem;
+
+    describe(r, &d);
+    size = sbx_client_size(&d);
+    mem = (char *)malloc(size);
+    MUST(mem, "memory");
+    memset(mem, 0xA5, size);
+    if (sbx_client_init(mem, size, &d, &r->c, &err) != SBX_OK) {
+        MUST(r->w.random_fail_at == 1, "the client did not begin");
+        free(mem);
+        return;
+    }
+    r->w.client = r->c;
+    if (r->ports && r->w.random_fail_at != 1)
+        sbx_port_seed(r->c, seed, sizeof seed, 1760000000000);
+    if (r->compare) {
+        run_compared(r, todo, n);
+    } else {
+        for (size_t i = 0; i + 1 < n && i < 400; i += 2)
+            free_action(r, (char)todo[i], (unsigned char)(todo[i + 1] - '0'));
+        if (!(r->how[HOW_FLAGS] & FLAG_LEAVE)) {
+            for (unsigned i = 0; i < SLOTS; i++)
+                if (r->slots[i].live && r->slots[i].pushes)
+                    cancel(r, &r->slots[i]);
+            drain(r);
+        }
+    }
+    close_all(r, mem, size);
+    free(mem);
+}
+
+static void run_new(run *r, const unsigned *how, script answers)
+{
+    memset(r, 0, sizeof *r);
+    puts_to(&r->log, "");
+    memcpy(r->how, how, sizeof r->how);
+    r->w.now = 1000;
+    r->w.rng = 88172645463325252ull + how[HOW_SEED];
+    r->w.answers = answers;
+    r->w.silent = (how[HOW_FLAGS] & FLAG_SILENT) != 0;
+    r->w.refuse = how[HOW_REFUSE];
+    r->w.stick = how[HOW_STICK];
+    r->compare = how[0] & HOW_COMPARE;
+}
+
+static void run_free(run *r)
+{
+    wire *x = r->w.wires;
+
+    free(r->log.p);
+    for (unsigned i = 0; i < WIRES; i++)
+        wire_reset(&x[i]);
+}
+
+static void compare(const unsigned *how, const unsigned char *todo, size_t n, script answers)
+{
+    static run first, other;
+
+    run_new(&first, how, answers);
+    run_once(&first, todo, n);
+    for (unsigned way = 0; way < 3; way++) {
+        if (way == 2 && how[HOW_STICK])
+            break; /* other random bytes, other back-off: where it meets a deadline may differ */
+        run_new(&other, how, answers);
+        other.w.recv_max = 1;
+        other.w.bounce = way == 1;
+        other.ports = way == 2;
+        run_once(&other, todo, n);
+        if (!first.w.unfair && !other.w.unfair && (first.log.n != other.log.n || memcmp(first.log.p, other.log.p, first.log.n))) {
+            fprintf(stderr, "at once:\n%s\nway %u:\n%s\n", first.log.p, way, other.log.p);
+            MUST(false, "the same bytes gave other events");
+        }
+        run_free(&other);
+    }
+    run_free(&first);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static run r;
+    script s;
+    unsigned how[HOW_COUNT];
+    const unsigned char *todo;
+    size_t n;
+
+    s.p = data;
+    s.end = data + size;
+    for (unsigned i = 0; i < HOW_COUNT; i++)
+        how[i] = number(&s);
+    how[0] = (how[0] + '0') & HOW_COMPARE;
+    line_end(&s);
+    todo = s.p;
+    while (!at_line_end(&s))
+        s.p++;
+    n = (size_t)(s.p - todo);
+    line_end(&s);
+    if (how[0]) {
+        how[HOW_FLAGS] &= ~(unsigned)FLAG_NO_WAIT; /* it finds no dead stream, see drain */
+        compare(how, todo, n, s);
+        return 0;
+    }
+    run_new(&r, how, s);
+    r.ports = how[HOW_FLAGS] & FLAG_PORTS;
+    r.w.recv_max = r.w.send_max = how[HOW_PIECES];
+    r.w.block = how[HOW_BLOCK] < 200 ? how[HOW_BLOCK] : 200;
+    r.w.fail_at = how[HOW_FAIL];
+    r.w.random_fail_at = how[HOW_ENTROPY];
+    run_once(&r, todo, n);
+    run_free(&r);
+    return 0;
+}
