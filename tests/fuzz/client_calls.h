@@ -1,0 +1,205 @@
+/* The calls of fuzz_client.c with their options: a part of that file. */
+#ifndef FUZZ_CLIENT_CALLS_H
+#define FUZZ_CLIENT_CALLS_H
+
+static sbx_call call_of(run *r, slot *s, unsigned v)
+{
+    static const sbx_header headers[] = { { { "X-One", 5 }, { "1", 1 } }, { { "user-agent", 10 }, { "mine", 4 } }, { { "Host", 4 }, { "no", 2 } } };
+    sbx_call call;
+
+    memset(&call, 0, sizeof call);
+    call.user = s;
+    if (v & 1 || r->how[HOW_FLAGS] & FLAG_TOTAL)
+        call.total_ms = 20000;
+    if (v & 32) {
+        call.headers = headers;
+        call.headers_n = v & 64 && v & 128 ? 3 : 2;
+        call.max_retries = 1;
+    }
+    if (v & 64)
+        call.timeout_ms = 700;
+    if (call.total_ms)
+        s->total_at = r->w.now + call.total_ms;
+    return call;
+}
+
+static sbx_buf buffer(slot *s, unsigned i, size_t n)
+{
+    sbx_buf b;
+
+    s->buf[i] = (char *)filled(n);
+    s->buf_n = n;
+    b.p = s->buf[i];
+    b.n = n;
+    return b;
+}
+
+static sbx_op start_box(run *r, slot *s, unsigned v)
+{
+    static const sbx_pair pairs[] = { { { "A", 1 }, { "x\"y", 3 } }, { { "B", 1 }, { "", 0 } } };
+    sbx_create_opts c;
+    sbx_update_opts u;
+    sbx_box_opts b;
+    sbx_box *out;
+
+    memset(&c, 0, sizeof c);
+    memset(&u, 0, sizeof u);
+    memset(&b, 0, sizeof b);
+    c.call = u.call = b.call = call_of(r, s, v);
+    b.wait_s = v & 2 ? 3 : 0;
+    s->result_n = s->kind == 'S' ? sizeof(sbx_status_info) : sizeof(sbx_box);
+    if (!strchr("DE", s->kind) && !(v & 4))
+        s->result = filled(s->result_n);
+    if (v & 8 && strchr("CGUWB", s->kind))
+        s->info = (sbx_box_info *)filled(sizeof *s->info);
+    if (v & 16) {
+        b.raw = buffer(s, 0, v);
+        c.raw = u.raw = b.raw;
+    }
+    out = (sbx_box *)s->result;
+    switch (s->kind) {
+    case 'C':
+        c.info = s->info;
+        c.delete_on_close = (v & 2) != 0;
+        c.no_wait = (v & 32) != 0;
+        c.name = v & 64 ? sbx_s("mine") : sbx_s(NULL);
+        c.env = c.labels = pairs;
+        c.env_n = c.labels_n = v & 16 ? 2 : 0;
+        c.mount_config = v & 64 ? sbx_s("{\"mounts\":[]}") : sbx_s(NULL);
+        return sbx_create(r->c, &c, out);
+    case 'G': return sbx_get(r->c, sbx_s("box-1"), &b, out, s->info);
+    case 'U':
+        u.name = v & 64 ? sbx_s("new") : sbx_s(NULL);
+        u.idle_ttl_s = v & 16 ? 60 : 0;
+        return sbx_update(r->c, s->box, &u, out, s->info);
+    case 'D': return sbx_delete(r->c, s->box, &b);
+    case 'S': return sbx_get_status(r->c, s->box, &b, (sbx_status_info *)s->result);
+    case 'W': return sbx_wait_ready(r->c, s->box, &b, out, s->info);
+    case 'B': return sbx_start(r->c, s->box, &b, out, s->info);
+    default: return sbx_stop(r->c, s->box, &b);
+    }
+}
+
+static sbx_op start_find(run *r, slot *s, unsigned v)
+{
+    sbx_list_opts l;
+    sbx_find_opts f;
+    sbx_list_result *out;
+
+    memset(&l, 0, sizeof l);
+    memset(&f, 0, sizeof f);
+    l.call = f.call = call_of(r, s, v);
+    s->result_n = sizeof *out;
+    out = s->result = v & 4 ? NULL : filled(s->result_n);
+    s->streaming = !(v & 8);
+    if (!s->streaming)
+        l.items = f.items = buffer(s, 0, (v >> 4) * (s->kind == 'L' ? sizeof(sbx_box_info) : sizeof(sbx_match)) + (v & 2 ? 5 : 8));
+    l.one_page = (v & 16) != 0;
+    l.page_size = v & 2 ? 3 : 0;
+    switch (s->kind) {
+    case 'L': return sbx_list(r->c, &l, out);
+    case 'g': return sbx_glob(r->c, s->box, sbx_s("*.c"), &f, out);
+    case 'l': return sbx_ls(r->c, s->box, sbx_s("/a b"), &f, out);
+    default: return sbx_grep(r->c, s->box, sbx_s("te\"xt"), &f, out);
+    }
+}
+
+static sbx_op start_command(run *r, slot *s, unsigned v)
+{
+    sbx_run_opts o;
+    sbx_attach_opts a;
+
+    memset(&o, 0, sizeof o);
+    memset(&a, 0, sizeof a);
+    o.call = a.call = call_of(r, s, v);
+    s->streaming = s->kind != 'R';
+    if (s->kind == 'A') {
+        a.stdout_offset = v & 8 ? v : 0;
+        s->end[0] = a.stdout_offset;
+        a.no_reconnect = (v & 16) != 0;
+        return sbx_attach(r->c, s->box, v & 2 ? sbx_s("c-1") : sbx_s("01900000-0000-7000-8000-000000000001"), &a);
+    }
+    o.stdin_open = (v & 2) != 0;
+    o.pty = (v & 10) == 10;
+    o.no_reconnect = (v & 16) != 0;
+    o.timeout_s = v & 4 ? 5 : 0;
+    if (!s->streaming) {
+        s->result_n = sizeof(sbx_result);
+        s->result = filled(s->result_n);
+        o.via = v & 4 ? SBX_VIA_HTTP : SBX_VIA_WS;
+        if ((v & 10) == 0)
+            o.out = buffer(s, 0, 16), o.err = buffer(s, 1, 16);
+        else
+            o.alloc = (v & 8) == 0, o.discard = !o.alloc, o.max_output = v & 16 ? 9 : 0;
+        return sbx_run(r->c, s->box, sbx_s("make -j4"), &o, (sbx_result *)s->result);
+    }
+    return sbx_command(r->c, s->box, sbx_s("make \xc3\xa9"), &o);
+}
+
+static sbx_op start_file(run *r, slot *s, unsigned v)
+{
+    sbx_read_opts o;
+    sbx_write_opts w;
+    sbx_box_opts b;
+    sbx_str data;
+
+    memset(&o, 0, sizeof o);
+    memset(&w, 0, sizeof w);
+    memset(&b, 0, sizeof b);
+    o.call = w.call = b.call = call_of(r, s, v);
+    if (s->kind == 'T') {
+        s->result_n = sizeof(sbx_file_stat);
+        s->result = filled(s->result_n);
+        return sbx_stat(r->c, s->box, sbx_s("a/b"), &b, (sbx_file_stat *)s->result);
+    }
+    if (s->kind == 'P') {
+        w.stream = s->pushes = v & 2 && !r->compare;
+        w.size = s->pushes && v & 4 ? SBX_NONE : 300;
+        s->left = 300;
+        data = sbx_sn((const char *)buffer(s, 0, 300).p, s->pushes ? 0 : 300);
+        return sbx_write(r->c, s->box, sbx_s("/up load"), data, &w);
+    }
+    s->result_n = sizeof(sbx_read_result);
+    s->result = filled(s->result_n);
+    o.stream = s->streaming = (v & 2) != 0;
+    o.alloc = !o.stream && v & 4;
+    if (!o.stream && !o.alloc)
+        o.out = buffer(s, 0, v);
+    o.max_bytes = v & 64 ? 20 : 0;
+    o.offset = v & 8 ? (v & 16 ? -7 : 5) : 0;
+    o.length = v & 16 && o.offset >= 0 ? 9 : 0;
+    o.no_resume = (v & 32) != 0;
+    o.if_match_etag = v & 64 ? sbx_s("\"tag-0\"") : sbx_s(NULL);
+    return sbx_read(r->c, s->box, sbx_s("/x"), &o, (sbx_read_result *)s->result);
+}
+
+static void begin(run *r, char kind, unsigned v)
+{
+    static const char *const urls[] = { "http://dp.test/b/one", "http://dp.test/b/one", "http://dp.test:81", "https://dp.test/b" };
+    slot *s = slot_free(r);
+    sbx_error e;
+
+    if (!s)
+        return;
+    memset(s, 0, sizeof *s);
+    s->kind = kind;
+    s->box = (sbx_box *)calloc(1, sizeof *s->box);
+    MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");
+    if (strchr("RMA", kind))
+        s->op = start_command(r, s, v);
+    else if (strchr("FPT", kind))
+        s->op = start_file(r, s, v);
+    else
+        s->op = strchr("Lglp", kind) ? start_find(r, s, v) : start_box(r, s, v);
+    if (s->op.slot) {
+        s->live = true;
+        return;
+    }
+    sbx_error_of(r->c, s->op, &e);
+    MUST(s->op.gen && e.code == (sbx_code)s->op.gen, "a call was refused without an error");
+    MUST(!s->result || untouched(s->result, s->result_n), "a refused call wrote its result");
+    log_text(r, "refused %s %s", sbx_code_name(e.code), e.text);
+    slot_done(s);
+}
+
+#endif
