@@ -1,10 +1,8 @@
 /* The libcurl transport beside TLS servers right and wrong. */
 #define SANDBOX_IMPLEMENTATION
 #include "sandbox.h"
-#include "cases.h"
-
-#if __has_include("sandbox_curl.h")
 #include "sandbox_curl.h"
+#include "cases.h"
 
 static const void *config(const tls_wish *wish)
 {
@@ -25,9 +23,3 @@ int main(void)
 
     return tls_main(&rig);
 }
-#else
-int main(void)
-{
-    return 77; /* there is no such transport yet */
-}
-#endif
