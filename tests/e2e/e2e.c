@@ -1,5 +1,11 @@
 #define SANDBOX_IMPLEMENTATION
 #include "e2e.h"
+#if __has_include("sandbox_curl.h")
+#include "sandbox_curl.h"
+#endif
+#if __has_include("sandbox_bearssl.h")
+#include "sandbox_bearssl.h"
+#endif
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -8,13 +14,77 @@
 sbx_client *c;
 sbx_box box;
 
+/* ---- over which transport ---- */
+
+static const char *variable(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : otherwise;
+}
+
+static void over_posix(sbx_client_desc *d)
+{
+    d->transport = &sbx_posix;
+}
+
+#ifdef SBX_CURL_H
+static void over_curl(sbx_client_desc *d)
+{
+    static sbx_curl_config config;
+
+    config.ca_file = variable("SANDBOXD_CA", NULL);
+    d->transport = &sbx_curl;
+    d->transport_config = &config;
+}
+#endif
+
+#ifdef SBX_BEARSSL_H
+static void over_bearssl(sbx_client_desc *d)
+{
+    static sbx_bearssl_config config;
+
+    config.ca_file = variable("SANDBOXD_CA", NULL);
+    d->transport = &sbx_bearssl_posix;
+    d->transport_config = &config;
+}
+#endif
+
+static const struct {
+    const char *name;
+    void (*choose)(sbx_client_desc *d);
+} transports[] = {
+    { "posix", over_posix },
+#ifdef SBX_CURL_H
+    { "curl", over_curl },
+#endif
+#ifdef SBX_BEARSSL_H
+    { "bearssl", over_bearssl },
+#endif
+};
+
+bool e2e_over(const char *transport)
+{
+    return strcmp(variable("E2E_TRANSPORT", "posix"), transport) == 0;
+}
+
+void e2e_transport(sbx_client_desc *d)
+{
+    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++)
+        if (e2e_over(transports[i].name)) {
+            transports[i].choose(d);
+            return;
+        }
+    fail_msg("E2E_TRANSPORT=%s: no such transport", getenv("E2E_TRANSPORT"));
+}
+
 sbx_client *e2e_open(const sbx_client_desc *desc)
 {
     sbx_client_desc d = desc ? *desc : (sbx_client_desc){ 0 };
     sbx_client *client;
     sbx_error e;
 
-    d.transport = &sbx_posix;
+    e2e_transport(&d);
     if (sbx_open(&d, &client, &e))
         fail_msg("open: %s %s", sbx_code_name(e.code), e.text);
     return client;
@@ -201,19 +271,25 @@ const char *e2e_sh(const char *command)
 
 e2e_server e2e_serve(const char *const *options)
 {
-    const char *program = getenv("SANDBOXD"), *build = getenv("BUILD");
+    const char *cert = variable("SANDBOXD_CERT", NULL);
     const char *argv[32];
     char path[512], line[256];
     e2e_server s;
     int out[2], n = 0;
     size_t got = 0;
 
-    snprintf(path, sizeof path, "%s/sandboxd", build ? build : "build");
-    argv[n++] = program ? program : path;
+    snprintf(path, sizeof path, "%s/sandboxd", variable("BUILD", "build"));
+    argv[n++] = variable("SANDBOXD", path);
     argv[n++] = "--listen";
     argv[n++] = "127.0.0.1:0";
     argv[n++] = "--api-key";
     argv[n++] = "k";
+    if (cert) {
+        argv[n++] = "--tls-cert";
+        argv[n++] = cert;
+        argv[n++] = "--tls-key";
+        argv[n++] = variable("SANDBOXD_KEY", "");
+    }
     for (; *options; options++) {
         assert_true(n < 30);
         argv[n++] = *options;

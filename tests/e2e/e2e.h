@@ -18,6 +18,10 @@
 extern sbx_client *c; /* of the group */
 extern sbx_box box;
 
+/* The transport that E2E_TRANSPORT names, with its configuration: posix (also
+   where it is not set), or one with TLS, which trusts SANDBOXD_CA. */
+void e2e_transport(sbx_client_desc *d);
+bool e2e_over(const char *transport);
 /* A client by the environment, with `desc` for the rest (NULL = defaults). */
 sbx_client *e2e_open(const sbx_client_desc *desc);
 int e2e_begin(void **state); /* group set-up: c and box */
@@ -63,7 +67,8 @@ void e2e_same(const e2e_bytes *b, const char *p, size_t n, const char *file, int
 /* Runs a command in the group's sandbox and returns its stdout (static). */
 const char *e2e_sh(const char *command);
 
-/* A sandboxd of its own: its options, NULL-terminated; key "k". */
+/* A sandboxd of its own: its options, NULL-terminated; key "k". It speaks TLS
+   where SANDBOXD_CERT is set. */
 typedef struct e2e_server {
     pid_t pid;
     char endpoint[64]; /* the full base */

@@ -44,9 +44,10 @@ static sbx_client *victim(const peer *p)
 /* Nothing is held any more, and never more was than the description allows. */
 static void unharmed(sbx_client *cl)
 {
-    sbx_client_desc d = { .transport = &sbx_posix, .endpoint = "http://127.0.0.1:65535/x" };
+    sbx_client_desc d = { .endpoint = "http://127.0.0.1:65535/x" };
     sbx_usage u;
 
+    e2e_transport(&d);
     sbx_get_usage(cl, &u);
     assert_int_equal(u.ops, 0);
     assert_int_equal(u.requests, 0);
