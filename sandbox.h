@@ -8952,7 +8952,8 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_fail *f = &op->fail;
     sbxi_link *l = sbxi_op_link(c, op);
-    bool stale = l && l->reused && !l->got_any && f->code == SBX_ERR_CONNECTION;
+    /* TLS: an end without close_notify. The handshake was long ago. */
+    bool stale = l && l->reused && !l->got_any && (f->code == SBX_ERR_CONNECTION || f->code == SBX_ERR_TLS);
     uint32_t delay;
 
     if (l && l->sent_any)
