@@ -144,7 +144,7 @@ typedef struct tls_case {
     int connect_ms;
 } tls_case;
 
-enum { TLS13 = 1, CLIENT_CERTS = 2, NO_CLIENT_CERTS = 4, RENEGOTIATES = 8, REFUSES = 16 };
+enum { TLS13 = 1, NO_TLS13 = 2, CLIENT_CERTS = 4, RENEGOTIATES = 8, REFUSES = 16 };
 
 #define UNKNOWN_CA { "unknown|not trusted|untrusted", "ca_file" }
 #define WRONG_NAME(host) { "name|address", host, "certificate" }
@@ -185,6 +185,7 @@ static const tls_case cases[] = {
     { "client certificate of another CA", { .cert = "right", .client_ca = "ca" }, .ca = "ca", .client = "client_unknown", .code = SBX_ERR_TLS, .words = { "client certificate|certificate of ours" }, .only = CLIENT_CERTS },
 
     /* servers that speak otherwise */
+    { "TLS 1.3 only", { .cert = "right", .min = 13 }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "1.2|1.3" }, .only = NO_TLS13 },
     { "TLS 1.1 only", { .cert = "rsa", .min = 11, .max = 11 }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "version", "1.2" } },
     { "TLS 1.0 only", { .cert = "rsa", .min = 10, .max = 10 }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "version", "1.2" } },
     { "no TLS", { .cert = "right", .act = TLS_NO_TLS }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "does not speak TLS|no TLS|not TLS", "http" } },
@@ -201,7 +202,8 @@ static const tls_case cases[] = {
 
 static bool applies(const tls_case *k)
 {
-    return !((k->only & TLS13 && !rig->tls13) || (k->only & CLIENT_CERTS && !rig->client_certs) ||
+    return !((k->only & TLS13 && !rig->tls13) || (k->only & NO_TLS13 && rig->tls13) ||
+             (k->only & CLIENT_CERTS && !rig->client_certs) ||
              (k->only & RENEGOTIATES && !rig->renegotiates) || (k->only & REFUSES && rig->renegotiates));
 }
 

@@ -7,7 +7,9 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,15 +187,27 @@ static void serve(session *s)
 
 /* ---- connections ---- */
 
-/* What was said arrives before the end does. */
-static void end(int fd)
+static void *drain(void *arg)
 {
+    int fd = (int)(intptr_t)arg;
     char rest[4096];
 
-    shutdown(fd, SHUT_WR);
     while (recv(fd, rest, sizeof rest, 0) > 0)
         ;
     close(fd);
+    return NULL;
+}
+
+/* What was said arrives before the end does. The client may keep its end open
+   as long as it likes: nobody waits for it. */
+static void end(int fd)
+{
+    pthread_t thread;
+
+    shutdown(fd, SHUT_WR);
+    if (pthread_create(&thread, NULL, drain, (void *)(intptr_t)fd))
+        die("thread");
+    pthread_detach(thread);
 }
 
 static void say_plain(int fd, const char *text, size_t n)
