@@ -1,8 +1,6 @@
 #define SANDBOX_IMPLEMENTATION
 #include "e2e.h"
-#if __has_include("sandbox_curl.h")
 #include "sandbox_curl.h"
-#endif
 #if __has_include("sandbox_bearssl.h")
 #include "sandbox_bearssl.h"
 #endif
@@ -28,7 +26,6 @@ static void over_posix(sbx_client_desc *d)
     d->transport = &sbx_posix;
 }
 
-#ifdef SBX_CURL_H
 static void over_curl(sbx_client_desc *d)
 {
     static sbx_curl_config config;
@@ -37,7 +34,6 @@ static void over_curl(sbx_client_desc *d)
     d->transport = &sbx_curl;
     d->transport_config = &config;
 }
-#endif
 
 #ifdef SBX_BEARSSL_H
 static void over_bearssl(sbx_client_desc *d)
@@ -55,9 +51,7 @@ static const struct {
     void (*choose)(sbx_client_desc *d);
 } transports[] = {
     { "posix", over_posix },
-#ifdef SBX_CURL_H
     { "curl", over_curl },
-#endif
 #ifdef SBX_BEARSSL_H
     { "bearssl", over_bearssl },
 #endif

@@ -1,7 +1,7 @@
 # test_examples runs them.
 test-e2e: examples
 
-LIBS_e2e = -lcurl
+LIBS_e2e = -lcurl $(if $(wildcard transports/sandbox_bearssl.h),-lbearssl)
 
 # Over TLS each transport takes one variant, for time's sake. Hostile peers speak
 # plain TCP, and the examples choose their own transport: these over POSIX only.
