@@ -518,7 +518,7 @@ typedef struct sbx_ready {
     unsigned bits; /* SBX_READABLE | SBX_WRITABLE; both for an error or a hang-up */
 } sbx_ready;
 
-enum { SBX_TRANSPORT_TLS = 1 /* speaks TLS */ };
+enum { SBX_TRANSPORT_TLS = 1 /* speaks TLS */ }; /* bits from 8 up are the transport's own */
 
 typedef struct sbx_transport sbx_transport;
 struct sbx_transport {
@@ -542,7 +542,8 @@ struct sbx_transport {
        be called again when ready, FAIL. After FAIL the client calls close. */
     /* recv and send: OK with at least 1 byte in *got, *sent (up to room, n,
        neither of which is 0); less than asked for is fine. WANT_… and the rest
-       move none. */
+       move none, but after WANT_… the next send begins with the same bytes: a
+       transport may have encrypted them already. */
     sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
     sbx_io (*recv)(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault);
     sbx_io (*send)(void *ctx, void *conn, const void *p, size_t n, size_t *sent, sbx_fault *fault);
