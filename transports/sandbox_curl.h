@@ -49,9 +49,10 @@
 
    End of stream
    TLS: a peer that ends without close_notify may have been cut off by someone
-   else, so recv answers SBX_ERR_TLS. With OpenSSL 3 this is told apart from a
-   clean end; libcurl over GnuTLS tells too; with OpenSSL 1.1.1 and others a
-   cut looks like a clean end.
+   else, so recv answers SBX_ERR_TLS. libcurl does not tell; over OpenSSL this
+   transport asks that library itself (SSL_get_shutdown, sought by dlsym in what
+   libcurl is linked to); GnuTLS makes an error of it; over others, and over an
+   OpenSSL that is linked statically, a cut looks like a clean end.
 
    Memory
    This transport's state lies in the client's memory (about 330 bytes a
@@ -155,6 +156,7 @@ SBX_EXTERN_C_END
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <net/if.h>
@@ -198,6 +200,8 @@ enum {
 
 struct sbxi_curl_ctx;
 
+typedef int (*sbxi_curl_ssl_shutdown)(const void *ssl);
+
 /* Some connections that share a multi handle. */
 typedef struct sbxi_curl_group {
     struct sbxi_curl_ctx *ctx;
@@ -230,8 +234,9 @@ typedef struct sbxi_curl_ctx {
     CURLSH *share; /* names and TLS sessions */
     char *record;  /* where TLS sends copy to, so that they can be repeated from there */
     sbxi_curl_conn *first, *last;
-    uint32_t groups; /* places */
-    uint32_t begun;  /* of them with a multi handle */
+    sbxi_curl_ssl_shutdown ssl_shutdown; /* OpenSSL's SSL_get_shutdown, NULL = not known */
+    uint32_t groups;                     /* places */
+    uint32_t begun;                      /* of them with a multi handle */
     char text[256];
 } sbxi_curl_ctx;
 
@@ -259,7 +264,14 @@ static bool sbxi_curl_has(const char *text, const char *part)
 
 #if defined(SBX_NO_ERROR_TEXT) && SBX_NO_ERROR_TEXT
 #define sbxi_curl_say(x, what, detail) ((void)(x), (void)(what), (void)(detail), (const char *)NULL)
+#define sbxi_curl_unreadable(x, field, path) ((void)(x), (void)(field), (void)(path), (const char *)NULL)
 #else
+static const char *sbxi_curl_unreadable(sbxi_curl_ctx *x, const char *field, const char *path)
+{
+    snprintf(x->text, sizeof x->text, "%s cannot be read: %s (%s)", field, path, strerror(errno));
+    return x->text;
+}
+
 /* What we say of it, then libcurl's words. Those can hold a proxy's URL with
    its password: then they are left out. */
 static const char *sbxi_curl_say(sbxi_curl_ctx *x, const char *what, const char *detail)
@@ -305,21 +317,31 @@ static const char *sbxi_curl_verify_why(long verify)
     case 20:
     case 21:
         return SBXI_CURL_TEXT("the certificate's issuer is unknown: name its CA in ca_file, or the server does not send its intermediate certificate");
-    case 0: return SBXI_CURL_TEXT("the server's certificate is for another name than the one asked for");
     default: return SBXI_CURL_TEXT("the server's certificate was refused");
     }
 }
 
+/* The server did not like our certificate, or that there is none. */
+static const char *sbxi_curl_alert_why(const char *error)
+{
+    if (sbxi_curl_has(error, "certificate required"))
+        return SBXI_CURL_TEXT("the server wants a client certificate: set cert and key");
+    if (sbxi_curl_has(error, "alert") && (sbxi_curl_has(error, "certificate") || sbxi_curl_has(error, "unknown ca")))
+        return SBXI_CURL_TEXT("the server refused our client certificate: check cert and key");
+    return NULL;
+}
+
 static const char *sbxi_curl_tls_why(const char *error)
 {
+    const char *alert = sbxi_curl_alert_why(error);
+    if (alert)
+        return alert;
     if (sbxi_curl_has(error, "unsupported protocol") || sbxi_curl_has(error, "protocol version"))
         return SBXI_CURL_TEXT("no TLS version in common: the server must speak TLS 1.2 or newer (see min_tls)");
     if (sbxi_curl_has(error, "wrong version number") || sbxi_curl_has(error, "packet length too long"))
         return SBXI_CURL_TEXT("the server does not speak TLS on this port: is it an http endpoint?");
-    if (sbxi_curl_has(error, "certificate required") || sbxi_curl_has(error, "handshake failure"))
+    if (sbxi_curl_has(error, "handshake failure"))
         return SBXI_CURL_TEXT("the server refused the TLS handshake: if it wants a client certificate, set cert and key");
-    if (sbxi_curl_has(error, "alert"))
-        return SBXI_CURL_TEXT("the server ended the TLS handshake with an alert; a client certificate of ours may be wrong");
     if (sbxi_curl_has(error, "SYSCALL") || sbxi_curl_has(error, "reset") || sbxi_curl_has(error, "eof"))
         return SBXI_CURL_TEXT("the server ended the connection in the middle of the TLS handshake");
     return SBXI_CURL_TEXT("the TLS handshake failed");
@@ -360,9 +382,13 @@ static sbx_io sbxi_curl_late(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *fau
 static sbx_io sbxi_curl_untrusted(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *fault)
 {
     long verify = 0, proxy = 0;
+    const char *what;
     curl_easy_getinfo(c->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
     curl_easy_getinfo(c->easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &proxy);
-    return sbxi_curl_fail(fault, SBX_ERR_TLS, c->result, sbxi_curl_say(x, sbxi_curl_verify_why(verify ? verify : proxy), c->error));
+    what = sbxi_curl_verify_why(verify ? verify : proxy);
+    if (sbxi_curl_has(c->error, "subject name") || sbxi_curl_has(c->error, "does not match"))
+        what = SBXI_CURL_TEXT("the server's certificate is for another name than the one asked for");
+    return sbxi_curl_fail(fault, SBX_ERR_TLS, c->result, sbxi_curl_say(x, what, c->error));
 }
 
 /* Tells why a connection was not made. */
@@ -430,16 +456,24 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
     return sbxi_curl_fail(fault, code, c->result, sbxi_curl_say(x, what, c->error));
 }
 
+/* An end without TLS's close_notify, which whoever sits between can make. */
+static sbx_io sbxi_curl_cut(sbx_fault *fault, CURLcode result)
+{
+    return sbxi_curl_fail(fault, SBX_ERR_TLS, (int)result,
+                          SBXI_CURL_TEXT("the peer ended the connection without TLS's close_notify: what came last may be missing"));
+}
+
 /* Tells what ended a connection that stood. */
 static sbx_io sbxi_curl_lost(sbxi_curl_ctx *x, sbxi_curl_conn *c, CURLcode result, sbx_fault *fault)
 {
     if (result == CURLE_OUT_OF_MEMORY)
         return sbxi_curl_fail(fault, SBX_ERR_MEMORY, (int)result, SBXI_CURL_TEXT("libcurl got no memory"));
     if (sbxi_curl_has(c->error, "unexpected eof") || sbxi_curl_has(c->error, "properly terminated"))
-        return sbxi_curl_fail(fault, SBX_ERR_TLS, (int)result,
-                              SBXI_CURL_TEXT("the peer ended the connection without TLS's close_notify: what came last may be missing"));
-    if (sbxi_curl_has(c->error, "SSL routines"))
-        return sbxi_curl_fail(fault, SBX_ERR_TLS, (int)result, sbxi_curl_say(x, SBXI_CURL_TEXT("the TLS session broke"), c->error));
+        return sbxi_curl_cut(fault, result);
+    if (sbxi_curl_has(c->error, "SSL routines")) {
+        const char *alert = sbxi_curl_alert_why(c->error);
+        return sbxi_curl_fail(fault, SBX_ERR_TLS, (int)result, sbxi_curl_say(x, alert ? alert : SBXI_CURL_TEXT("the TLS session broke"), c->error));
+    }
     if (result == CURLE_UNSUPPORTED_PROTOCOL) /* libcurl saw the end while it was idle */
         return sbxi_curl_fail(fault, SBX_ERR_CONNECTION, (int)result, SBXI_CURL_TEXT("the peer has closed the connection"));
     return sbxi_curl_fail(fault, SBX_ERR_CONNECTION, (int)result, sbxi_curl_say(x, SBXI_CURL_TEXT("the connection was lost"), c->error));
@@ -866,6 +900,16 @@ static sbx_io sbxi_curl_idle(const sbxi_curl_conn *c, size_t n, sbx_fault *fault
     return n ? SBX_IO_OK : sbxi_curl_fail(fault, SBX_ERR_ARGUMENT, 0, SBXI_CURL_TEXT("a length of 0"));
 }
 
+/* libcurl over OpenSSL takes the end of TCP for the end of the stream; OpenSSL
+   knows whether close_notify came before. */
+static bool sbxi_curl_clean(const sbxi_curl_ctx *x, const sbxi_curl_conn *c)
+{
+    struct curl_tlssessioninfo *s = NULL;
+    if (!c->tls || !x->ssl_shutdown || curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &s) || !s || !s->internals)
+        return true;
+    return s->backend != CURLSSLBACKEND_OPENSSL || (x->ssl_shutdown(s->internals) & 2) != 0; /* SSL_RECEIVED_SHUTDOWN */
+}
+
 static sbx_io sbxi_curl_recv(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault)
 {
     sbxi_curl_ctx *x = (sbxi_curl_ctx *)ctx;
@@ -876,8 +920,10 @@ static sbx_io sbxi_curl_recv(void *ctx, void *conn, void *p, size_t room, size_t
         return SBX_IO_FAIL;
     c->error[0] = 0;
     result = curl_easy_recv(c->easy, p, room, got);
+    if (result == CURLE_OK && !*got)
+        return sbxi_curl_clean(x, c) ? SBX_IO_EOF : sbxi_curl_cut(fault, CURLE_RECV_ERROR);
     if (result == CURLE_OK)
-        return *got ? SBX_IO_OK : SBX_IO_EOF;
+        return SBX_IO_OK;
     *got = 0;
     return result == CURLE_AGAIN ? SBX_IO_WANT_READ : sbxi_curl_lost(x, c, result, fault);
 }
@@ -1082,6 +1128,15 @@ static sbx_code sbxi_curl_bad(sbx_fault *fault, const char *text)
     return SBX_ERR_ARGUMENT;
 }
 
+/* A file or directory that is named must be readable. */
+static bool sbxi_curl_there(sbxi_curl_ctx *x, const char *field, const char *path, int how, sbx_fault *fault)
+{
+    if (!path || access(path, how) == 0)
+        return true;
+    sbxi_curl_fail(fault, SBX_ERR_ARGUMENT, errno, sbxi_curl_unreadable(x, field, path));
+    return false;
+}
+
 /* A proxy's URL as libcurl understands it. */
 static bool sbxi_curl_proxy_url(const char *url)
 {
@@ -1100,20 +1155,14 @@ static bool sbxi_curl_proxy_url(const char *url)
     return good;
 }
 
-static sbx_code sbxi_curl_check(const sbx_curl_config *f, sbx_fault *fault)
+static sbx_code sbxi_curl_check(sbxi_curl_ctx *x, const sbx_curl_config *f, sbx_fault *fault)
 {
-    if (f->ca_file && access(f->ca_file, R_OK))
-        return sbxi_curl_bad(fault, SBXI_CURL_TEXT("ca_file cannot be read"));
-    if (f->ca_dir && access(f->ca_dir, R_OK | X_OK))
-        return sbxi_curl_bad(fault, SBXI_CURL_TEXT("ca_dir cannot be read"));
-    if (f->cert && access(f->cert, R_OK))
-        return sbxi_curl_bad(fault, SBXI_CURL_TEXT("cert cannot be read"));
-    if (f->key && access(f->key, R_OK))
-        return sbxi_curl_bad(fault, SBXI_CURL_TEXT("key cannot be read"));
+    if (!sbxi_curl_there(x, "ca_file", f->ca_file, R_OK, fault) || !sbxi_curl_there(x, "ca_dir", f->ca_dir, R_OK | X_OK, fault) ||
+        !sbxi_curl_there(x, "cert", f->cert, R_OK, fault) || !sbxi_curl_there(x, "key", f->key, R_OK, fault) ||
+        !sbxi_curl_there(x, "proxy_ca_file", f->proxy_ca_file, R_OK, fault))
+        return SBX_ERR_ARGUMENT;
     if ((f->key || f->key_password) && !f->cert)
         return sbxi_curl_bad(fault, SBXI_CURL_TEXT("key and key_password need cert"));
-    if (f->proxy_ca_file && access(f->proxy_ca_file, R_OK))
-        return sbxi_curl_bad(fault, SBXI_CURL_TEXT("proxy_ca_file cannot be read"));
     if (f->min_tls != 0 && f->min_tls != 12 && f->min_tls != 13)
         return sbxi_curl_bad(fault, SBXI_CURL_TEXT("min_tls is 12 (TLS 1.2), 13 (TLS 1.3) or 0 (12)"));
     if (f->connect_timeout_ms < 0)
@@ -1219,6 +1268,26 @@ static CURLcode sbxi_curl_model(CURL *m, const sbx_curl_config *f)
     return r ? r : sbxi_curl_secrets(m, f);
 }
 
+/* The function of that OpenSSL which libcurl itself uses. */
+static void sbxi_curl_seek(sbxi_curl_ctx *x)
+{
+    CURLcode (*in_curl)(CURL *, void *, size_t, size_t *) = curl_easy_recv;
+    const void *address;
+    void *library, *found;
+    Dl_info info;
+    memcpy(&address, &in_curl, sizeof address); /* ISO C has no cast for it */
+    if (!dladdr(address, &info) || !info.dli_fname)
+        return;
+    library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    if (!library)
+        library = dlopen(NULL, RTLD_LAZY); /* libcurl is a part of the program */
+    if (!library)
+        return;
+    found = dlsym(library, "SSL_get_shutdown");
+    memcpy(&x->ssl_shutdown, &found, sizeof found);
+    dlclose(library); /* it stays, as it was here before */
+}
+
 static int sbxi_curl_descriptors(sbxi_curl_ctx *x)
 {
     int err;
@@ -1266,7 +1335,8 @@ static sbx_code sbxi_curl_prepare(sbxi_curl_ctx *x, const sbx_curl_config *f, sb
         return SBX_ERR_MEMORY;
     }
     x->global = true;
-    code = sbxi_curl_check(f, fault);
+    sbxi_curl_seek(x);
+    code = sbxi_curl_check(x, f, fault);
     if (code)
         return code;
     err = sbxi_curl_descriptors(x);
@@ -1292,8 +1362,12 @@ static sbx_code sbxi_curl_open(void *ctx, const void *config, uint32_t max_conns
     x->groups = max_conns / SBX_CURL_GROUP + 1;
     x->proxy_tls = sbxi_curl_proxy_tls(f.proxy);
     code = sbxi_curl_prepare(x, &f, fault);
-    if (code)
+    if (code) {
+        char text[sizeof x->text];
+        memcpy(text, x->text, sizeof text);
         sbxi_curl_shut(x);
+        memcpy(x->text, text, sizeof text); /* the fault may point to it */
+    }
     return code;
 }
 
