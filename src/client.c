@@ -191,6 +191,7 @@ SBX_API bool sbx_next(sbx_client *c, sbx_event *ev)
         sbxi_client_run(c);
         c->net.inside = false;
     }
+    sbxi_owned_run(c); /* a deletion of the shutdown may have ended since the last step */
     return sbxi_client_pull(c, NULL, ev);
 }
 
