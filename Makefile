@@ -25,7 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # Debian packages: what the demo needs, and what the rest needs besides.
 DEMO_DEPS = gcc libc6-dev make python3 libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap
-DEPS = g++ clang libclang-rt-dev libcmocka-dev libbearssl-dev valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi libcurl4-openssl-dev
+DEPS = g++ clang libclang-rt-dev libcmocka-dev libbearssl-dev valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi libcurl4-openssl-dev libuv1-dev
 
 WARN = -Wall -Wextra -pedantic -Werror
 SAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g
@@ -69,12 +69,15 @@ check-amalgam:
 
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c)) $(patsubst examples/%.cpp,$(BUILD)/%,$(wildcard examples/*.cpp))
 EXAMPLE_USES = sandbox.h $(TRANSPORTS)
+LIBS_event_loop_uv = -luv
 .PHONY: examples sandboxd
 examples: $(EXAMPLES)
 
 # As a user would: the header, a transport, and nothing else.
 $(BUILD)/%: examples/%.c $(EXAMPLE_USES) | $(BUILD)/
-	$(call say,CC,$@)$(CC) -std=c99 -O2 -Wall -Wextra -I. -Itransports -o $@ $< -pthread
+	$(call say,CC,$@)$(CC) -std=c99 -O2 -Wall -Wextra -I. -Itransports -o $@ $< $(LIBS_$*) -pthread
+$(BUILD)/asan/%: examples/%.c $(EXAMPLE_USES)
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -std=c99 -Wall -Wextra $(SAN) -I. -Itransports -o $@ $< $(LIBS_$*) -pthread
 $(BUILD)/%: examples/%.cpp $(EXAMPLE_USES) | $(BUILD)/
 	$(call say,CXX,$@)$(CXX) -std=c++11 -O2 -Wall -Wextra -I. -Itransports -o $@ $< -pthread
 

@@ -104,6 +104,47 @@ static void static_memory(void **state)
     assert_string_equal(at + 1, " connections, 1 receive and 1 send buffers\n");
 }
 
+/* The plain build, then the one with sanitizers. */
+static void transport_uart(void **state)
+{
+    static const char *const builds[] = { "transport_uart", "asan/transport_uart" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        run(builds[i]);
+        assert_string_equal(output.p, "created\nfile: 5000 bytes, the same\ncommand: exit 0, 3898 bytes\n"
+                                      "two connections or more shared the line\n");
+    }
+}
+
+static void event_loop_uv(void **state)
+{
+    static const char *const builds[] = { "event_loop_uv", "asan/event_loop_uv" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        int next[6] = { 0 };
+        const char *at;
+
+        run(builds[i]);
+        for (at = output.p; *at; at = strchr(at, '\n') + 1) {
+            char want[64], got[64];
+            int job = atoi(at);
+
+            assert_true(job >= 1 && job <= 5);
+            if (next[job] < 3)
+                snprintf(want, sizeof want, "%d | line %d", job, next[job] + 1);
+            else
+                snprintf(want, sizeof want, "%d | exit %d", job, job - 1);
+            snprintf(got, sizeof got, "%.*s", (int)strcspn(at, "\n"), at);
+            assert_string_equal(got, want);
+            next[job]++;
+        }
+        for (int job = 1; job <= 5; job++)
+            assert_int_equal(next[job], 4);
+    }
+}
+
 static int finish(void **state)
 {
     (void)state;
@@ -117,6 +158,8 @@ int main(void)
         cmocka_unit_test(quickstart),
         cmocka_unit_test(events),
         cmocka_unit_test(static_memory),
+        cmocka_unit_test(transport_uart),
+        cmocka_unit_test(event_loop_uv),
     };
 
     return cmocka_run_group_tests(tests, NULL, finish);
