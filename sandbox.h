@@ -4615,7 +4615,7 @@ static int sbxi_http1_chunk(sbx_http1 *h, const unsigned char *p, const unsigned
     return quoted ? SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK) : SBXI_HTTP1_NEXT;
 }
 
-static void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, size_t name_n, const unsigned char *v,
+static SBXI_ONCE void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, size_t name_n, const unsigned char *v,
                              size_t n)
 {
     ev->name.p = (const char *)name;
@@ -5533,7 +5533,7 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 }
 
 /* Memory that holds n bytes and a NUL: a power of two. */
-static size_t sbxi_sink_room(size_t n)
+static SBXI_ONCE size_t sbxi_sink_room(size_t n)
 {
     size_t room = 1024;
 
@@ -7093,7 +7093,7 @@ static sbxi_got sbxi_ws_can_answer(sbxi_net *net, sbxi_link *l)
     return sbxi_link_has_room(net, l) || l->owner == net->awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
 }
 
-static sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
+static SBXI_ONCE sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_kind kind, const sbx_ws_event *ev)
 {
     bool ok = true;
 
@@ -7859,7 +7859,7 @@ typedef struct sbxi_lines {
     size_t own_n, call_n;
 } sbxi_lines;
 
-static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
+static SBXI_ONCE void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
 {
     if (n <= w->cap && w->n <= w->cap - n)
         memcpy(w->p + w->n, p, n);
@@ -9151,7 +9151,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 /* An attempt's time is over unless bytes came meanwhile, or the caller holds
    the next ones back. */
-static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     int64_t at;
@@ -10445,7 +10445,7 @@ static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI
 
 /* ---- polling ---- */
 
-static bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
+static SBXI_ONCE bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
 {
     op->row = row;
     op->attempts = 0;
@@ -11024,7 +11024,7 @@ static bool sbxi_retry_status(unsigned status)
     return status == 429 || status == 500 || (status >= 502 && status <= 504);
 }
 
-static bool sbxi_stream_transient(const sbxi_fail *f)
+static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);
@@ -11166,7 +11166,7 @@ static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const ch
     return SBXI_GOT_EVENT;
 }
 
-static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
@@ -11508,7 +11508,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     (void)box;
     (void)command;
     (void)out;
-    if (sbxi_build_begin(&b, c, &sbxi_command_row, &o->call))
+    if (sbxi_build_begin_as(&b, c, &sbxi_command_row, &o->call, SBXI_AS_RUN))
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
     return b.refused;
 }
@@ -12662,7 +12662,7 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
 }
 
-static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     bool text = t->kind == SBX_JSON_STRING;
@@ -12751,7 +12751,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 }
 
 /* The message is complete. */
-static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
@@ -12789,7 +12789,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 }
 
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
-static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;

@@ -354,7 +354,7 @@ static int sbxi_http1_chunk(sbx_http1 *h, const unsigned char *p, const unsigned
     return quoted ? SBXI_HTTP1_BAD(SBX_HTTP1_BAD_CHUNK) : SBXI_HTTP1_NEXT;
 }
 
-static void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, size_t name_n, const unsigned char *v,
+static SBXI_ONCE void sbxi_http1_event(sbx_http1_event *ev, const unsigned char *name, size_t name_n, const unsigned char *v,
                              size_t n)
 {
     ev->name.p = (const char *)name;

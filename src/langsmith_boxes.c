@@ -108,7 +108,7 @@ static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI
 
 /* ---- polling ---- */
 
-static bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
+static SBXI_ONCE bool sbxi_next_row(sbxi_op *op, const sbxi_row *row)
 {
     op->row = row;
     op->attempts = 0;

@@ -72,7 +72,7 @@ static bool sbxi_retry_status(unsigned status)
     return status == 429 || status == 500 || (status >= 502 && status <= 504);
 }
 
-static bool sbxi_stream_transient(const sbxi_fail *f)
+static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);
@@ -214,7 +214,7 @@ static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const ch
     return SBXI_GOT_EVENT;
 }
 
-static sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_link *l = sbxi_op_link(c, op);
@@ -556,7 +556,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     (void)box;
     (void)command;
     (void)out;
-    if (sbxi_build_begin(&b, c, &sbxi_command_row, &o->call))
+    if (sbxi_build_begin_as(&b, c, &sbxi_command_row, &o->call, SBXI_AS_RUN))
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
     return b.refused;
 }

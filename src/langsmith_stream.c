@@ -217,7 +217,7 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
 }
 
-static void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
+static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     bool text = t->kind == SBX_JSON_STRING;
@@ -306,7 +306,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 }
 
 /* The message is complete. */
-static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
@@ -344,7 +344,7 @@ static sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 }
 
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
-static sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;

@@ -31,7 +31,7 @@ SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 }
 
 /* Memory that holds n bytes and a NUL: a power of two. */
-static size_t sbxi_sink_room(size_t n)
+static SBXI_ONCE size_t sbxi_sink_room(size_t n)
 {
     size_t room = 1024;
 

@@ -319,7 +319,7 @@ typedef struct sbxi_lines {
     size_t own_n, call_n;
 } sbxi_lines;
 
-static void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
+static SBXI_ONCE void sbxi_put_raw(sbx_http1w *w, const char *p, size_t n)
 {
     if (n <= w->cap && w->n <= w->cap - n)
         memcpy(w->p + w->n, p, n);

@@ -433,7 +433,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 /* An attempt's time is over unless bytes came meanwhile, or the caller holds
    the next ones back. */
-static bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
+static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     int64_t at;
