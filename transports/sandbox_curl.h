@@ -208,6 +208,7 @@ typedef struct sbxi_curl_group {
     CURLM *multi;
     int64_t due; /* when libcurl's timer is over; -1 = not set */
     uint32_t used;
+    uint32_t bare; /* BUSY ones that have no socket */
 } sbxi_curl_group;
 
 typedef struct sbxi_curl_conn {
@@ -221,6 +222,7 @@ typedef struct sbxi_curl_conn {
     int result; /* CURLcode of a failed connect */
     int err;    /* errno of what failed outside libcurl, 0 = none */
     uint8_t state, want;
+    uint8_t sockets; /* that libcurl has us watch */
     bool listed, tls;
     bool fresh; /* the kernel has reported nothing yet */
     char error[CURL_ERROR_SIZE];
@@ -228,6 +230,7 @@ typedef struct sbxi_curl_conn {
 
 typedef struct sbxi_curl_ctx {
     bool opened, global, timer_stale, proxy_tls;
+    bool waiting; /* in `wait`, which reports what is listed */
     int epoll, wake, timer;
     int64_t armed; /* what the timer stands at; -1 = off */
     CURL *model;   /* every connection's options */
@@ -366,17 +369,18 @@ static const char *sbxi_curl_proxy_why(long status, const char *error)
 /* How far a connection came before its time was over. */
 static sbx_io sbxi_curl_late(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *fault)
 {
-    curl_off_t looked_up = 0, connected = 0;
+    curl_off_t looked_up = 0;
+    sbx_code code = SBX_ERR_CONNECT;
+    const char *what = SBXI_CURL_TEXT("no connection within connect_timeout_ms: the host or proxy does not answer");
     curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
-    curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connected);
-    if (!looked_up)
-        return sbxi_curl_fail(fault, SBX_ERR_RESOLVE, c->result,
-                              sbxi_curl_say(x, SBXI_CURL_TEXT("no name server answered within connect_timeout_ms"), c->error));
-    if (connected && c->tls)
-        return sbxi_curl_fail(fault, SBX_ERR_TLS, c->result,
-                              sbxi_curl_say(x, SBXI_CURL_TEXT("no end of the handshake (proxy or TLS) within connect_timeout_ms"), c->error));
-    return sbxi_curl_fail(fault, SBX_ERR_CONNECT, c->result,
-                          sbxi_curl_say(x, SBXI_CURL_TEXT("no connection within connect_timeout_ms: the host or proxy does not answer"), c->error));
+    if (!looked_up) {
+        code = SBX_ERR_RESOLVE;
+        what = SBXI_CURL_TEXT("no name server answered within connect_timeout_ms");
+    } else if (sbxi_curl_has(c->error, "SSL")) {
+        code = SBX_ERR_TLS;
+        what = SBXI_CURL_TEXT("no end of the TLS handshake within connect_timeout_ms");
+    }
+    return sbxi_curl_fail(fault, code, c->result, sbxi_curl_say(x, what, c->error));
 }
 
 static sbx_io sbxi_curl_untrusted(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *fault)
@@ -570,7 +574,7 @@ static void sbxi_curl_enlist(sbxi_curl_ctx *x, sbxi_curl_conn *c)
 {
     if (c->listed)
         return;
-    if (!x->first)
+    if (!x->first && !x->waiting)
         sbxi_curl_ring(x, SBXI_CURL_LOOK); /* so that a foreign event loop looks here */
     c->prev = x->last;
     c->next = NULL;
@@ -610,6 +614,23 @@ static sbxi_curl_conn *sbxi_curl_of(CURL *easy)
     return (sbxi_curl_conn *)(void *)p;
 }
 
+static void sbxi_curl_set_state(sbxi_curl_conn *c, int state)
+{
+    if (c->state == SBXI_CURL_BUSY && !c->sockets)
+        c->group->bare--;
+    c->state = (uint8_t)state;
+    if (c->state == SBXI_CURL_BUSY && !c->sockets)
+        c->group->bare++;
+}
+
+static void sbxi_curl_count_socket(sbxi_curl_conn *c, int more)
+{
+    bool bare = c->sockets == 0;
+    c->sockets = (uint8_t)(c->sockets + more);
+    if (c->state == SBXI_CURL_BUSY && bare != (c->sockets == 0))
+        c->group->bare += bare ? (uint32_t)-1 : 1u;
+}
+
 static int sbxi_curl_watch_fd(const sbxi_curl_ctx *x, int fd, uint32_t events, uint64_t what)
 {
     struct epoll_event e;
@@ -639,11 +660,14 @@ static int sbxi_curl_on_socket(CURL *easy, curl_socket_t fd, int what, void *use
     sbxi_curl_conn *c = sbxi_curl_of(easy);
     uint32_t events = 0;
     int err;
-    (void)socket_user;
     if (what == CURL_POLL_REMOVE) {
         sbxi_curl_unwatch_fd(x, fd);
+        if (c && socket_user)
+            sbxi_curl_count_socket(c, -1);
         return 0;
     }
+    if (c && !socket_user && curl_multi_assign(g->multi, fd, g) == CURLM_OK)
+        sbxi_curl_count_socket(c, 1);
     if (what & CURL_POLL_IN)
         events |= EPOLLIN;
     if (what & CURL_POLL_OUT)
@@ -652,7 +676,7 @@ static int sbxi_curl_on_socket(CURL *easy, curl_socket_t fd, int what, void *use
         c->want = (what & CURL_POLL_OUT) ? SBX_WRITABLE : SBX_READABLE;
     err = sbxi_curl_watch_fd(x, fd, events, SBXI_CURL_UNDERWAY((uint32_t)(g - sbxi_curl_groups(x)), fd));
     if (err && c && c->state == SBXI_CURL_BUSY) {
-        c->state = SBXI_CURL_FAILED;
+        sbxi_curl_set_state(c, SBXI_CURL_FAILED);
         c->result = CURLE_COULDNT_CONNECT;
         c->err = err;
         sbxi_curl_enlist(x, c);
@@ -718,13 +742,13 @@ static void sbxi_curl_stand(sbxi_curl_ctx *x, sbxi_curl_conn *c)
     if (fd != CURL_SOCKET_BAD)
         c->err = sbxi_curl_watch_fd(x, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, (uint64_t)(uintptr_t)c);
     if (c->err) {
-        c->state = SBXI_CURL_FAILED;
+        sbxi_curl_set_state(c, SBXI_CURL_FAILED);
         c->result = CURLE_COULDNT_CONNECT;
         return;
     }
     c->fd1 = fd + 1;
     c->fresh = true;
-    c->state = SBXI_CURL_OPEN;
+    sbxi_curl_set_state(c, SBXI_CURL_OPEN);
     /* Now it is only a limit of a read; before, libcurl makes a buffer of it. */
     (void)curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, (long)SBXI_CURL_READ);
 }
@@ -741,9 +765,24 @@ static void sbxi_curl_collect(sbxi_curl_ctx *x, sbxi_curl_group *g)
         if (m->data.result == CURLE_OK)
             sbxi_curl_stand(x, c);
         else
-            c->state = SBXI_CURL_FAILED;
+            sbxi_curl_set_state(c, SBXI_CURL_FAILED);
         sbxi_curl_enlist(x, c);
     }
+}
+
+/* libcurl 7.88 gives an address up when its time is over, but takes the next one
+   only when it is run again, for which no socket and no timer asks. */
+static void sbxi_curl_run_all(sbxi_curl_group *g)
+{
+    int running;
+#ifdef __GNUC__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#endif
+    (void)curl_multi_socket_all(g->multi, &running);
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
 }
 
 /* Moves a group's connections on. */
@@ -756,6 +795,10 @@ static void sbxi_curl_drive(sbxi_curl_ctx *x, sbxi_curl_group *g, curl_socket_t 
     }
     (void)curl_multi_socket_action(g->multi, fd, bits, &running);
     sbxi_curl_collect(x, g);
+    if (g->bare) {
+        sbxi_curl_run_all(g);
+        sbxi_curl_collect(x, g);
+    }
 }
 
 static void sbxi_curl_timers(sbxi_curl_ctx *x)
@@ -857,13 +900,13 @@ static sbx_io sbxi_curl_start(sbxi_curl_ctx *x, sbxi_curl_conn *c, const sbx_tar
     c->group->used++;
     if (!sbxi_curl_dress(x, c, url))
         return sbxi_curl_fail(fault, SBX_ERR_MEMORY, CURLE_OUT_OF_MEMORY, SBXI_CURL_TEXT("libcurl got no memory"));
-    c->state = SBXI_CURL_BUSY;
+    sbxi_curl_set_state(c, SBXI_CURL_BUSY);
     c->want = SBX_WRITABLE;
     /* The program's signals are not the business of a resolver's thread. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (curl_multi_add_handle(c->group->multi, c->easy) != CURLM_OK) {
-        c->state = SBXI_CURL_FAILED;
+        sbxi_curl_set_state(c, SBXI_CURL_FAILED);
         c->result = CURLE_OUT_OF_MEMORY;
     } else {
         sbxi_curl_drive(x, c->group, CURL_SOCKET_TIMEOUT, 0);
@@ -982,7 +1025,7 @@ static void sbxi_curl_close(void *ctx, void *conn)
     sbxi_curl_ctx *x = (sbxi_curl_ctx *)ctx;
     sbxi_curl_conn *c = (sbxi_curl_conn *)conn;
     sbxi_curl_unlist(x, c);
-    c->state = SBXI_CURL_DEAD;
+    sbxi_curl_set_state(c, SBXI_CURL_DEAD);
     if (c->fd1)
         sbxi_curl_unwatch_fd(x, c->fd1 - 1);
     if (c->easy) {
@@ -1069,6 +1112,7 @@ static int sbxi_curl_wait(void *ctx, int64_t timeout_ms, sbx_ready *ready, int m
     int n;
     if (max <= 0)
         return 0;
+    x->waiting = true;
     n = sbxi_curl_flush(x, ready, max);
     while (n < max) {
         int64_t left = timeout_ms < 0 ? -1 : end - now;
@@ -1082,6 +1126,7 @@ static int sbxi_curl_wait(void *ctx, int64_t timeout_ms, sbx_ready *ready, int m
         if (timeout_ms > 0 && now >= end)
             break;
     }
+    x->waiting = false;
     return n;
 }
 
