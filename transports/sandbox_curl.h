@@ -269,20 +269,44 @@ static bool sbxi_curl_has(const char *text, const char *part)
 #define sbxi_curl_say(x, what, detail) ((void)(x), (void)(what), (void)(detail), (const char *)NULL)
 #define sbxi_curl_unreadable(x, field, path) ((void)(x), (void)(field), (void)(path), (const char *)NULL)
 #else
+/* Puts texts together, up to a NULL; what has no room is left out. */
+static const char *sbxi_curl_join(sbxi_curl_ctx *x, const char *const *parts)
+{
+    size_t n = 0;
+    for (; *parts; parts++) {
+        const char *p = *parts;
+        while (*p && n < sizeof x->text - 1)
+            x->text[n++] = *p++;
+    }
+    x->text[n] = 0;
+    return x->text;
+}
+
 static const char *sbxi_curl_unreadable(sbxi_curl_ctx *x, const char *field, const char *path)
 {
-    snprintf(x->text, sizeof x->text, "%s cannot be read: %s (%s)", field, path, strerror(errno));
-    return x->text;
+    const char *parts[6];
+    parts[0] = field;
+    parts[1] = " cannot be read (";
+    parts[2] = strerror(errno);
+    parts[3] = "): ";
+    parts[4] = path;
+    parts[5] = NULL;
+    return sbxi_curl_join(x, parts);
 }
 
 /* What we say of it, then libcurl's words. Those can hold a proxy's URL with
    its password: then they are left out. */
 static const char *sbxi_curl_say(sbxi_curl_ctx *x, const char *what, const char *detail)
 {
-    if (!detail || !*detail || strchr(detail, '@'))
+    const char *parts[5];
+    if (!*detail || strchr(detail, '@'))
         return what;
-    snprintf(x->text, sizeof x->text, "%s (libcurl: %s)", what, detail);
-    return x->text;
+    parts[0] = what;
+    parts[1] = " (libcurl: ";
+    parts[2] = detail;
+    parts[3] = ")";
+    parts[4] = NULL;
+    return sbxi_curl_join(x, parts);
 }
 #endif
 
