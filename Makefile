@@ -158,7 +158,7 @@ E2E_SUITES = $(call suites,e2e,$(WITH_SANDBOXD))
 REPORTS = 'count|python3 tests/count/run.py' 'size|python3 tests/size/size.py'
 VALGRIND_SUITES = $(foreach e,$(EXAMPLES),'valgrind $(notdir $(e))@120|$(WITH_SANDBOXD) valgrind --quiet --leak-check=full --show-leak-kinds=all --track-fds=yes --error-exitcode=99 $(e)')
 # tests/official/official.mk makes test-official; it needs a Node newer than Debian's.
-OFFICIAL_SUITES = 'official|$(SUBMAKE) --no-print-directory test-official'
+OFFICIAL_SUITES = 'official@600|$(SUBMAKE) --no-print-directory test-official'
 SUBMAKE = $(MAKE)
 BUILT = $(foreach s,unit $(SUITES),$(TESTS_$(s)))
 

@@ -55,7 +55,7 @@ describe("files", () => {
   });
 
   it("takes an upload that waits for 100 Continue, in small pieces", async () => {
-    const http = await import("node:http");
+    const http = await import(box.dataplane_url.startsWith("https:") ? "node:https" : "node:http");
     const { KEY } = await import("./helper.mjs");
     const head = '--Part7\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n';
     const body = Buffer.concat([Buffer.from(head), Buffer.alloc(200000, "ab"), Buffer.from("\r\n--Part7--\r\n")]);
@@ -87,10 +87,10 @@ describe("files", () => {
   });
 
   it("keeps the old content when an upload breaks off", async () => {
-    const net = await import("node:net");
     const { KEY, until } = await import("./helper.mjs");
     await box.write("/root/cut/file", "old");
     const u = new URL(box.dataplane_url);
+    const net = await import(u.protocol === "https:" ? "node:tls" : "node:net");
     const socket = net.connect(Number(u.port), "127.0.0.1");
     socket.write(
       `POST ${u.pathname}/upload?path=/root/cut/file HTTP/1.1\r\nHost: x\r\nX-Api-Key: ${KEY}\r\n` +

@@ -16,7 +16,10 @@ export async function startServer(...args) {
   const env = typeof args.at(-1) === "object" ? args.pop() : {};
   const program = process.env.SANDBOXD;
   if (!program) throw new Error("SANDBOXD must name the sandboxd program");
-  const child = spawn(program, ["--listen", "127.0.0.1:0", "--api-key", KEY, ...args], {
+  // Over https where a certificate is named; NODE_EXTRA_CA_CERTS then names its CA.
+  const { SANDBOXD_CERT: cert, SANDBOXD_KEY: certKey } = process.env;
+  const tls = cert ? ["--tls-cert", cert, "--tls-key", certKey] : [];
+  const child = spawn(program, ["--listen", "127.0.0.1:0", "--api-key", KEY, ...tls, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, HOST_SECRET: "must-not-be-seen-inside", ...env },
   });
@@ -30,9 +33,10 @@ export async function startServer(...args) {
       throw new Error(`sandboxd ended with ${code} before it was ready`);
     }),
   ]);
-  const match = /^sandboxd listening on (http:\/\/127\.0\.0\.1:\d+)$/.exec(first);
+  const match = /^sandboxd listening on (https?:\/\/127\.0\.0\.1:\d+)$/.exec(first);
   if (!match) throw new Error(`unexpected first line: ${first}`);
   const url = match[1];
+  if (url.startsWith("https:") !== Boolean(cert)) throw new Error(`not as asked for: ${url}`);
   child.unref();
   child.stdout.unref();
   return {
@@ -48,6 +52,8 @@ export async function startServer(...args) {
     },
   };
 }
+
+export const wsUrl = (url) => url.replace(/^http/, "ws");
 
 export async function request(url, { method = "GET", json, headers = {}, body, key = KEY } = {}) {
   const all = { ...headers };
@@ -73,7 +79,7 @@ export class Stream {
   constructor(dataplane, first, { key = KEY } = {}) {
     this.messages = [];
     this.waiters = [];
-    this.ws = new WebSocket(`${dataplane.replace("http:", "ws:")}/execute/ws`, { headers: { "X-Api-Key": key } });
+    this.ws = new WebSocket(`${wsUrl(dataplane)}/execute/ws`, { headers: { "X-Api-Key": key } });
     this.ws.on("open", () => this.send(first));
     this.ws.on("message", (data) => {
       this.messages.push(JSON.parse(data.toString()));

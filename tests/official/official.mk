@@ -5,6 +5,10 @@
 OFFICIAL_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 OFFICIAL_OUT := $(BUILD)/official
 OFFICIAL_NODE_OK = node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null
+OFFICIAL_NODE = PATH=$(abspath $(OFFICIAL_OUT))/node20/node_modules/.bin:$$PATH SANDBOXD=$(abspath $(BUILD)/sandboxd)
+# Again over https; isolation has nothing to do with it.
+OFFICIAL_WIRE = boxes files run wire
+OFFICIAL_TLS = $(abspath $(OFFICIAL_OUT))/tls
 
 .PHONY: test-official
 
@@ -18,4 +22,7 @@ $(OFFICIAL_OUT)/node_modules/.ready: $(OFFICIAL_DIR)/package.json $(OFFICIAL_DIR
 test-official: $(BUILD)/sandboxd $(OFFICIAL_OUT)/node_modules/.ready
 	rm -f $(OFFICIAL_OUT)/*.mjs
 	cp $(OFFICIAL_DIR)/*.mjs $(OFFICIAL_OUT)/
-	PATH=$(abspath $(OFFICIAL_OUT))/node20/node_modules/.bin:$$PATH SANDBOXD=$(abspath $(BUILD)/sandboxd) node --test $(OFFICIAL_OUT)/
+	$(OFFICIAL_NODE) node --test $(OFFICIAL_OUT)/
+	python3 tests/tls/certs.py $(OFFICIAL_TLS)
+	SANDBOXD_CERT=$(OFFICIAL_TLS)/right.pem SANDBOXD_KEY=$(OFFICIAL_TLS)/right.key NODE_EXTRA_CA_CERTS=$(OFFICIAL_TLS)/ca.pem \
+	    $(OFFICIAL_NODE) node --test $(foreach f,$(OFFICIAL_WIRE),$(OFFICIAL_OUT)/$(f).test.mjs)

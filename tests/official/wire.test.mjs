@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import WebSocket from "ws";
-import { KEY, Stream, execute, request, sleep, startServer, until } from "./helper.mjs";
+import { KEY, Stream, execute, request, sleep, startServer, until, wsUrl } from "./helper.mjs";
 
 const residentMiB = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
 
@@ -181,7 +181,7 @@ describe("execute/ws", () => {
     assert.equal((await request(`${server.url}/dataplane/unknown/execute/ws`)).status, 404);
     const status = (url, key) =>
       new Promise((resolve) => {
-        const ws = new WebSocket(url.replace("http:", "ws:"), { headers: { "X-Api-Key": key } });
+        const ws = new WebSocket(wsUrl(url), { headers: { "X-Api-Key": key } });
         ws.on("unexpected-response", (_, res) => resolve(res.statusCode));
         ws.on("error", () => {});
       });
@@ -274,7 +274,7 @@ describe("execute/ws, other settings", () => {
   it("pings, and drops a peer that stays silent", async () => {
     const server = await startServer("--ws-ping", "1");
     const box = await server.client().createSandbox();
-    const url = `${box.dataplane_url.replace("http:", "ws:")}/execute/ws`;
+    const url = `${wsUrl(box.dataplane_url)}/execute/ws`;
     const deaf = new WebSocket(url, { headers: { "X-Api-Key": KEY }, autoPong: false });
     deaf.on("open", () => deaf.send(JSON.stringify(execute("sleep 20"))));
     let pings = 0;
