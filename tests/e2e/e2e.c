@@ -1,9 +1,7 @@
 #define SANDBOX_IMPLEMENTATION
 #include "e2e.h"
 #include "sandbox_curl.h"
-#if __has_include("sandbox_bearssl.h")
 #include "sandbox_bearssl.h"
-#endif
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -35,7 +33,6 @@ static void over_curl(sbx_client_desc *d)
     d->transport_config = &config;
 }
 
-#ifdef SBX_BEARSSL_H
 static void over_bearssl(sbx_client_desc *d)
 {
     static sbx_bearssl_config config;
@@ -44,7 +41,6 @@ static void over_bearssl(sbx_client_desc *d)
     d->transport = &sbx_bearssl_posix;
     d->transport_config = &config;
 }
-#endif
 
 static const struct {
     const char *name;
@@ -52,9 +48,7 @@ static const struct {
 } transports[] = {
     { "posix", over_posix },
     { "curl", over_curl },
-#ifdef SBX_BEARSSL_H
     { "bearssl", over_bearssl },
-#endif
 };
 
 bool e2e_over(const char *transport)

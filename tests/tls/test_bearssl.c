@@ -2,10 +2,8 @@
 #define SANDBOX_IMPLEMENTATION
 #include "sandbox.h"
 #include "sandbox_posix.h"
-#include "cases.h"
-
-#if __has_include("sandbox_bearssl.h")
 #include "sandbox_bearssl.h"
+#include "cases.h"
 
 static const void *config(const tls_wish *wish)
 {
@@ -23,9 +21,3 @@ int main(void)
 
     return tls_main(&rig);
 }
-#else
-int main(void)
-{
-    return 77; /* there is no such transport yet */
-}
-#endif

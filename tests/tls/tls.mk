@@ -1,3 +1,3 @@
 # TLS transports beside servers right and wrong. Debian packages: libssl-dev
 # (the servers), python3-cryptography (the certificates), and the libraries.
-LIBS_tls = -lssl -lcrypto
+LIBS_tls = -lbearssl -lssl -lcrypto
