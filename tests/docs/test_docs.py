@@ -32,14 +32,18 @@ def interleaved(out):
     return all(re.fullmatch(PIECES.format(n), "".join(line for line in lines if line.startswith(n + ":"))) for n in ("one", "two", "three")) and len(lines) == 12
 
 
-# A program by the name in its first line: (arguments, more sources, what it prints).
+# A program by the name in its first line: (arguments, more sources, what it prints; None = it is compiled only).
 PROGRAMS = {
     "first.c": ([], [], r"exit 0: hello from Linux\n"),
     "loop.c": ([], [], interleaved),
     "plain.cpp": ([], [], r"1\n2\n3\n"),
     "modem.c": ([ENDPOINT, KEY], [os.path.join(HERE, "board.c")], r"exit 0, 64 of 3893 bytes\n"),
+    "own_test.c": ([], [], None),  # tests/transport/test_own.c runs it
     "guide 1": ([], [], r"exit 0: hello from Linux\n"),
 }
+
+# What else a program is compiled with.
+FLAGS = {"own_test.c": ["-Itests/transport", "-lcmocka"]}
 
 # What a fragment finds around it.
 AROUND = """\
@@ -132,7 +136,7 @@ class Docs:
                 if wrong:
                     return wrong
             out = source + ".out"
-            return self.compile(source, language, out, objects) or self.run(out, arguments, wanted)
+            return self.compile(source, language, out, objects + FLAGS.get(name, [])) or (self.run(out, arguments, wanted) if wanted is not None else None)
         return check
 
     def fragment(self, where, language, text):
