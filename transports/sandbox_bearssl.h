@@ -658,6 +658,7 @@ typedef struct sbxi_bearssl_conn {
     size_t taken;   /* bytes of the caller's that are encrypted and on their way */
     uint32_t heard; /* bytes received in the handshake, or since the last data */
     sbx_code dead;  /* why */
+    sbx_code mute;  /* the lower transport's send failed; what came before can still be read */
     uint8_t state, first; /* first byte received */
 } sbxi_bearssl_conn;
 
@@ -1501,6 +1502,12 @@ static sbx_io sbxi_bearssl_engine_failed(sbxi_bearssl_ctx *x, sbxi_bearssl_conn 
     return sbxi_bearssl_die(x, c, fault);
 }
 
+static sbx_io sbxi_bearssl_muted(sbxi_bearssl_conn *c, sbx_fault *fault)
+{
+    c->mute = fault->code ? fault->code : SBX_ERR_CONNECTION;
+    return SBX_IO_FAIL;
+}
+
 /* Sends what the engine has for the server, to the end of it. */
 static sbx_io sbxi_bearssl_push(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, sbx_fault *fault)
 {
@@ -1508,15 +1515,19 @@ static sbx_io sbxi_bearssl_push(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, sbx_f
     unsigned char *p;
     size_t n, sent;
 
+    if (c->mute)
+        return sbxi_bearssl_fail(fault, c->mute, 0, NULL);
     while ((p = br_ssl_engine_sendrec_buf(&c->ssl.eng, &n)) != NULL) {
         sbx_io io;
 
         sent = 0;
         io = t->send(x->lower, sbxi_bearssl_lower_conn(x, c), p, n, &sent, fault);
+        if (io == SBX_IO_OK && (sent == 0 || sent > n))
+            io = sbxi_bearssl_fail(fault, SBX_ERR_CONNECTION, 0, SBXI_BEARSSL_TEXT("the lower transport sent an impossible number of bytes"));
+        if (io == SBX_IO_FAIL || io == SBX_IO_EOF)
+            return sbxi_bearssl_muted(c, fault);
         if (io != SBX_IO_OK)
-            return io == SBX_IO_EOF ? sbxi_bearssl_fail(fault, SBX_ERR_CONNECTION, 0, NULL) : io;
-        if (sent == 0 || sent > n)
-            return sbxi_bearssl_fail(fault, SBX_ERR_CONNECTION, 0, SBXI_BEARSSL_TEXT("the lower transport sent an impossible number of bytes"));
+            return io;
         br_ssl_engine_sendrec_ack(&c->ssl.eng, sent);
     }
     return SBX_IO_OK;
@@ -1664,7 +1675,7 @@ static sbx_io sbxi_bearssl_more(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, sbx_f
                           SBXI_BEARSSL_TEXT("the stream ended without close_notify: it may have been truncated on its way"));
         in = SBX_IO_FAIL;
     }
-    if (in == SBX_IO_FAIL)
+    if (in == SBX_IO_FAIL || (in != SBX_IO_OK && out == SBX_IO_FAIL))
         return sbxi_bearssl_die(x, c, fault);
     return in == SBX_IO_WANT_READ && out == SBX_IO_WANT_WRITE ? out : in;
 }

@@ -1,0 +1,2 @@
+# BearSSL: the Debian package libbearssl-dev.
+LIBS_test_bearssl = -lbearssl
