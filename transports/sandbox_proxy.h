@@ -13,6 +13,8 @@
    and set sbx_client_desc.transport = &sbx_proxy_posix. Over another transport:
        sbx_transport mine;                 outlives the client
        sbx_proxy(&mine, &your_transport);
+   Beneath TLS (sandbox_bearssl.h), lower_config there being an sbx_proxy_config:
+       sbx_bearssl(&tls, &sbx_proxy_posix, NULL);
 
    One rule on every path
    Every connection goes through a tunnel (CONNECT host:port), REST calls and
