@@ -66,8 +66,8 @@
        }
 
    sbx_posix carries plain TCP: an https endpoint, the default one included,
-   ends each call with SBX_ERR_UNSUPPORTED until a TLS transport is laid over
-   it. Use an http endpoint, such as sandboxd's.
+   ends each call with SBX_ERR_UNSUPPORTED. Use an http endpoint, such as
+   sandboxd's, or a TLS transport, such as sbx_curl.
 
 
    Errors
@@ -201,7 +201,8 @@
    Transports
    ----------
    A transport moves bytes, gives random bytes and tells the time: one const
-   table of functions (sbx_transport). sandbox_posix.h brings sbx_posix; the
+   table of functions (sbx_transport). sandbox_posix.h brings sbx_posix,
+   sandbox_curl.h sbx_curl (libcurl: TLS, proxies; link with -lcurl); the
    README shows one of your own in full. With desc.transport NULL there is
    none: the program owns the connections and moves the bytes itself
    (sbx_port_next), and nothing blocks.

@@ -9,7 +9,8 @@
        #include "sandbox.h"                before any system header
        #include "sandbox_curl.h"
    and set sbx_client_desc.transport = &sbx_curl. Link with -lcurl (or what
-   `pkg-config --libs libcurl` says). Debian: libcurl4-openssl-dev. libcurl
+   `pkg-config --libs libcurl` says), and with -pthread and -ldl where the C
+   library keeps those apart. Debian: libcurl4-openssl-dev. libcurl
    7.87 or newer, at build and at run time; made and tested with OpenSSL as its
    TLS library (others: see End of stream). Elsewhere than on Linux: epoll is
    missing, use another transport.
