@@ -137,7 +137,7 @@ static void much_input(void **state)
     sbx_op op = sbx_command(c, &box, sbx_s("sleep 1; cat"), &open);
     e2e_bytes text = { 0 };
     size_t at = 0, taken;
-    bool closed = false, bad = false;
+    bool closed = false, bad = false, full = false;
     sbx_event ev;
     e2e_run r;
 
@@ -154,6 +154,7 @@ static void much_input(void **state)
             size_t n = text.n - at < 1000 ? text.n - at : 1000; /* cuts characters */
 
             assert_int_equal(sbx_input(c, op, sbx_sn(text.p + at, n), &taken), SBX_OK);
+            full |= !taken;
             if (!taken)
                 break;
             at += taken;
@@ -168,7 +169,7 @@ static void much_input(void **state)
         }
     }
     assert_int_equal(r.code, SBX_OK);
-    assert_true(r.writable > 0);
+    assert_int_equal(r.writable > 0, full); /* the sockets between can hold it all, with a TLS proxy's above all */
     e2e_same(&r.out, text.p, text.n, __FILE__, __LINE__);
     assert_false(r.torn);
     free(text.p);
