@@ -471,23 +471,15 @@ static void file_cut_short(void **state)
 
 static int begin(void **state)
 {
-    char command[600];
-
     (void)state;
-    snprintf(dir, sizeof dir, "%s/tls-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    if (!mkdtemp(dir))
-        return -1;
-    snprintf(command, sizeof command, "python3 tests/tls/certs.py '%s'", dir);
-    return system(command);
+    return tls_certs(dir, sizeof dir) ? 0 : -1;
 }
 
 static int finish(void **state)
 {
-    char command[600];
-
     (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
+    tls_certs_remove(dir);
+    return 0;
 }
 
 int tls_main(const tls_rig *r)

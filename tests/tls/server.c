@@ -304,6 +304,29 @@ void tls_stop(tls_server *s)
     waitpid(s->pid, NULL, 0);
 }
 
+/* ---- certificates ---- */
+
+bool tls_certs(char *dir, size_t room)
+{
+    const char *temporary = getenv("TMPDIR");
+    char command[600];
+
+    snprintf(dir, room, "%s/tls-XXXXXX", temporary ? temporary : "/tmp");
+    if (!mkdtemp(dir))
+        return false;
+    snprintf(command, sizeof command, "python3 tests/tls/certs.py '%s'", dir);
+    return system(command) == 0;
+}
+
+void tls_certs_remove(const char *dir)
+{
+    char command[600];
+
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    if (system(command))
+        fprintf(stderr, "%s remains\n", dir);
+}
+
 bool tls_hashed(const char *file, const char *dir)
 {
     char path[512];

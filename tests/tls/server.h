@@ -3,7 +3,12 @@
 #ifndef TLS_SERVER_H
 #define TLS_SERVER_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
+
+/* Certificates for this run (certs.py), in a directory of their own. */
+bool tls_certs(char *dir, size_t room);
+void tls_certs_remove(const char *dir);
 
 typedef enum tls_act {
     TLS_SERVES,      /* answers requests until the client ends */
