@@ -151,8 +151,8 @@ endef
 $(foreach c,$(COUNTERS),$(eval parts_$(c) := $(call parts_named,tests/count/$(c).c)))
 $(foreach c,$(COUNTERS),$(eval $(call count_rule,$(c))))
 
-MATRIX = 'matrix gcc|python3 tests/build/matrix.py gcc' 'matrix clang|python3 tests/build/matrix.py clang' 'matrix arm|python3 tests/build/matrix.py arm'
-SYMBOLS = 'symbols gcc|python3 tests/build/symbols.py gcc' 'symbols clang|python3 tests/build/symbols.py clang'
+MATRIX = 'matrix gcc@900|python3 tests/build/matrix.py gcc' 'matrix clang@900|python3 tests/build/matrix.py clang' 'matrix arm@900|python3 tests/build/matrix.py arm'
+SYMBOLS = 'symbols gcc@900|python3 tests/build/symbols.py gcc' 'symbols clang@900|python3 tests/build/symbols.py clang'
 BUILD_SUITES = $(foreach t,$(wildcard tests/build/test_*.py),'build/$(basename $(notdir $(t)))|python3 $(t)')
 E2E_SUITES = $(call suites,e2e,$(WITH_SANDBOXD))
 REPORTS = 'count|python3 tests/count/run.py' 'size|python3 tests/size/size.py'

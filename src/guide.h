@@ -242,24 +242,24 @@
    Macros, 0 or 1, read by the implementation only; 0 is the default.
 
      SBX_NO_MALLOC      no sbx_open, no <stdlib.h> of its own
-     SBX_NO_ERROR_TEXT  no texts for people: sbx_error.text stays empty, and
-                        sbx_error.field where it would name an option
+     SBX_NO_ERROR_TEXT  no texts for people, no names of refused options
      SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
      SBX_SMALL          smaller code instead of faster
      SBX_NO_ALLOC       no results by the allocator: `alloc` is refused
-     SBX_NO_DATES       times in answers stay 0, and a Retry-After that is a
-                        date is not heeded (one in seconds is)
+     SBX_NO_DATES       no dates read: times in answers are 0
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
-     SBX_NO_OWNED       no delete_on_close: it is refused; sbx_shutdown cancels
-     SBX_NO_PORTS       no transport-less client: no sbx_port_ functions, and a
-                        description without a transport is refused
+     SBX_NO_OWNED       no delete_on_close: it is refused
+     SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
 
+   With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
+   would name an option. With SBX_NO_DATES a Retry-After that is a date is not
+   heeded (one in seconds is). With SBX_NO_OWNED sbx_shutdown only cancels.
    What is refused ends with SBX_ERR_UNSUPPORTED, a description with
    SBX_ERR_ARGUMENT. SBX_NO_MALLOC and SBX_FREESTANDING together leave nothing
-   of the C library but the functions of <string.h>. SBX_API, where defined, is the linkage of the
-   public functions (`static`: private to one file). sandbox_posix.h has
-   switches of its own, listed at its beginning. */
+   of the C library but the functions of <string.h>. SBX_API, where defined, is
+   the linkage of the public functions (`static`: private to one file). The
+   transports have switches of their own, listed at their beginnings. */
 #ifndef SBX_GUIDE_H
 #define SBX_GUIDE_H
 #include <stddef.h> /* a file of no declarations at all is not C */

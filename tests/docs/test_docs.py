@@ -221,8 +221,10 @@ def desc_fields():
     body = re.search(r"typedef struct sbx_client_desc \{(.*?)\} sbx_client_desc;", header, re.S).group(1)
     fields = re.findall(r"\bu?int32_t (\w+);", body)
     source = code_only(read("src/client_init.c"))
-    defaults = dict(re.findall(r"sbxi_default_(?:u32|ms)\(&d->(\w+), (\w+)\)", source))
-    least = dict(re.findall(r"SBXI_LIMIT\((\w+), (\d+), (?!0\))", source))
+    numbers = re.findall(r"SBXI_SETTING\((\w+), (\d+), \d+, (\w+)\)", source)
+    least = {name: least for name, least, _ in numbers}
+    defaults = {name: default for name, _, default in numbers}
+    defaults.update(re.findall(r"SBXI_SETTING_MS\((\w+), (\w+)\)", source))
     return {f: (defaults.get(f), least.get(f)) for f in fields}
 
 
@@ -283,8 +285,10 @@ def check_macros():
     honoured = set()
     folder = os.path.join(ROOT, "src")
     for name in sorted(os.listdir(folder)):
-        for line in read("src/" + name).splitlines():
-            if re.match(r"\s*#\s*(if|elif)\b", line) and not re.match(r"\s*#\s*ifn?def\b", line):
+        if name == "guide.h":
+            continue
+        for line in code_only(read("src/" + name)).splitlines():
+            if not re.match(r"\s*#\s*(ifn?def|define)\b", line):
                 honoured.update(re.findall(r"\bSBX_(?:NO_\w+|FREESTANDING|SMALL)\b", line))
     table = re.search(r"Macros, 0 or 1.*?\n\n((?: {5}\S.*\n)+)", GUIDE)
     return difference("configuration macros", honoured, re.findall(r"^ {5}(SBX_\w+)", table.group(1), re.M) if table else [])
