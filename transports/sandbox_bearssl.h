@@ -1659,8 +1659,11 @@ static sbx_io sbxi_bearssl_more(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, sbx_f
 {
     sbx_io out = SBX_IO_OK, in;
 
-    if (br_ssl_engine_current_state(&c->ssl.eng) & BR_SSL_SENDREC)
-        out = sbxi_bearssl_push(x, c, fault); /* if it fails, what the server said may tell why */
+    /* An answer of the engine's own. A record of the caller's is left to send:
+       the server must not see what is not reported as sent. If it fails, what
+       the server said before may tell why. */
+    if (!c->taken && br_ssl_engine_current_state(&c->ssl.eng) & BR_SSL_SENDREC)
+        out = sbxi_bearssl_push(x, c, fault);
     if (br_ssl_engine_current_state(&c->ssl.eng) & BR_SSL_CLOSED)
         return br_ssl_engine_last_error(&c->ssl.eng) ? sbxi_bearssl_engine_failed(x, c, sbx_sn("", 0), fault) : SBX_IO_EOF;
     if (!(br_ssl_engine_current_state(&c->ssl.eng) & BR_SSL_RECVREC))

@@ -4,11 +4,9 @@
 #ifndef BEARSSL_PEER_H
 #define BEARSSL_PEER_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "bearssl_certs.h"
 
-/* ---- certificates, made for this run ---- */
+/* ---- who the server is ---- */
 
 enum { PEER_CHAIN = 4, PEER_DER = 4096 };
 
@@ -19,39 +17,6 @@ typedef struct peer_identity {
     size_t key_n;
     br_skey_decoder_context key;
 } peer_identity;
-
-static char peer_dir[256];
-
-static const char *peer_path(const char *name, const char *end)
-{
-    static char path[2][512];
-    static unsigned at;
-    char *p = path[at++ % 2];
-
-    snprintf(p, sizeof path[0], "%s/%s%s", peer_dir, name, end);
-    return p;
-}
-
-static int peer_make_certificates(void **state)
-{
-    char command[600];
-
-    (void)state;
-    snprintf(peer_dir, sizeof peer_dir, "%s/bearssl-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    if (!mkdtemp(peer_dir))
-        return -1;
-    snprintf(command, sizeof command, "python3 tests/tls/certs.py '%s'", peer_dir);
-    return system(command);
-}
-
-static int peer_drop_certificates(void **state)
-{
-    char command[600];
-
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", peer_dir);
-    return system(command);
-}
 
 typedef struct peer_object {
     unsigned char *p;
@@ -124,14 +89,15 @@ static struct {
     const char *greeting;  /* sent once the handshake is done */
     bool says_goodbye;     /* close_notify behind it */
     bool echoes;
-    bool slow;             /* every other call waits, and moves one byte */
+    bool slow;             /* half of the calls wait, the others move one byte */
     size_t cut_at;         /* the stream ends behind that many bytes of the server's; 0 = never */
     bool cut_is_reset;
     int fail_at;           /* this call fails, from 1; 0 = none */
     bool blocked;          /* send waits until a test says otherwise */
     int64_t wall, mono;
     /* what happened */
-    int calls, opens, shuts, connects, closes, asleep;
+    int calls, opens, shuts, connects, closes;
+    uint32_t asleep;
     bool greeted, got_goodbye, tls;
     size_t said, heard;    /* bytes on the wire, the server's and the client's */
     unsigned watched;
@@ -153,7 +119,8 @@ static bool peer_hook(sbx_fault *fault)
 
 static bool peer_sleeps(void)
 {
-    return peer.slow && ++peer.asleep & 1;
+    peer.asleep = peer.asleep * 1664525u + 1013904223u;
+    return peer.slow && peer.asleep >> 31;
 }
 
 /* A fresh server for the next connection; sessions are kept. */

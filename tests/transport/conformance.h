@@ -842,6 +842,8 @@ static void sbxt_test_half_close(void **state)
     char word[16];
     size_t n;
     (void)state;
+    if (sbxt_now->tls)
+        return; /* TLS 1.2 ends both directions at once */
     sbxt_peer_start(&peer, "127.0.0.1", sbxt_serve_half);
     sbxt_open(&r, 1);
     sbxt_connected(&r, 0, "127.0.0.1", peer.port);

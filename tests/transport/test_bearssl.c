@@ -624,12 +624,9 @@ static void test_blocked(void **state)
         assert_int_equal(r.t.send(r.ctx, r.conn, "ping", 4, &n, &r.fault), SBX_IO_WANT_WRITE);
         assert_int_equal(n, 0);
     }
-    /* Meanwhile it says that there is something to send. */
-    assert_int_equal(r.t.recv(r.ctx, r.conn, in, sizeof in, &n, &r.fault), SBX_IO_WANT_WRITE);
-    r.t.watch(r.ctx, r.conn, SBX_READABLE | SBX_WRITABLE);
-    assert_int_equal(peer.watched, SBX_READABLE | SBX_WRITABLE);
-    assert_int_equal(peer.heard, heard);
     peer.blocked = false;
+    assert_int_equal(r.t.recv(r.ctx, r.conn, in, sizeof in, &n, &r.fault), SBX_IO_WANT_READ);
+    assert_int_equal(peer.heard, heard);
     assert_int_equal(r.t.send(r.ctx, r.conn, "ping", 4, &n, &r.fault), SBX_IO_OK);
     assert_int_equal(n, 4);
     assert_int_equal(rig_read(&r, in, 4, &n), SBX_IO_OK);
@@ -641,6 +638,35 @@ static void test_blocked(void **state)
         assert_int_equal(in[0], "ping"[i]);
     }
     assert_int_equal(r.t.recv(r.ctx, r.conn, in, 1, &n, &r.fault), SBX_IO_WANT_READ);
+    rig_close(&r);
+    rig_shut(&r);
+}
+
+/* Renegotiation is declined; while that cannot go out, recv says what it waits for. */
+static void test_renegotiation(void **state)
+{
+    sbx_bearssl_config k = trusting();
+    char in[8];
+    size_t n, heard;
+    rig r;
+
+    (void)state;
+    peer_begin(&right);
+    peer.echoes = true;
+    assert_int_equal(rig_open(&r, &k, NULL), SBX_OK);
+    must_connect(&r, "localhost");
+    br_ssl_engine_renegotiate(&peer.ssl.eng);
+    peer.blocked = true;
+    heard = peer.heard;
+    assert_int_equal(r.t.recv(r.ctx, r.conn, in, sizeof in, &n, &r.fault), SBX_IO_WANT_WRITE);
+    assert_int_equal(r.t.recv(r.ctx, r.conn, in, sizeof in, &n, &r.fault), SBX_IO_WANT_WRITE);
+    r.t.watch(r.ctx, r.conn, SBX_READABLE | SBX_WRITABLE);
+    assert_int_equal(peer.watched, SBX_READABLE | SBX_WRITABLE);
+    peer.blocked = false;
+    /* This server takes no for a reason to hang up. */
+    assert_int_equal(r.t.recv(r.ctx, r.conn, in, sizeof in, &n, &r.fault), SBX_IO_FAIL);
+    assert_int_equal(r.fault.code, SBX_ERR_TLS);
+    assert_true(peer.heard > heard);
     rig_close(&r);
     rig_shut(&r);
 }
@@ -749,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_who_it_is),
         cmocka_unit_test(test_reader),
         cmocka_unit_test(test_blocked),
+        cmocka_unit_test(test_renegotiation),
         cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_anchors),
     };
