@@ -98,7 +98,7 @@ typedef struct sbx_bearssl_config {
     /* Trust: one of these; none = the system's bundle, where there is one. */
     const char *ca_file; /* certificates in PEM; read during open */
     const char *ca_dir;  /* every file in it, likewise; both may be given */
-    const br_x509_trust_anchor *anchors; /* live as long as the client; no file is read. examples/pem_to_c.c makes them */
+    const br_x509_trust_anchor *anchors; /* live as long as the client; no file is read. examples/anchors/pem_to_c.c makes them */
     size_t anchors_n;
 
     /* Besides: the server's own key must be one of these. They live as long
