@@ -7,6 +7,20 @@
 #include "../sandbox.h"
 #include "../transports/sandbox_posix.h"
 
+/* For https: -DQUICKSTART_BEARSSL and -lbearssl, or -DQUICKSTART_CURL and -lcurl. */
+#if defined(QUICKSTART_BEARSSL)
+#include "../transports/sandbox_bearssl.h"
+#define TRANSPORT sbx_bearssl_posix
+#elif defined(QUICKSTART_CURL)
+#include "../transports/sandbox_curl.h"
+#define TRANSPORT sbx_curl
+#else
+#define TRANSPORT sbx_posix
+#endif
+#ifdef QUICKSTART_ANCHORS /* a file of anchors/pem_to_c with the array `anchors`: no file is read then */
+#include QUICKSTART_ANCHORS
+#endif
+
 #include <stdio.h>
 
 static int fail(const char *what, const sbx_error *e)
@@ -66,7 +80,14 @@ int main(void)
     sbx_op op;
     char out[256];
 
-    desc.transport = &sbx_posix; /* endpoint and key: from the environment */
+#ifdef QUICKSTART_ANCHORS
+    sbx_bearssl_config tls = { 0 };
+
+    tls.anchors = anchors;
+    tls.anchors_n = anchors_n;
+    desc.transport_config = &tls;
+#endif
+    desc.transport = &TRANSPORT; /* endpoint and key: from the environment */
     if (sbx_open(&desc, &c, &err))
         return fail("open", &err);
 
