@@ -215,7 +215,7 @@ size: sandbox.h
 
 BENCHES = $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/bench_*.c))
 $(BUILD)/bench/%: bench/%.c $(EXAMPLE_USES) $(wildcard bench/*.h)
-	$(call say,CC,$@)mkdir -p $(@D) && $(GCC) -std=gnu11 -O2 -g -Wall -Wextra -I. -Itransports -o $@ $< -pthread
+	$(call say,CC,$@)mkdir -p $(@D) && $(GCC) -std=gnu11 -O2 -g -Wall -Wextra -I. -Itransports -o $@ $< $(LIBS_$*) -pthread
 bench: $(BENCHES) sandboxd
 	@for b in $(BENCHES); do echo "== $$b"; $(WITH_SANDBOXD) $$b || exit; done
 
