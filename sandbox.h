@@ -6296,6 +6296,8 @@ SBXI_FN sbxi_got sbxi_link_connect(sbxi_net *net, sbxi_link *l, const sbxi_url *
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code);
 /* Back to the pool (keep) or closed; a WebSocket says goodbye first. */
 SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep);
+/* The transport says that it is ready, by SBX_READABLE and SBX_WRITABLE. */
+SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits);
 /* An idle or closing link that became readable, or whose time is over. */
 SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l);
 SBXI_FN void sbxi_net_sweep(sbxi_net *net);
@@ -6678,8 +6680,16 @@ SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner)
 
 static void sbxi_link_watch(sbxi_net *net, sbxi_link *l, unsigned bits)
 {
-    if (net->t->watch)
-        net->t->watch(net->ctx, sbxi_link_conn(net, l), bits);
+    if (l->open && net->t->watch)
+        net->t->watch(net->ctx, sbxi_link_conn(net, l), bits & (SBX_READABLE | SBX_WRITABLE));
+}
+
+/* What is known to be ready is not waited for until it was tried: poll() would
+   report it each time. */
+SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits)
+{
+    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    sbxi_link_watch(net, l, ~(unsigned)l->ready);
 }
 
 /* Turns what the transport says into what the caller does about it. */
@@ -6690,7 +6700,7 @@ static sbxi_got sbxi_link_io(sbxi_net *net, sbxi_link *l, sbx_io io)
         return SBXI_GOT_EVENT;
     case SBX_IO_WANT_READ:
         l->ready &= (uint8_t)~SBX_READABLE;
-        sbxi_link_watch(net, l, SBX_READABLE);
+        sbxi_link_watch(net, l, ~(unsigned)l->ready); /* a send may wait too */
         return SBXI_GOT_BLOCKED;
     case SBX_IO_WANT_WRITE:
         l->ready &= (uint8_t)~SBX_WRITABLE;
@@ -9254,7 +9264,7 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
 
     if (l->state == SBXI_LINK_FREE)
         return;
-    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    sbxi_link_mark(&c->net, l, bits);
     if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
         sbxi_link_idle_ready(&c->net, l);
     else

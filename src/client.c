@@ -16,7 +16,7 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
 
     if (l->state == SBXI_LINK_FREE)
         return;
-    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    sbxi_link_mark(&c->net, l, bits);
     if (l->state == SBXI_LINK_IDLE || l->state == SBXI_LINK_CLOSING)
         sbxi_link_idle_ready(&c->net, l);
     else

@@ -333,8 +333,16 @@ SBXI_FN sbxi_link *sbxi_link_new(sbxi_net *net, uint64_t origin, uint32_t owner)
 
 static void sbxi_link_watch(sbxi_net *net, sbxi_link *l, unsigned bits)
 {
-    if (net->t->watch)
-        net->t->watch(net->ctx, sbxi_link_conn(net, l), bits);
+    if (l->open && net->t->watch)
+        net->t->watch(net->ctx, sbxi_link_conn(net, l), bits & (SBX_READABLE | SBX_WRITABLE));
+}
+
+/* What is known to be ready is not waited for until it was tried: poll() would
+   report it each time. */
+SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits)
+{
+    l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
+    sbxi_link_watch(net, l, ~(unsigned)l->ready);
 }
 
 /* Turns what the transport says into what the caller does about it. */
@@ -345,7 +353,7 @@ static sbxi_got sbxi_link_io(sbxi_net *net, sbxi_link *l, sbx_io io)
         return SBXI_GOT_EVENT;
     case SBX_IO_WANT_READ:
         l->ready &= (uint8_t)~SBX_READABLE;
-        sbxi_link_watch(net, l, SBX_READABLE);
+        sbxi_link_watch(net, l, ~(unsigned)l->ready); /* a send may wait too */
         return SBXI_GOT_BLOCKED;
     case SBX_IO_WANT_WRITE:
         l->ready &= (uint8_t)~SBX_WRITABLE;

@@ -112,6 +112,8 @@ SBXI_FN sbxi_got sbxi_link_connect(sbxi_net *net, sbxi_link *l, const sbxi_url *
 SBXI_FN void sbxi_link_close(sbxi_net *net, sbxi_link *l, sbx_code code);
 /* Back to the pool (keep) or closed; a WebSocket says goodbye first. */
 SBXI_FN void sbxi_link_release(sbxi_net *net, sbxi_link *l, bool keep);
+/* The transport says that it is ready, by SBX_READABLE and SBX_WRITABLE. */
+SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits);
 /* An idle or closing link that became readable, or whose time is over. */
 SBXI_FN void sbxi_link_idle_ready(sbxi_net *net, sbxi_link *l);
 SBXI_FN void sbxi_net_sweep(sbxi_net *net);

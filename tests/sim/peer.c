@@ -383,6 +383,26 @@ static void sim_close(void *ctx, void *conn)
     state->conn = NULL;
 }
 
+static void sim_watch(void *ctx, void *conn, unsigned bits)
+{
+    sim_conn *c = ((sim_state *)conn)->conn;
+
+    ((sim_ctx *)ctx)->world->level = true;
+    if (c)
+        c->watched = bits;
+}
+
+static unsigned sim_level_bits(const sim_conn *c)
+{
+    unsigned bits = 0;
+
+    if (sim_conn_readable(c))
+        bits |= SBX_READABLE;
+    if (c->connected ? !c->no_read : c->open_at <= c->world->now)
+        bits |= SBX_WRITABLE;
+    return bits & c->watched;
+}
+
 /* What changed since the client was told to wait. */
 static int sim_collect(sim *s, sbx_ready *ready, int max)
 {
@@ -398,6 +418,8 @@ static int sim_collect(sim *s, sbx_ready *ready, int max)
             bits |= SBX_READABLE;
         if (c->armed_w && (c->connected ? !c->no_read : c->open_at <= s->now))
             bits |= SBX_WRITABLE;
+        if (s->level)
+            bits = sim_level_bits(c);
         if (sim_chance(s, s->knobs.again))
             bits = SBX_READABLE | SBX_WRITABLE;
         if (!bits)
@@ -451,6 +473,8 @@ static int sim_wait(void *ctx, int64_t timeout_ms, sbx_ready *ready, int max)
     sim *s = ((sim_ctx *)ctx)->world;
     int64_t until = timeout_ms < 0 ? SIM_NEVER : s->now + timeout_ms;
 
+    if (s->level && s->idle_calls > 100000)
+        sim_complain(s, "it waits for what it does not take");
     if (++s->idle_calls > 20000000) {
         fprintf(stderr, "seed %llu: time stands still at %lld\n", (unsigned long long)s->seed, (long long)s->now);
         abort();
@@ -526,4 +550,10 @@ const sbx_transport sim_transport = {
     "sim", 0, sizeof(sim_ctx), 0, sizeof(sim_state), NULL,
     sim_open, sim_shut, sim_connect, sim_recv, sim_send, sim_close,
     NULL, sim_wait, sim_wake, NULL, NULL, sim_entropy, sim_mono, sim_wall
+};
+
+const sbx_transport sim_level = {
+    "sim-level", 0, sizeof(sim_ctx), 0, sizeof(sim_state), NULL,
+    sim_open, sim_shut, sim_connect, sim_recv, sim_send, sim_close,
+    sim_watch, sim_wait, sim_wake, NULL, NULL, sim_entropy, sim_mono, sim_wall
 };

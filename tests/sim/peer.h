@@ -146,6 +146,7 @@ struct sim_conn {
     bool connected, closed;       /* closed: by the client */
     bool armed_r, armed_w, again_r, again_w, refused;
     bool no_read;                 /* the client's bytes are not taken */
+    unsigned watched;             /* by sim_level */
     sim_bytes in, out;
     size_t out_at;
     sim_seg *segs;
@@ -211,9 +212,11 @@ struct sim {
     void (*before_sleep)(sim *s); /* a test's own look, NULL = none */
     void (*in_call)(sim *s);      /* called from inside recv */
     bool woken;
+    bool level;            /* of sim_level: reports what is watched, for as long as it is so */
 };
 
-extern const sbx_transport sim_transport;
+/* The second one reports as poll() does: exactly what `watch` asked for. */
+extern const sbx_transport sim_transport, sim_level;
 extern const unsigned char *sim_pattern(void);
 
 sim *sim_new(uint64_t seed);

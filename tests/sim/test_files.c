@@ -279,6 +279,35 @@ static void test_write(void **state)
     }
 }
 
+/* Over a transport that reports what is watched and nothing else: no wake-up
+   is lost, and nothing is watched that nobody waits for. */
+static void test_watched(void **state)
+{
+    enum { SIZE = 70000 };
+    static char back[SIZE];
+    sbx_read_opts o = { 0 };
+    sbx_read_result r;
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        kit_new(seed);
+        K.d.transport = &sim_level;
+        kit_open();
+        K.s->knobs.send_max = 5000;
+        K.s->knobs.recv_max = 5000;
+        K.s->knobs.block = 300;
+        K.s->knobs.connect_ms = 20;
+        K.s->knobs.delay_ms = 200;
+        o.out.p = back;
+        o.out.n = SIZE;
+        ASSERT_CODE(sbx_await(K.c, sbx_write(K.c, &K.box, sbx_s("/f"), sbx_sn((const char *)sim_pattern(), SIZE), NULL)), SBX_OK);
+        ASSERT_CODE(sbx_await(K.c, sbx_read(K.c, &K.box, sbx_s("/f"), &o, &r)), SBX_OK);
+        assert_int_equal(r.n, SIZE);
+        assert_memory_equal(back, sim_pattern(), SIZE);
+        kit_end();
+    }
+}
+
 /* Refused before the body is through: the answer is read, the rest not sent. */
 static void test_refused_early(void **state)
 {
@@ -462,7 +491,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read), cmocka_unit_test(test_read_into_little), cmocka_unit_test(test_resume), cmocka_unit_test(test_changed),
-        cmocka_unit_test(test_wrong_ranges), cmocka_unit_test(test_write), cmocka_unit_test(test_refused_early), cmocka_unit_test(test_push),
+        cmocka_unit_test(test_wrong_ranges), cmocka_unit_test(test_write), cmocka_unit_test(test_watched), cmocka_unit_test(test_refused_early), cmocka_unit_test(test_push),
         cmocka_unit_test(test_push_wrong), cmocka_unit_test(test_find), cmocka_unit_test(test_execute),
     };
 
