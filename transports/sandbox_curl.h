@@ -295,12 +295,19 @@ static const char *sbxi_curl_unreadable(sbxi_curl_ctx *x, const char *field, con
     return sbxi_curl_join(x, parts);
 }
 
-/* What we say of it, then libcurl's words. Those can hold a proxy's URL with
-   its password: then they are left out. */
+/* Whether libcurl's words may hold a proxy's URL with its password. They are
+   cut at their buffer's end, so a long password can stand there without its @,
+   and so can a URL that lacks it. */
+static bool sbxi_curl_tells(const char *detail)
+{
+    return strchr(detail, '@') || sbxi_curl_has(detail, "Unsupported proxy") || strlen(detail) + 1 >= CURL_ERROR_SIZE;
+}
+
+/* What we say of it, then libcurl's words. */
 static const char *sbxi_curl_say(sbxi_curl_ctx *x, const char *what, const char *detail)
 {
     const char *parts[5];
-    if (!*detail || strchr(detail, '@'))
+    if (!*detail || sbxi_curl_tells(detail))
         return what;
     parts[0] = what;
     parts[1] = " (libcurl: ";
@@ -1263,7 +1270,7 @@ static sbx_code sbxi_curl_able(sbx_fault *fault)
 
 static bool sbxi_curl_secure(const char *url)
 {
-    return url && (strncmp(url, "https:", 6) == 0 || strncmp(url, "HTTPS:", 6) == 0);
+    return url && curl_strnequal(url, "https:", 6);
 }
 
 /* A proxy that is itself spoken to by TLS. */

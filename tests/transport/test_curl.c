@@ -388,6 +388,34 @@ static void test_misuse(void **state)
     sbxt_peer_stop(&peer);
 }
 
+/* libcurl puts a proxy's URL into its words, cut where they are full: no part
+   of a password comes through. Its schemes have no case. */
+static void test_proxy_urls(void **state)
+{
+    static const char *const urls[] = { "http://user:%s@proxy:99999", "gopher://user:%s@proxy", "user:%s" };
+    char secret[301], url[400];
+    sbx_curl_config config;
+    sbxt_rig r;
+    sbx_fault fault;
+
+    (void)state;
+    memset(&config, 0, sizeof config);
+    for (int i = 0; i < 6; i++) {
+        memset(secret, 's', sizeof secret);
+        secret[i < 3 ? 6 : 300] = 0;
+        snprintf(url, sizeof url, urls[i % 3], secret);
+        setenv("all_proxy", url, 1);
+        sbxt_open_with(&r, &config, 1);
+        assert_int_equal(sbxt_connect(&r, 0, "localhost", 1, &fault), SBX_IO_FAIL);
+        assert_null(strstr(fault.text, "ssssss"));
+        sbxt_close(&r, 0);
+        sbxt_shut(&r);
+    }
+    assert_true(sbxi_curl_proxy_tls("Https://proxy"));
+    assert_false(sbxi_curl_proxy_tls("http://https:"));
+    unsetenv("all_proxy");
+}
+
 /* A host that would change the URL's meaning is no host. */
 static void test_hosts(void **state)
 {
@@ -545,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_proxy_urls),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test_setup_teardown(test_each_allocation_fails, count_memory, no_memory_left),
     };
