@@ -27,7 +27,7 @@
    wall clock, the name: dNSName entries (the common name only where the
    certificate has no alternative names), a wildcard for the whole left-most
    label alone; an IP literal against iPAddress entries only. Then the pins,
-   if any. Revocation and name constraints are not checked. A resumed session
+   if any. Revocation, name constraints and the extended key usage are not checked. A resumed session
    was checked when it was made, at most an hour ago.
 
    End of stream
@@ -568,7 +568,9 @@ static void sbxi_bearssl_append(const br_x509_class **ctx, const unsigned char *
 
     /* First here: without a clock, the date must be known before it is checked. */
     sbxi_bearssl_der_push(x, p, n);
-    x->min.vtable->append(&x->min.vtable, p, n);
+    /* Each costs a signature: what is beyond the limit counts as cut off. */
+    if (x->certs < SBXI_BEARSSL_CHAIN)
+        x->min.vtable->append(&x->min.vtable, p, n);
 }
 
 static void sbxi_bearssl_end_cert(const br_x509_class **ctx)
@@ -817,6 +819,7 @@ static const char *sbxi_bearssl_record_text(int err)
     case BR_ERR_X509_CRITICAL_EXTENSION: return "a certificate has a critical extension that BearSSL does not know";
     case BR_ERR_X509_NOT_CA: return "a certificate of the chain is signed by one that is no CA's";
     case BR_ERR_X509_DN_MISMATCH: return "the server sends its certificates in a wrong order, or does not send an intermediate one: have its chain corrected, or give the intermediate as ca_file";
+    case BR_ERR_X509_TRUNCATED: return "a certificate is cut off, or the server sends more than 16 of them";
     case BR_ERR_X509_TIME_UNKNOWN: return "the clock is unknown: certificates cannot be checked";
     default: return "the TLS protocol was broken: BearSSL's number is in sys";
     }
@@ -1332,7 +1335,8 @@ static unsigned sbxi_bearssl_ipv4(sbx_str s, unsigned char *ip)
     size_t i;
 
     for (i = 0; i <= s.n; i++) {
-        if (i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && digits < 3) {
+        /* No 010: to some systems that is 8. */
+        if (i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && digits < 3 && (value || !digits)) {
             value = value * 10 + (unsigned)(s.p[i] - '0');
             digits++;
         } else if ((i == s.n || s.p[i] == '.') && digits && value < 256 && part < 4) {
@@ -1764,6 +1768,7 @@ static void sbxi_bearssl_close(void *ctx, void *conn)
     sbxi_bearssl_conn *c = (sbxi_bearssl_conn *)conn;
     sbx_fault fault;
 
+    memset(&fault, 0, sizeof fault);
     if (c->state == SBXI_BEARSSL_OPEN && !c->taken) {
         br_ssl_engine_close(&c->ssl.eng);
         sbxi_bearssl_push(x, c, &fault);
@@ -1833,8 +1838,8 @@ static sbx_code sbxi_bearssl_check(const sbx_bearssl_config *k, sbx_fault *fault
         return sbxi_bearssl_refuse(fault, SBXI_BEARSSL_TEXT("min_version: BR_TLS10, BR_TLS11 and BR_TLS12 are allowed"));
     if (SBX_BEARSSL_MINIMAL && k->min_version && k->min_version != BR_TLS12)
         return sbxi_bearssl_refuse(fault, SBXI_BEARSSL_TEXT("min_version: the minimal profile (SBX_BEARSSL_MINIMAL) has TLS 1.2 only"));
-    if ((k->anchors_n && !k->anchors) || (k->pins_n && !k->pins))
-        return sbxi_bearssl_refuse(fault, SBXI_BEARSSL_TEXT("anchors or pins: a number without a pointer"));
+    if (!k->anchors_n != !k->anchors || !k->pins_n != !k->pins)
+        return sbxi_bearssl_refuse(fault, SBXI_BEARSSL_TEXT("anchors or pins: a number without a pointer, or a pointer without a number (NULL = none)"));
     if (k->anchors_n && (k->ca_file || k->ca_dir))
         return sbxi_bearssl_refuse(fault, SBXI_BEARSSL_TEXT("anchors excludes ca_file and ca_dir: give one or the other"));
     return SBX_OK;

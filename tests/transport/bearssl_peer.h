@@ -85,6 +85,8 @@ static struct {
     br_ssl_session_cache_lru cache;
     unsigned char cache_bytes[4096];
     const peer_identity *id;
+    const br_x509_certificate *chain; /* in place of the identity's own; NULL = that one */
+    size_t chain_n;
     /* how it behaves */
     const char *greeting;  /* sent once the handshake is done */
     bool says_goodbye;     /* close_notify behind it */
@@ -126,7 +128,7 @@ static bool peer_sleeps(void)
 /* A fresh server for the next connection; sessions are kept. */
 static void peer_reset(void)
 {
-    br_ssl_server_init_full_ec(&peer.ssl, peer.id->chain, peer.id->chain_n, BR_KEYTYPE_EC, br_skey_decoder_get_ec(&peer.id->key));
+    br_ssl_server_init_full_ec(&peer.ssl, peer.chain ? peer.chain : peer.id->chain, peer.chain ? peer.chain_n : peer.id->chain_n, BR_KEYTYPE_EC, br_skey_decoder_get_ec(&peer.id->key));
     br_ssl_engine_set_versions(&peer.ssl.eng, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_buffers_bidi(&peer.ssl.eng, peer.ibuf, sizeof peer.ibuf, peer.obuf, sizeof peer.obuf);
     br_ssl_server_set_cache(&peer.ssl, &peer.cache.vtable);

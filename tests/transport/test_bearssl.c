@@ -506,7 +506,7 @@ static void test_names(void **state)
         bool ok;
     } hosts[] = {
         {"localhost", NULL, true}, {"a.b.", NULL, true}, {"", NULL, false}, {".", NULL, false}, {"1.2.3.4", "\1\2\3\4", true},
-        {"1.2.3.4.", NULL, true}, {"1.2.3.256", NULL, true}, {"1.2.3", NULL, true}, {"1.2.3.4.5", NULL, true}, {"1..3.4", NULL, true},
+        {"1.2.3.4.", NULL, true}, {"010.0.0.1", NULL, true}, {"10.0.0.0", "\12\0\0\0", true}, {"1.2.3.256", NULL, true}, {"1.2.3", NULL, true}, {"1.2.3.4.5", NULL, true}, {"1..3.4", NULL, true},
         {"::", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", true}, {"::1", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", true},
         {"1::", "\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0", true}, {"1:2:3:4:5:6:7:8", "\0\1\0\2\0\3\0\4\0\5\0\6\0\7\0\10", true},
         {"fe80::1%eth0", "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1", true}, {"::ffff:1.2.3.4", "\0\0\0\0\0\0\0\0\0\0\xff\xff\1\2\3\4", true},
@@ -554,6 +554,38 @@ static void test_who_it_is(void **state)
             must_fail(&r, cases[i].host, SBX_ERR_TLS, cases[i].word);
         else
             must_connect(&r, cases[i].host);
+        rig_close(&r);
+        rig_shut(&r);
+    }
+}
+
+/* A chain without end, each link in order: no more than 16 are worked at. */
+static void test_long_chain(void **state)
+{
+    static br_x509_certificate certs[40];
+    static peer_identity endless;
+    sbx_bearssl_config k = trusting();
+    unsigned char root[1][PEER_DER];
+    size_t root_n;
+    rig r;
+
+    (void)state;
+    assert_int_equal(peer_read_pem(peer_path("ca", ".pem"), root, &root_n, 1), 1);
+    endless = right;
+    br_skey_decoder_init(&endless.key);
+    br_skey_decoder_push(&endless.key, endless.key_der, endless.key_n);
+    certs[0] = right.chain[0];
+    for (int i = 1; i < 40; i++) {
+        certs[i].data = root[0]; /* its own issuer */
+        certs[i].data_len = root_n;
+    }
+    k.ca_file = peer_path("other_ca", ".pem");
+    for (int n = 16; n <= 40; n += 24) {
+        peer_begin(&endless);
+        peer.chain = certs;
+        peer.chain_n = (size_t)n;
+        assert_int_equal(rig_open(&r, &k, NULL), SBX_OK);
+        must_fail(&r, "localhost", SBX_ERR_TLS, n == 16 ? "is unknown here" : "more than 16");
         rig_close(&r);
         rig_shut(&r);
     }
@@ -683,13 +715,25 @@ static void test_configuration(void **state)
         {0, 0, 0, NULL, "/nonexistent", "ca_dir"}, {0, 0, 0, "/dev/null", NULL, "/dev/null"}, {0, 0, 0, "tests/transport", NULL, "ca_file"},
         {0, 0, 0, "Makefile", NULL, "Makefile"},
     };
+    static const sbx_bearssl_pin pin;
+    static const br_x509_trust_anchor anchor;
+    const size_t n = sizeof wrong / sizeof wrong[0];
     rig r;
 
     (void)state;
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    for (size_t i = 0; i < n + 2; i++) {
         sbx_bearssl_config k;
 
         memset(&k, 0, sizeof k);
+        if (i >= n) { /* a list that is there, and empty: not "all are welcome" */
+            k.pins = i == n ? &pin : NULL;
+            k.anchors = i == n ? NULL : &anchor;
+            peer_begin(&right);
+            assert_int_equal(rig_open(&r, &k, NULL), SBX_ERR_ARGUMENT);
+            assert_non_null(strstr(r.fault.text, "without a number"));
+            rig_free(&r);
+            continue;
+        }
         k.min_version = wrong[i].min_version;
         k.pins_n = wrong[i].pins_n;
         k.anchors_n = wrong[i].anchors_n;
@@ -773,6 +817,7 @@ int main(void)
         cmocka_unit_test(test_clock_and_entropy),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_who_it_is),
+        cmocka_unit_test(test_long_chain),
         cmocka_unit_test(test_reader),
         cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_renegotiation),
