@@ -1178,6 +1178,15 @@ static bool sbxi_bearssl_entropy(void *ctx, void *p, size_t n)
     return t->entropy && t->entropy(x->lower, p, n);
 }
 
+/* What no one reads afterwards: a compiler leaves memset out there. */
+static void sbxi_bearssl_erase(void *p, size_t n)
+{
+    volatile char *at = (volatile char *)p;
+
+    while (n--)
+        *at++ = 0;
+}
+
 /* ---- sessions ---- */
 
 static void sbxi_bearssl_session_key(const sbx_target *to, unsigned char *key)
@@ -1258,7 +1267,7 @@ static void sbxi_bearssl_remember(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c)
     }
     if (s)
         s->used_at = sbxi_bearssl_mono_ms(x);
-    memset(&p, 0, sizeof p);
+    sbxi_bearssl_erase(&p, sizeof p);
 }
 
 static void sbxi_bearssl_offer(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c)
@@ -1470,7 +1479,7 @@ static sbx_io sbxi_bearssl_begin(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, cons
     if (!sbxi_bearssl_entropy(x, seed, sizeof seed))
         return sbxi_bearssl_fail(fault, SBX_ERR_ENTROPY, 0, NULL);
     br_ssl_engine_inject_entropy(&c->ssl.eng, seed, sizeof seed);
-    memset(seed, 0, sizeof seed);
+    sbxi_bearssl_erase(seed, sizeof seed);
     sbxi_bearssl_session_key(to, c->key);
     sbxi_bearssl_offer(x, c);
     reset = br_ssl_client_reset(&c->ssl, c->x509.ip_n ? NULL : name, c->offered_n != 0);
