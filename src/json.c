@@ -63,12 +63,12 @@ SBXI_JSON_STEP int sbxi_json_char(sbx_json *j, unsigned c)
             return SBXI_JSON_WHOLE_BEFORE;
         }
         if (c < 0x20)
-            return SBXI_JSON_BAD + SBX_JSON_ERR_CONTROL;
+            return SBXI_JSON_BAD + (int)SBX_JSON_ERR_CONTROL;
         j->sub = SBXI_JSON_UTF8;
         /* fall through */
     case SBXI_JSON_UTF8:
         if (!sbxi_utf8(&j->cp, &byte, 1))
-            return SBXI_JSON_BAD + SBX_JSON_ERR_UTF8;
+            return SBXI_JSON_BAD + (int)SBX_JSON_ERR_UTF8;
         j->held[j->held_n++] = byte;
         if (j->cp)
             return SBXI_JSON_PART;
@@ -80,13 +80,13 @@ SBXI_JSON_STEP int sbxi_json_char(sbx_json *j, unsigned c)
             return SBXI_JSON_PART;
         }
         name = (const char *)memchr(sbxi_json_names, (int)c, sizeof sbxi_json_names - 1);
-        return name ? sbxi_json_unit(j, (unsigned char)sbxi_json_named[name - sbxi_json_names]) : SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+        return name ? sbxi_json_unit(j, (unsigned char)sbxi_json_named[name - sbxi_json_names]) : SBXI_JSON_BAD + (int)SBX_JSON_ERR_ESCAPE;
     default:
         digit = c - '0';
         if (digit > 9) {
             digit = (c | 32) - 'a' + 10;
             if (digit - 10 > 5)
-                return SBXI_JSON_BAD + SBX_JSON_ERR_ESCAPE;
+                return SBXI_JSON_BAD + (int)SBX_JSON_ERR_ESCAPE;
         }
         j->cp = (j->cp & 0xFFFF0000) | (j->cp << 4 & 0xFFF0) | digit;
         return ++j->sub < SBXI_JSON_HEX + 4 ? SBXI_JSON_PART : sbxi_json_unit(j, j->cp & 0xFFFF);

@@ -165,7 +165,7 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
     op->node.prev = op->node.next = SBXI_NIL;
     op->link = SBXI_NIL;
     op->row = row;
-    op->flags = (uint16_t)(as * SBXI_OP_AS);
+    op->flags = (uint16_t)((unsigned)as * SBXI_OP_AS);
     op->user = call->user;
     op->block = sbxi_op_block(c);
     op->state = SBXI_OP_NEW;

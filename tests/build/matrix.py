@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles everything a user may compile, without a warning: `matrix.py gcc|clang|arm`.
 
-Strict C99, C11, C++11 and C++17, with each configuration switch; declarations
+Strict C99, C11, C++11, C++17 and C++20, with each configuration switch; declarations
 alone, the implementation, both in one unit, the parts one by one, the
 transports, bundled and trimmed files, and the examples. gcc warns of more when
 it optimises: it does so for C99 and C++17, as it comes and with all switches.
@@ -15,7 +15,7 @@ import checks
 
 BUILD = os.environ.get("BUILD", "build")
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
-STANDARDS = ["c99", "c11", "c++11", "c++17"]
+STANDARDS = ["c99", "c11", "c++11", "c++17", "c++20"]
 CORTEX = ["SBX_SMALL=1", "SBX_FREESTANDING=1", "SBX_NO_MALLOC=1", "SBX_NO_ERROR_TEXT=1"]
 # What a program can leave out; each alone, and all of it as small as it gets.
 FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "DATES", "EXECUTE", "OWNED", "PORTS", "TRACE")]
