@@ -61,7 +61,7 @@ SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
 SBX_API sbx_code sbx_await(sbx_client *c, sbx_op h)
 {
     sbx_event ev;
-    sbx_code code = h.slot ? SBX_ERR_HANDLE : (sbx_code)h.gen;
+    sbx_code code = h.slot || !h.gen ? SBX_ERR_HANDLE : (sbx_code)h.gen; /* { 0, 0 } was no call's */
 
     if (h.slot && (c->net.inside || !c->net.t->wait))
         return c->net.inside ? SBX_ERR_STATE : SBX_ERR_UNSUPPORTED;

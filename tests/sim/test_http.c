@@ -429,6 +429,7 @@ static void test_handles(void **state)
     ASSERT_CODE(sbx_await(K.c, first), SBX_ERR_HANDLE);
     ASSERT_CODE(sbx_cancel(K.c, first), SBX_ERR_HANDLE);
     ASSERT_CODE(sbx_cancel(K.c, none), SBX_ERR_HANDLE);
+    ASSERT_CODE(sbx_await(K.c, none), SBX_ERR_HANDLE);
     ASSERT_CODE(sbx_cancel(K.c, far), SBX_ERR_HANDLE);
     assert_false(sbx_next_of(K.c, &first, &ev));
     op = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL); /* the same slot */
