@@ -8799,11 +8799,14 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
 }
 
 #if !SBX_NO_ERROR_TEXT
-static const char *sbxi_resource_name(unsigned r)
+/* What to say of a failure that the service has no words for. */
+static const char *sbxi_fail_text(const sbxi_fail *f)
 {
-    static const char *const names[] = { "", "sandbox", "file", "command", "snapshot", "template", "volume", "pool", "registry" };
-
-    return r < SBXI_COUNT(names) ? names[r] : "";
+    if (f->text)
+        return f->text;
+    if (f->code == SBX_ERR_NOT_FOUND && f->resource == SBX_RESOURCE_FILE) /* HEAD: no body says which */
+        return "there is no such file, or the sandbox itself is gone";
+    return sbx_code_text((sbx_code)f->code);
 }
 
 /* What the service's support asks for. It stays whole: the text before it gives way. */
@@ -8846,13 +8849,11 @@ SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
         sbxi_copy_z(out->type, sizeof out->type, said->type);
 #if !SBX_NO_ERROR_TEXT
     if (f->code != SBX_OK) {
-        const char *text = said && said->text[0] ? said->text : f->text ? f->text : sbx_code_text((sbx_code)f->code);
+        const char *text = said && said->text[0] ? said->text : sbxi_fail_text(f);
 
         out->cut = !sbxi_copy_z(out->text, sizeof out->text, text) || (said && said->cut);
         if (said && f->status && said->error_id[0])
             sbxi_append_id(out, said->error_id);
-        if (f->code == SBX_ERR_NOT_FOUND && !out->text[0])
-            sbxi_copy_z(out->text, sizeof out->text, sbxi_resource_name(f->resource));
     }
 #endif
 }
@@ -9194,7 +9195,7 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
 
         if (l && l->sent_any)
             op->flags |= SBXI_OP_SENT;
-        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, SBXI_T("the operation's total deadline passed"));
+        sbxi_op_fail(c, op, SBX_ERR_DEADLINE, SBX_LAYER_LOCAL, SBXI_T("the operation's time is over: raise total_ms (of sbx_shutdown: ms)"));
         return;
     }
     if (op->wake_at <= now) {
@@ -9713,7 +9714,7 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         const sbxi_setting *s = &sbxi_settings[i];
         uint32_t v = *(const uint32_t *)(const void *)((const char *)d + s->off), most = s->most ? (uint32_t)1 << s->most : UINT32_MAX;
 
-        *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
+        *why = SBXI_T("must be positive, 0 (the default) or -1 (SBX_FOREVER, or SBX_NONE where the option knows it)");
         if (s->least == SBXI_SETTING_TIME) {
             if ((int32_t)v < SBX_FOREVER)
                 return SBXI_NAME_OF(s);

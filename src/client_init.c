@@ -102,7 +102,7 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         const sbxi_setting *s = &sbxi_settings[i];
         uint32_t v = *(const uint32_t *)(const void *)((const char *)d + s->off), most = s->most ? (uint32_t)1 << s->most : UINT32_MAX;
 
-        *why = SBXI_T("must be positive, 0 (the default) or SBX_FOREVER");
+        *why = SBXI_T("must be positive, 0 (the default) or -1 (SBX_FOREVER, or SBX_NONE where the option knows it)");
         if (s->least == SBXI_SETTING_TIME) {
             if ((int32_t)v < SBX_FOREVER)
                 return SBXI_NAME_OF(s);

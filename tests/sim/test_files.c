@@ -90,6 +90,7 @@ static void test_read_into_little(void **state)
     sbx_read_result r;
     sbx_file_stat st;
     char small[100];
+    sbx_op op;
 
     (void)state;
     kit_start(1);
@@ -114,6 +115,9 @@ static void test_read_into_little(void **state)
     assert_string_equal(st.etag, "\"v1\"");
     assert_string_equal(st.content_type, "text/plain");
     assert_int_equal(st.modified_ms, INT64_C(784111777000));
+    op = sbx_stat(K.c, &K.box, sbx_s("/none"), NULL, NULL); /* an answer to HEAD has no words */
+    ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_NOT_FOUND);
+    assert_string_equal(kit_error(op).text, "there is no such file, or the sandbox itself is gone");
     memset(&o, 0, sizeof o);
     o.if_none_match = sbx_s("\"v1\"");
     ASSERT_CODE(read_file(&o, &r, NULL), SBX_OK);
