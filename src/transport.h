@@ -67,11 +67,11 @@ struct sbx_transport {
 
     /* Starts or continues a connection: OK when it can carry bytes, WANT_… to
        be called again when ready, FAIL. After FAIL the client calls close. */
+    sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
     /* recv and send: OK with at least 1 byte in *got, *sent (up to room, n,
        neither of which is 0); less than asked for is fine. WANT_… and the rest
        move none, but after WANT_… the next send begins with the same bytes: a
        transport may have encrypted them already. */
-    sbx_io (*connect)(void *ctx, void *conn, const sbx_target *to, sbx_fault *fault);
     sbx_io (*recv)(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault);
     sbx_io (*send)(void *ctx, void *conn, const void *p, size_t n, size_t *sent, sbx_fault *fault);
     /* Frees what the connection holds, at any stage, also in mid connect; once

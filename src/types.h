@@ -34,8 +34,8 @@
 SBX_EXTERN_C_BEGIN
 
 /* Borrowed bytes: not NUL-terminated, never owned. `{NULL, 0}` is "not
-   given" where an option is optional; how long they must live stands with each
-   call. */
+   given" where an option is optional; p must not be NULL where n is not 0. How
+   long they must live stands with each call. */
 typedef struct sbx_str {
     const char *p;
     size_t n;
