@@ -128,13 +128,16 @@
    step, take all events, sleep until the handle is readable or the deadline.
    `user` in each call's options comes back with its events.
 
-       for (sbx_get_usage(c, &usage); usage.ops; sbx_get_usage(c, &usage)) {
+       for (;;) {
            int64_t now = sbx_posix.mono_ms(NULL), due;
            struct pollfd fd = { .fd = (int)sbx_poll_handle(c), .events = POLLIN };
 
            sbx_step(c, now);
            while (sbx_next(c, &ev))
                on_event(&ev);
+           sbx_get_usage(c, &usage);
+           if (!usage.ops)
+               break;
            due = sbx_next_deadline(c);
            poll(&fd, 1, due <= now ? 0 : due - now > 60000 ? 60000 : (int)(due - now));
        }
@@ -501,6 +504,8 @@ typedef struct sbx_fault {
     sbx_code code;    /* SBX_ERR_RESOLVE, _CONNECT, _CONNECTION, _TLS, _UNSUPPORTED, … */
     int sys;          /* errno or the library's number, 0 = none */
     const char *text; /* what happened, static or valid until the next call; NULL = the code's text */
+    bool permanent;   /* the same again would end the same way (a certificate that is not right, a proxy that
+                         says no): the client repeats nothing, it reports at once */
 } sbx_fault;
 
 /* Where to connect. Borrowed during `connect` only, given again at each call.
@@ -7342,7 +7347,8 @@ enum {
 typedef struct sbxi_fail {
     uint8_t code, layer, resource, quota;
     uint16_t status;
-    bool has_text; /* block->failure counts */
+    bool has_text;  /* block->failure counts */
+    bool permanent; /* as the transport says: repeating cannot help */
     int32_t sys;
     int32_t retry_after_s; /* -1 = none */
     const char *text;
@@ -8791,6 +8797,7 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
 {
     op->fail.code = (uint8_t)code;
     op->fail.layer = (uint8_t)layer;
+    op->fail.permanent = false;
 #if SBX_NO_ERROR_TEXT
     (void)text;
 #else
@@ -8958,7 +8965,7 @@ static bool sbxi_op_may_repeat(const sbxi_op *op)
         return safe || !f->has_text || !op->block || !op->block->failure.typed;
     if (f->status == 502 || f->status == 504)
         return safe;
-    return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
+    return !f->status && !f->permanent && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
 }
 
 SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
@@ -9001,6 +9008,7 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
                      got == SBXI_GOT_EOF ? SBXI_T("the server closed the connection before its answer was complete") : fault->text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
+    op->fail.permanent = got != SBXI_GOT_EOF && fault->permanent;
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
 }
@@ -11040,6 +11048,8 @@ static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);
+    if (f->permanent)
+        return false;
     switch (f->code) {
     case SBX_ERR_RESOLVE:
     case SBX_ERR_CONNECT:

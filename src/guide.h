@@ -116,13 +116,16 @@
    step, take all events, sleep until the handle is readable or the deadline.
    `user` in each call's options comes back with its events.
 
-       for (sbx_get_usage(c, &usage); usage.ops; sbx_get_usage(c, &usage)) {
+       for (;;) {
            int64_t now = sbx_posix.mono_ms(NULL), due;
            struct pollfd fd = { .fd = (int)sbx_poll_handle(c), .events = POLLIN };
 
            sbx_step(c, now);
            while (sbx_next(c, &ev))
                on_event(&ev);
+           sbx_get_usage(c, &usage);
+           if (!usage.ops)
+               break;
            due = sbx_next_deadline(c);
            poll(&fd, 1, due <= now ? 0 : due - now > 60000 ? 60000 : (int)(due - now));
        }

@@ -76,6 +76,8 @@ static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);
+    if (f->permanent)
+        return false;
     switch (f->code) {
     case SBX_ERR_RESOLVE:
     case SBX_ERR_CONNECT:

@@ -166,7 +166,8 @@ enum {
 typedef struct sbxi_fail {
     uint8_t code, layer, resource, quota;
     uint16_t status;
-    bool has_text; /* block->failure counts */
+    bool has_text;  /* block->failure counts */
+    bool permanent; /* as the transport says: repeating cannot help */
     int32_t sys;
     int32_t retry_after_s; /* -1 = none */
     const char *text;

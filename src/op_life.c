@@ -62,6 +62,7 @@ SBXI_FN void sbxi_op_set_fail(sbxi_op *op, sbx_code code, sbx_layer layer, const
 {
     op->fail.code = (uint8_t)code;
     op->fail.layer = (uint8_t)layer;
+    op->fail.permanent = false;
 #if SBX_NO_ERROR_TEXT
     (void)text;
 #else
@@ -229,7 +230,7 @@ static bool sbxi_op_may_repeat(const sbxi_op *op)
         return safe || !f->has_text || !op->block || !op->block->failure.typed;
     if (f->status == 502 || f->status == 504)
         return safe;
-    return !f->status && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
+    return !f->status && !f->permanent && sbxi_fail_is_network(f) && (safe || !(op->flags & SBXI_OP_SENT));
 }
 
 SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
@@ -272,6 +273,7 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_HTTP : SBX_LAYER_TRANSPORT,
                      got == SBXI_GOT_EOF ? SBXI_T("the server closed the connection before its answer was complete") : fault->text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
+    op->fail.permanent = got != SBXI_GOT_EOF && fault->permanent;
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
 }

@@ -27,6 +27,8 @@ typedef struct sbx_fault {
     sbx_code code;    /* SBX_ERR_RESOLVE, _CONNECT, _CONNECTION, _TLS, _UNSUPPORTED, … */
     int sys;          /* errno or the library's number, 0 = none */
     const char *text; /* what happened, static or valid until the next call; NULL = the code's text */
+    bool permanent;   /* the same again would end the same way (a certificate that is not right, a proxy that
+                         says no): the client repeats nothing, it reports at once */
 } sbx_fault;
 
 /* Where to connect. Borrowed during `connect` only, given again at each call.

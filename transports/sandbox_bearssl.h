@@ -1504,12 +1504,29 @@ static sbx_io sbxi_bearssl_die(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, const 
     return SBX_IO_FAIL;
 }
 
+/* Of a handshake: the certificate, or that the two have nothing in common, which
+   the server's alert or its version tells (RFC 5246 7.2.2: handshake_failure to
+   access_denied, protocol_version, insufficient_security, unrecognized_name and
+   later ones). */
+static bool sbxi_bearssl_permanent(int err)
+{
+    int alert = err - BR_ERR_RECV_FATAL_ALERT;
+
+    if (err > BR_ERR_X509_OK && err <= BR_ERR_X509_NOT_TRUSTED)
+        return true;
+    if (err == BR_ERR_UNSUPPORTED_VERSION || err == BR_ERR_BAD_CIPHER_SUITE)
+        return true;
+    return (alert >= 40 && alert <= 49) || alert == 70 || alert == 71 || alert >= 110;
+}
+
 /* The engine has failed, or said goodbye in the middle of the handshake. */
 static sbx_io sbxi_bearssl_engine_failed(sbxi_bearssl_ctx *x, sbxi_bearssl_conn *c, sbx_str host, sbx_fault *fault)
 {
     int err = br_ssl_engine_last_error(&c->ssl.eng);
 
     sbxi_bearssl_fail(fault, SBX_ERR_TLS, err, sbxi_bearssl_why(x, c, host, err));
+    if (fault && c->state == SBXI_BEARSSL_SHAKING)
+        fault->permanent = sbxi_bearssl_permanent(err);
     if (c->state == SBXI_BEARSSL_OPEN)
         sbxi_bearssl_forget(x, c);
     return sbxi_bearssl_die(x, c, fault);

@@ -427,6 +427,31 @@ static sbx_io sbxi_curl_untrusted(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault
     return sbxi_curl_fail(fault, SBX_ERR_TLS, c->result, sbxi_curl_say(x, what, c->error));
 }
 
+/* Whether it would end like this again: certificates, settings, what the two
+   ends have in common, a proxy that says no. */
+static bool sbxi_curl_permanent(const sbxi_curl_conn *c, long status)
+{
+    switch ((CURLcode)c->result) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_CLIENTCERT:
+    case CURLE_SSL_CIPHER:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_NOT_BUILT_IN:
+    case CURLE_INTERFACE_FAILED: return true;
+    case CURLE_SSL_CONNECT_ERROR: return sbxi_curl_has(c->error, "alert") || sbxi_curl_has(c->error, "unsupported protocol") || sbxi_curl_has(c->error, "wrong version number");
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_COULDNT_RESOLVE_HOST: return false;
+    default: return (status >= 400 && status < 500) || sbxi_curl_has(c->error, "No authentication method was acceptable") || sbxi_curl_has(c->error, "rejected by the SOCKS5");
+    }
+}
+
 /* Tells why a connection was not made. */
 static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *fault)
 {
@@ -435,6 +460,8 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
     const char *what;
     curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &status);
     curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &err);
+    if (fault)
+        fault->permanent = sbxi_curl_permanent(c, status);
     switch ((CURLcode)c->result) {
     case CURLE_COULDNT_RESOLVE_HOST:
         code = SBX_ERR_RESOLVE;

@@ -275,6 +275,8 @@ static sbx_io sim_connect(void *ctx, void *conn, const sbx_target *to, sbx_fault
         s->connects++;
         if (to->host.n > 8 && memcmp(to->host.p, "refused.", 8) == 0)
             c->refused = true;
+        if (to->host.n > 10 && memcmp(to->host.p, "forbidden.", 10) == 0)
+            c->refused = c->for_good = true;
         if (to->host.n > 5 && memcmp(to->host.p, "slow.", 5) == 0)
             c->open_at = SIM_NEVER;
         if (to->tls) {
@@ -288,6 +290,7 @@ static sbx_io sim_connect(void *ctx, void *conn, const sbx_target *to, sbx_fault
         c->armed_w = true;
         return SBX_IO_WANT_WRITE;
     }
+    fault->permanent = c->for_good;
     if (c->refused)
         return sim_fail(fault, SBX_ERR_CONNECT, "refused");
     c->connected = true;

@@ -144,7 +144,7 @@ struct sim_conn {
     uint32_t tag;
     int64_t open_at;
     bool connected, closed;       /* closed: by the client */
-    bool armed_r, armed_w, again_r, again_w, refused;
+    bool armed_r, armed_w, again_r, again_w, refused, for_good;
     bool no_read;                 /* the client's bytes are not taken */
     unsigned watched;             /* by sim_level */
     sim_bytes in, out;

@@ -214,6 +214,28 @@ static void test_connect_refused(void **state)
     kit_end();
 }
 
+/* The transport says that it would be no use. */
+static void test_connect_refused_for_good(void **state)
+{
+    sbx_run_opts run = { .discard = true };
+    sbx_box box;
+    sbx_op op;
+
+    (void)state;
+    kit_new(6);
+    K.d.endpoint = "http://forbidden.test/v2/sandboxes";
+    kit_open();
+    op = sbx_create(K.c, NULL, &box);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_CONNECT);
+    assert_int_equal(kit_error(op).attempts, 1);
+    assert_true(sbx_box_named(&box, sbx_s("b"), sbx_s("http://forbidden.test/dp")));
+    op = sbx_run(K.c, &box, sbx_s("true"), &run, NULL);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_CONNECT);
+    assert_int_equal(kit_error(op).attempts, 1);
+    assert_int_equal(K.s->connects, 2);
+    kit_end();
+}
+
 static void test_retry_after(void **state)
 {
     static const struct {
@@ -668,7 +690,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept), cmocka_unit_test(test_stale), cmocka_unit_test(test_stale_post), cmocka_unit_test(test_answer_closes),
-        cmocka_unit_test(test_what_repeats), cmocka_unit_test(test_four_attempts), cmocka_unit_test(test_connect_refused),
+        cmocka_unit_test(test_what_repeats), cmocka_unit_test(test_four_attempts), cmocka_unit_test(test_connect_refused), cmocka_unit_test(test_connect_refused_for_good),
         cmocka_unit_test(test_retry_after), cmocka_unit_test(test_deadlines), cmocka_unit_test(test_slow_answer), cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_deadline), cmocka_unit_test(test_cancel_anywhere), cmocka_unit_test(test_handles), cmocka_unit_test(test_reentry),
         cmocka_unit_test(test_reentry_from_trace),
