@@ -6223,6 +6223,11 @@ typedef enum sbxi_link_state {
     SBXI_LINK_CLOSING /* our close frame is out, the peer's is awaited */
 } sbxi_link_state;
 
+/* In `ready`, beside SBX_READABLE: nobody but the turn itself said so, because
+   the transport cannot say, and nobody has tried since. It is not known then
+   whether anything came. */
+enum { SBXI_GUESSED = 4 };
+
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
    is half consumed (rx) or half sent (tx). */
 typedef struct sbxi_link {
@@ -6704,7 +6709,7 @@ static sbxi_got sbxi_link_io(sbxi_net *net, sbxi_link *l, sbx_io io)
     case SBX_IO_OK:
         return SBXI_GOT_EVENT;
     case SBX_IO_WANT_READ:
-        l->ready &= (uint8_t)~SBX_READABLE;
+        l->ready &= (uint8_t)~(SBX_READABLE | SBXI_GUESSED);
         sbxi_link_watch(net, l, ~(unsigned)l->ready); /* a send may wait too */
         return SBXI_GOT_BLOCKED;
     case SBX_IO_WANT_WRITE:
@@ -9178,7 +9183,10 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
+    /* Where a turn only guessed that something came, it is looked for now. */
+    if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
+        sbxi_link_take_ahead(&c->net, l);
+    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
@@ -9280,6 +9288,19 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
         sbxi_op_wake(c, &c->ops[l->owner]);
 }
 
+/* Tried without a word of the transport's. What the caller left unread since
+   the last turn is held back by it; before that, nothing is known. */
+static void sbxi_link_guess(sbx_client *c, uint32_t id)
+{
+    sbxi_link *l = &c->net.links[id];
+
+    if (l->ready & SBX_READABLE)
+        l->ready &= (uint8_t)~SBXI_GUESSED;
+    else
+        l->ready |= SBXI_GUESSED;
+    sbxi_link_is_ready(c, id, SBX_READABLE | SBX_WRITABLE);
+}
+
 /* Asks the transport what is ready; one that cannot say is tried everywhere. */
 static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
 {
@@ -9289,7 +9310,7 @@ static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
     if (!c->net.t->wait) {
         if (!SBXI_IS_PORTS(c->net.t))
             for (uint32_t i = 0; i < c->net.link_count; i++)
-                sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
+                sbxi_link_guess(c, i);
         return;
     }
     for (uint32_t total = 0; total <= c->net.link_count; total += SBXI_COUNT(ready)) {
@@ -11260,7 +11281,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
    the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || (l->ready & (SBX_READABLE | SBXI_GUESSED)) == SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back

@@ -23,6 +23,19 @@ static void sbxi_link_is_ready(sbx_client *c, uint32_t id, unsigned bits)
         sbxi_op_wake(c, &c->ops[l->owner]);
 }
 
+/* Tried without a word of the transport's. What the caller left unread since
+   the last turn is held back by it; before that, nothing is known. */
+static void sbxi_link_guess(sbx_client *c, uint32_t id)
+{
+    sbxi_link *l = &c->net.links[id];
+
+    if (l->ready & SBX_READABLE)
+        l->ready &= (uint8_t)~SBXI_GUESSED;
+    else
+        l->ready |= SBXI_GUESSED;
+    sbxi_link_is_ready(c, id, SBX_READABLE | SBX_WRITABLE);
+}
+
 /* Asks the transport what is ready; one that cannot say is tried everywhere. */
 static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
 {
@@ -32,7 +45,7 @@ static void sbxi_client_poll(sbx_client *c, int64_t timeout_ms)
     if (!c->net.t->wait) {
         if (!SBXI_IS_PORTS(c->net.t))
             for (uint32_t i = 0; i < c->net.link_count; i++)
-                sbxi_link_is_ready(c, i, SBX_READABLE | SBX_WRITABLE);
+                sbxi_link_guess(c, i);
         return;
     }
     for (uint32_t total = 0; total <= c->net.link_count; total += SBXI_COUNT(ready)) {

@@ -288,7 +288,7 @@ static void sbxi_stream_controls(sbx_client *c, sbxi_op *op)
    the receive buffer of a socket that has no more is a message half come.) */
 static bool sbxi_stream_paused(const sbxi_op *op, const sbxi_link *l)
 {
-    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || l->ready & SBX_READABLE);
+    return op->flags & SBXI_OP_STREAMING && (op->piece_n || op->s.has_data || op->s.message_done || (l->ready & (SBX_READABLE | SBXI_GUESSED)) == SBX_READABLE);
 }
 
 /* A silent stream is asked for a sign of life; one that the caller holds back

@@ -352,7 +352,7 @@ static sbxi_got sbxi_link_io(sbxi_net *net, sbxi_link *l, sbx_io io)
     case SBX_IO_OK:
         return SBXI_GOT_EVENT;
     case SBX_IO_WANT_READ:
-        l->ready &= (uint8_t)~SBX_READABLE;
+        l->ready &= (uint8_t)~(SBX_READABLE | SBXI_GUESSED);
         sbxi_link_watch(net, l, ~(unsigned)l->ready); /* a send may wait too */
         return SBXI_GOT_BLOCKED;
     case SBX_IO_WANT_WRITE:

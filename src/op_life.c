@@ -443,7 +443,10 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 
     if (!l || op->state == SBXI_OP_CONNECT)
         return false;
-    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) > c->net.now) {
+    /* Where a turn only guessed that something came, it is looked for now. */
+    if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
+        sbxi_link_take_ahead(&c->net, l);
+    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }

@@ -312,6 +312,92 @@ static void test_pong_deadline_in_message(void **state)
     kit_end();
 }
 
+/* A transport that cannot wait, in a loop that steps each second: its links
+   are tried in every turn, which says nothing about what came. */
+static sbx_transport stepped(void)
+{
+    sbx_transport t = sim_transport;
+
+    t.wait = NULL;
+    return t;
+}
+
+/* Steps and pulls until the END, or for so many seconds. */
+static const char *step_and_record(unsigned seconds, bool dead)
+{
+    sbx_event ev;
+
+    for (bool over = false; seconds-- && !over; K.s->now += 1000) {
+        sbx_step(K.c, K.s->now);
+        while (sbx_next(K.c, &ev)) {
+            record(&ev);
+            over = ev.kind == SBX_EV_END;
+        }
+        if (dead)
+            freeze(K.s);
+    }
+    return record_text + (record_text[0] == ' ');
+}
+
+static void test_pong_deadline_without_wait(void **state)
+{
+    sbx_transport t = stepped();
+
+    (void)state;
+    kit_new(12);
+    K.d.transport = &t;
+    kit_open();
+    talk(STARTED OUT("a", 0), STARTED EXIT(0), NULL);
+    command(NULL);
+    record_text[0] = 0;
+    assert_string_equal(step_and_record(200, true), "started o0:a retry(DEADLINE) again end(OK,0)");
+    kit_end();
+}
+
+/* The program slept while a pong was due: what came meanwhile counts. */
+static void test_late_step_without_wait(void **state)
+{
+    sbx_transport t = stepped();
+
+    (void)state;
+    kit_new(12);
+    K.d.transport = &t;
+    kit_open();
+    talk(STARTED "@ms 3600000\n" EXIT(0), NULL, NULL);
+    command(NULL);
+    record_text[0] = 0;
+    for (unsigned i = 0; i < 10; i++) {
+        step_and_record(31, false);
+        K.s->now += 200000;
+    }
+    assert_string_equal(record_text, " started");
+    assert_int_equal(K.s->accepted, 1);
+    K.s->client = NULL;
+    sbx_close(K.c);
+    K.c = NULL;
+    kit_end();
+}
+
+/* Not pulled: it is held back by the caller, as far as anybody can tell. */
+static void test_unpulled_without_wait(void **state)
+{
+    sbx_transport t = stepped();
+
+    (void)state;
+    kit_new(12);
+    K.d.transport = &t;
+    kit_open();
+    talk(STARTED OUT("ab", 0) EXIT(0), NULL, NULL);
+    command(NULL);
+    record_text[0] = 0;
+    for (unsigned i = 0; i < 600; i++, K.s->now += 1000)
+        sbx_step(K.c, K.s->now);
+    assert_true(K.s->pongs >= 18);
+    assert_string_equal(step_and_record(100, false), "started o0:ab end(OK,0)");
+    assert_int_equal(K.s->accepted, 1);
+    kit_end();
+}
+
 /* Not pulled for three hours: pongs keep the way open, no deadline strikes. */
 static void test_slow_consumer(void **state)
 {
@@ -495,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_close_codes), cmocka_unit_test(test_five_drops), cmocka_unit_test(test_progress_refills),
         cmocka_unit_test(test_no_reconnect), cmocka_unit_test(test_reattach_refused), cmocka_unit_test(test_silent_stream),
         cmocka_unit_test(test_pong_deadline), cmocka_unit_test(test_pong_deadline_in_message), cmocka_unit_test(test_slow_consumer),
+        cmocka_unit_test(test_pong_deadline_without_wait), cmocka_unit_test(test_late_step_without_wait), cmocka_unit_test(test_unpulled_without_wait),
         cmocka_unit_test(test_gap), cmocka_unit_test(test_sent_again), cmocka_unit_test(test_replaced), cmocka_unit_test(test_late_gap),
         cmocka_unit_test(test_without_offsets), cmocka_unit_test(test_attach),
     };
