@@ -9553,6 +9553,15 @@ static void sbxi_end_all(sbx_client *c, sbx_code code)
     }
 }
 
+/* A shutdown, and its deletions one after the other, need one block. ENDs that
+   nobody pulled may hold all of them, for no more than the server's words. */
+static void sbxi_spare_block(sbx_client *c)
+{
+    for (uint32_t i = 0; c->blocks.free_head == SBXI_NIL && i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE)
+            sbxi_op_drop_block(c, &c->ops[i]);
+}
+
 static const sbxi_row sbxi_shutdown_row = { "shutdown", "", "", "", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_NONE, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
@@ -9565,6 +9574,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     if (!c->closing && !c->net.inside) {
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
+        sbxi_spare_block(c);
     }
     op = sbxi_op_new(c, &sbxi_shutdown_row, &call, SBXI_AS_ROW, &h);
     if (!op)
@@ -10681,7 +10691,13 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
     uint32_t left = 0, tried = 0;
     sbx_call call;
 
-    if (!shut)
+    if (!c->closing)
+        return;
+    /* Its own deletions can outlast the shutdown. */
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
+            sbxi_op_free(c, &c->ops[i]);
+    if (!shut || shut->state == SBXI_OP_DONE)
         return;
     memset(&call, 0, sizeof call);
     for (uint32_t i = 0; i < c->desc.max_owned; i++) {
@@ -10689,9 +10705,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
         sbxi_build b;
         bool started;
 
-        if (o->op != SBXI_NIL && o->state == SBXI_OWNED_DELETING && c->ops[o->op].state == SBXI_OP_DONE)
-            sbxi_op_free(c, &c->ops[o->op]);
-        if (o->state == SBXI_OWNED_HELD && !o->failed && shut->state != SBXI_OP_DONE) {
+        if (o->state == SBXI_OWNED_HELD && !o->failed) {
             c->closing = false;
             started = sbxi_build_begin(&b, c, &sbxi_delete_row, &call);
             c->closing = true;
@@ -10708,11 +10722,6 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
         left += o->state != SBXI_OWNED_FREE;
         tried += o->state != SBXI_OWNED_FREE && o->failed;
     }
-    for (uint32_t i = 0; i < c->desc.max_ops; i++)
-        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
-            sbxi_op_free(c, &c->ops[i]);
-    if (shut->state == SBXI_OP_DONE)
-        return;
     shut->exit_code = (int32_t)left;
     if (left == tried) {
         if (left)

@@ -288,6 +288,15 @@ static void sbxi_end_all(sbx_client *c, sbx_code code)
     }
 }
 
+/* A shutdown, and its deletions one after the other, need one block. ENDs that
+   nobody pulled may hold all of them, for no more than the server's words. */
+static void sbxi_spare_block(sbx_client *c)
+{
+    for (uint32_t i = 0; c->blocks.free_head == SBXI_NIL && i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE)
+            sbxi_op_drop_block(c, &c->ops[i]);
+}
+
 static const sbxi_row sbxi_shutdown_row = { "shutdown", "", "", "", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_NONE, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
@@ -300,6 +309,7 @@ SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms)
     if (!c->closing && !c->net.inside) {
         /* Its slot is one of those that end now. */
         sbxi_end_all(c, SBX_ERR_CLOSED);
+        sbxi_spare_block(c);
     }
     op = sbxi_op_new(c, &sbxi_shutdown_row, &call, SBXI_AS_ROW, &h);
     if (!op)

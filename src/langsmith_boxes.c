@@ -303,7 +303,13 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
     uint32_t left = 0, tried = 0;
     sbx_call call;
 
-    if (!shut)
+    if (!c->closing)
+        return;
+    /* Its own deletions can outlast the shutdown. */
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
+            sbxi_op_free(c, &c->ops[i]);
+    if (!shut || shut->state == SBXI_OP_DONE)
         return;
     memset(&call, 0, sizeof call);
     for (uint32_t i = 0; i < c->desc.max_owned; i++) {
@@ -311,9 +317,7 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
         sbxi_build b;
         bool started;
 
-        if (o->op != SBXI_NIL && o->state == SBXI_OWNED_DELETING && c->ops[o->op].state == SBXI_OP_DONE)
-            sbxi_op_free(c, &c->ops[o->op]);
-        if (o->state == SBXI_OWNED_HELD && !o->failed && shut->state != SBXI_OP_DONE) {
+        if (o->state == SBXI_OWNED_HELD && !o->failed) {
             c->closing = false;
             started = sbxi_build_begin(&b, c, &sbxi_delete_row, &call);
             c->closing = true;
@@ -330,11 +334,6 @@ SBXI_FN void sbxi_owned_run(sbx_client *c)
         left += o->state != SBXI_OWNED_FREE;
         tried += o->state != SBXI_OWNED_FREE && o->failed;
     }
-    for (uint32_t i = 0; i < c->desc.max_ops; i++)
-        if (c->ops[i].state == SBXI_OP_DONE && c->ops[i].flags & SBXI_OP_INTERNAL)
-            sbxi_op_free(c, &c->ops[i]);
-    if (shut->state == SBXI_OP_DONE)
-        return;
     shut->exit_code = (int32_t)left;
     if (left == tried) {
         if (left)

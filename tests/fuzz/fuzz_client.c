@@ -52,7 +52,6 @@ typedef struct run {
     unsigned last_stream;
     long blocks;
     unsigned allocs;
-    bool shut;
 } run;
 
 /* ---- the log ---- */
@@ -408,12 +407,8 @@ static bool anything_live(const run *r)
 {
     sbx_usage u;
 
-    /* After a shutdown deletions of its own can outlast it. */
-    for (unsigned i = 0; r->shut && i < SLOTS; i++)
-        if (r->slots[i].live)
-            return true;
     sbx_get_usage(r->c, &u);
-    return u.ops != 0 && !r->shut;
+    return u.ops != 0;
 }
 
 /* Whoever has a total deadline is over when it has passed. */
@@ -440,7 +435,7 @@ static bool idle_jump(run *r)
     if (at <= r->w.now)
         return false;
     if (at == INT64_MAX) {
-        MUST(r->ports || r->shut || !sim_client_stall(r->c), sim_client_stall(r->c));
+        MUST(r->ports || !sim_client_stall(r->c), sim_client_stall(r->c));
         MUST(!r->w.dead || r->w.barren < 50, "operations that nothing can wake");
         r->w.barren++;
         world_end(&r->w);
@@ -536,9 +531,6 @@ static void shut_down(run *r, unsigned v)
     s->op = sbx_shutdown(r->c, v & 1 ? SBX_FOREVER : (int32_t)v * 100);
     s->live = s->op.slot != 0;
     MUST(s->live || s->op.gen == SBX_ERR_CLOSED || s->op.gen == SBX_ERR_FULL, "a refused shutdown");
-    r->shut = r->shut || s->live;
-    if (r->shut)
-        r->w.client = NULL; /* see anything_live */
 }
 
 static void act(run *r, slot *s, char what, unsigned v)
@@ -663,7 +655,7 @@ static void close_all(run *r, char *mem, size_t n)
     bool over = !anything_live(r);
 
     r->w.client = NULL;
-    if (over && !r->ports && !r->shut) {
+    if (over && !r->ports) {
         busy = sim_client_busy(r->c);
         MUST(!busy, busy);
     }

@@ -657,6 +657,75 @@ static void test_close_deletes(void **state)
     kit_end();
 }
 
+/* The shutdown ends before its deletions, which then end by themselves. */
+static void test_shutdown_outlasted(void **state)
+{
+    sim_script e = { 0 };
+    sbx_usage u;
+    sbx_event ev;
+    sbx_box boxes[2];
+    sbx_op op;
+
+    (void)state;
+    for (unsigned way = 0; way < 2; way++) {
+        kit_start(16);
+        own(&op, &boxes[0], "a");
+        ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+        own(&op, &boxes[1], "b");
+        ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+        memset(&e, 0, sizeof e);
+        e.match = "DELETE /boxes";
+        e.status = 204;
+        e.delay_ms = 3000;
+        e.times = -1;
+        sim_expect(K.s, &e);
+        op = sbx_shutdown(K.c, way ? SBX_FOREVER : 1000);
+        if (way)
+            ASSERT_CODE(sbx_cancel(K.c, op), SBX_OK);
+        assert_true(sbx_next_of(K.c, &op, &ev));
+        ASSERT_CODE(ev.code, way ? SBX_ERR_CANCELLED : SBX_ERR_DEADLINE);
+        for (sbx_get_usage(K.c, &u); u.ops && sbx_wait(K.c, SBX_FOREVER); sbx_get_usage(K.c, &u)) {
+            assert_true(K.s->now < 100000);
+            assert_false(sbx_next(K.c, &ev));
+        }
+        assert_string_equal(kit_request(0)->method, "DELETE");
+        kit_end();
+    }
+}
+
+/* ENDs with the server's words hold every block: the shutdown takes one. */
+static void test_shutdown_without_blocks(void **state)
+{
+    sbx_op ops[2], op;
+    sbx_event ev;
+    sbx_box box;
+
+    (void)state;
+    kit_new(16);
+    K.d.max_requests = 2;
+    kit_open();
+    own(&op, &box, "mine");
+    ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        kit_expect("GET /boxes/one", 400, NULL, "{\"detail\":{\"error\":\"Bad\",\"message\":\"why\"}}");
+        ops[i] = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL);
+        assert_int_not_equal(ops[i].slot, 0);
+    }
+    for (unsigned i = 0; i < 100; i++)
+        sbx_step(K.c, ++K.s->now);
+    ASSERT_CODE((sbx_code)sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL).gen, SBX_ERR_FULL);
+    ASSERT_CODE(sbx_await(K.c, sbx_shutdown(K.c, 5000)), SBX_OK);
+    assert_string_equal(kit_request(0)->method, "DELETE");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(sbx_next_of(K.c, &ops[i], &ev));
+        assert_int_equal(ev.kind, SBX_EV_END);
+        assert_true(ev.code != SBX_OK && ev.code != SBX_ERR_CLOSED);
+        assert_int_equal(kit_error(ev.op).status, 400);
+        assert_true(kit_error(ev.op).text[0]);
+    }
+    kit_end();
+}
+
 /* A server that deletes nothing: the shutdown ends in time and says what remains. */
 static void test_shutdown_deadline(void **state)
 {
@@ -694,7 +763,7 @@ int main(void)
         cmocka_unit_test(test_retry_after), cmocka_unit_test(test_deadlines), cmocka_unit_test(test_slow_answer), cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_deadline), cmocka_unit_test(test_cancel_anywhere), cmocka_unit_test(test_handles), cmocka_unit_test(test_reentry),
         cmocka_unit_test(test_reentry_from_trace),
-        cmocka_unit_test(test_await_beside_paused), cmocka_unit_test(test_shutdown), cmocka_unit_test(test_close_deletes), cmocka_unit_test(test_shutdown_deadline),
+        cmocka_unit_test(test_await_beside_paused), cmocka_unit_test(test_shutdown), cmocka_unit_test(test_close_deletes), cmocka_unit_test(test_shutdown_deadline), cmocka_unit_test(test_shutdown_outlasted), cmocka_unit_test(test_shutdown_without_blocks),
     };
 
     return cmocka_run_group_tests_name("requests", tests, NULL, NULL);
