@@ -145,7 +145,9 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
    closes every connection, overwrites the client's memory, keys included,
    with zeros and frees what sbx_open took. No event comes after it; open
    operations end unreported, their out-pointers unwritten. Results in
-   allocated memory are the caller's: sbx_free them before. NULL is allowed. */
+   allocated memory are the caller's: sbx_free them before. NULL is allowed.
+   Must not be called from the trace hook or the transport: there it does
+   nothing, and the client still has to be closed. */
 SBX_API void sbx_close(sbx_client *c);
 
 /* Replaces the API key for every request not yet written; an empty one: none

@@ -367,7 +367,7 @@ SBX_API void sbx_close(sbx_client *c)
     bool from_malloc;
     void *mem;
 
-    if (!c)
+    if (!c || c->net.inside)
         return;
 #if !SBX_NO_OWNED
     sbxi_delete_owned(c);

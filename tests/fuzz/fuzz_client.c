@@ -614,7 +614,8 @@ static void trace(void *user, const sbx_trace *t)
     run *r = (run *)user;
 
     MUST(!memmem(t->text.p ? t->text.p : "", t->text.n, "key-1", 5), "a key was traced");
-    sbx_step(r->c, r->w.now); /* refused */
+    sbx_step(r->c, r->w.now); /* refused, as is this: */
+    sbx_close(r->c);
 }
 
 static void describe(run *r, sbx_client_desc *d)

@@ -504,6 +504,7 @@ static void reenter_trace(void *user, const sbx_trace *t)
     sbx_step(K.c, K.s->now + 1);
     assert_false(sbx_next(K.c, &ev));
     assert_int_equal(sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL).slot, 0);
+    sbx_close(K.c);
     reentered++;
 }
 
