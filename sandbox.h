@@ -11805,12 +11805,12 @@ static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
 
     if (op->fail.status >= 300)
         return false;
-    if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {
+    if (h->total && h->want && h->total >= h->want) {
+        op->fail.code = SBX_OK; /* all that was asked for had come */
         sbxi_op_finish(c, op);
         return true;
     }
-    if (h->total && h->want && h->total >= h->want) {
-        op->fail.code = SBX_OK; /* all that was asked for had come */
+    if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {
         sbxi_op_finish(c, op);
         return true;
     }

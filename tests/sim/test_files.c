@@ -491,12 +491,36 @@ static void test_execute(void **state)
     kit_end();
 }
 
+/* A server that ignores the range breaks off behind it: what was asked for is there. */
+static void test_break_behind_the_range(void **state)
+{
+    (void)state;
+    for (unsigned resume = 0; resume < 2; resume++) {
+        sbx_read_opts o = { 0 };
+        sbx_read_result r;
+        char got[9];
+
+        kit_start(8);
+        kit_expect(NULL, 200, NULL, "0123456789abcdefghi");
+        K.s->scripts[0].cut = (int64_t)strlen("HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n0123456789");
+        K.s->scripts[0].end = SIM_RST;
+        o.length = 9;
+        o.no_resume = !resume;
+        o.out.p = got;
+        o.out.n = sizeof got;
+        ASSERT_CODE(sbx_await(K.c, sbx_read(K.c, &K.box, sbx_s("/f"), &o, &r)), SBX_OK);
+        assert_int_equal(r.n, 9);
+        assert_memory_equal(got, "012345678", 9);
+        kit_end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read), cmocka_unit_test(test_read_into_little), cmocka_unit_test(test_resume), cmocka_unit_test(test_changed),
         cmocka_unit_test(test_wrong_ranges), cmocka_unit_test(test_write), cmocka_unit_test(test_watched), cmocka_unit_test(test_refused_early), cmocka_unit_test(test_push),
-        cmocka_unit_test(test_push_wrong), cmocka_unit_test(test_find), cmocka_unit_test(test_execute),
+        cmocka_unit_test(test_push_wrong), cmocka_unit_test(test_break_behind_the_range), cmocka_unit_test(test_find), cmocka_unit_test(test_execute),
     };
 
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);
