@@ -309,7 +309,9 @@ SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
    delete_on_close are deleted, for which there is a slot beside max_ops. `ms`
    bounds it, SBX_FOREVER = no limit. Its END has exit_code = sandboxes that
    remain, and SBX_OK for none, SBX_ERR_SERVER when some could not be deleted,
-   SBX_ERR_DEADLINE after `ms`. At once: SBX_ERR_CLOSED (called before),
+   SBX_ERR_DEADLINE after `ms`; deletions under way end by themselves, also
+   after it: step on until sbx_usage.ops is 0. An END not pulled before may lose
+   the server's words, not its code. At once: SBX_ERR_CLOSED (called before),
    SBX_ERR_FULL (END events hold every slot of max_ops: pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
