@@ -28,8 +28,8 @@ static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
     if (op->fail.status >= 300)
         return false;
     if (h->total && h->want && h->total >= h->want) {
-        op->fail.code = SBX_OK; /* all that was asked for had come */
-        sbxi_op_finish(c, op);
+        op->fail.sys = 0;
+        sbxi_op_fail(c, op, SBX_OK, SBX_LAYER_NONE, NULL); /* all that was asked for had come */
         return true;
     }
     if (h->total && (!h->resume || !op->block || !op->block->stat_known)) {

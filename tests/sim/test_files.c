@@ -499,6 +499,7 @@ static void test_break_behind_the_range(void **state)
         sbx_read_opts o = { 0 };
         sbx_read_result r;
         char got[9];
+        sbx_op op;
 
         kit_start(8);
         kit_expect(NULL, 200, NULL, "0123456789abcdefghi");
@@ -508,7 +509,10 @@ static void test_break_behind_the_range(void **state)
         o.no_resume = !resume;
         o.out.p = got;
         o.out.n = sizeof got;
-        ASSERT_CODE(sbx_await(K.c, sbx_read(K.c, &K.box, sbx_s("/f"), &o, &r)), SBX_OK);
+        op = sbx_read(K.c, &K.box, sbx_s("/f"), &o, &r);
+        ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+        assert_int_equal(kit_error(op).layer, 0);
+        assert_int_equal(kit_error(op).sys, 0);
         assert_int_equal(r.n, 9);
         assert_memory_equal(got, "012345678", 9);
         kit_end();
