@@ -387,6 +387,8 @@ static const char *sbxi_curl_proxy_why(long status, const char *error)
 {
     if (status == 407 || sbxi_curl_has(error, "No authentication method was acceptable"))
         return SBXI_CURL_TEXT("the proxy wants a user and password: set proxy_user and proxy_password, or put them into its URL");
+    if (status == 401)
+        return SBXI_CURL_TEXT("the proxy refused the user and password: check proxy_user and proxy_password, or those in its URL");
     if (sbxi_curl_has(error, "rejected by the SOCKS5"))
         return SBXI_CURL_TEXT("the SOCKS proxy refused the user and password: check proxy_user and proxy_password");
     if (status == 403 || status == 405)

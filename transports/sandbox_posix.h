@@ -1072,7 +1072,7 @@ static sbx_io sbxi_posix_connect(void *ctx, void *conn, const sbx_target *to, sb
         c->state = SBXI_POSIX_DEAD; /* until it is known better */
         if (to->tls)
             return sbxi_posix_fail(fault, SBX_ERR_UNSUPPORTED, 0,
-                                   SBXI_POSIX_TEXT("this transport has no TLS: use an http:// endpoint or a TLS transport"));
+                                   SBXI_POSIX_TEXT("this transport has no TLS: use an http:// endpoint, or a transport with TLS (sandbox_curl.h, sandbox_bearssl.h)"));
         if (to->host.n == 0 || to->host.n >= SBXI_POSIX_HOST || memchr(to->host.p, 0, to->host.n))
             return sbxi_posix_fail(fault, SBX_ERR_RESOLVE, 0,
                                    SBXI_POSIX_TEXT("the host name is empty, too long or has a zero byte"));
