@@ -11171,7 +11171,7 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbx_result *r = k->result;
-    bool write = op->s.started && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
+    bool write = (op->s.started || op->fail.code == SBX_OK) && op->fail.code != SBX_ERR_CANCELLED && op->fail.code != SBX_ERR_CLOSED;
 
     if (op->flags & SBXI_OP_STREAMING)
         return;

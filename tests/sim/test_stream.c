@@ -38,6 +38,23 @@ static void test_start_unsaid(void **state)
     }
 }
 
+/* An exit is a result, also of a command of which nothing was heard before. */
+static void test_exit_alone(void **state)
+{
+    sbx_run_opts o = { 0 };
+    sbx_result r;
+
+    (void)state;
+    kit_start(2);
+    memset(&r, 0x5A, sizeof r);
+    talk(EXIT(3), NULL, NULL);
+    o.discard = true;
+    ASSERT_CODE(sbx_await(K.c, sbx_run(K.c, &K.box, sbx_s("true"), &o, &r)), SBX_OK);
+    assert_int_equal(r.exit_code, 3);
+    assert_int_equal(r.out_n, 0);
+    kit_end();
+}
+
 /* ---- opening ---- */
 
 static void test_open_rejected(void **state)
@@ -576,7 +593,7 @@ static void test_attach(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain), cmocka_unit_test(test_start_unsaid), cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_retry_after),
+        cmocka_unit_test(test_plain), cmocka_unit_test(test_start_unsaid), cmocka_unit_test(test_exit_alone), cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_open_budget), cmocka_unit_test(test_execute_again), cmocka_unit_test(test_started_names_another),
         cmocka_unit_test(test_close_codes), cmocka_unit_test(test_five_drops), cmocka_unit_test(test_progress_refills),
         cmocka_unit_test(test_no_reconnect), cmocka_unit_test(test_reattach_refused), cmocka_unit_test(test_silent_stream),
