@@ -311,7 +311,10 @@ static void see(run *r, const sbx_event *ev)
         break;
     case SBX_EV_RETRYING:
         MUST(ev->code != SBX_OK, "a retry without reason");
-        log_text(r, "retrying %s", sbx_code_name(ev->code));
+        /* Whether a kept connection's end is known before it is used again is
+           a matter of time, not of the bytes. */
+        if (ev->code != SBX_ERR_CONNECTION)
+            log_text(r, "retrying %s", sbx_code_name(ev->code));
         break;
     case SBX_EV_RECONNECTED:
         MUST(s->started, "a reconnect before the start");
