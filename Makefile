@@ -139,8 +139,9 @@ $(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/
 	$$(call say,FUZZ,$$@)mkdir -p $$(@D) && $$(CLANG) $$(FUZZ_FLAGS) $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1))
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
-# Inputs found are kept in build/fuzz/X.corpus; tests/fuzz/corpus/X, if there, is where it starts.
-fuzz_suites = $(foreach f,$(FUZZERS),'fuzz/$(f)@$(shell expr $(1) + 120)|mkdir -p $(BUILD)/fuzz/$(f).corpus && $(BUILD)/fuzz/$(f) -max_total_time=$(1) -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/$(f)- $(BUILD)/fuzz/$(f).corpus $(wildcard tests/fuzz/corpus/$(f:fuzz_%=%))')
+# The smoke run takes the same way each time, the long one another. Inputs found
+# are kept in build/fuzz/X.corpus; tests/fuzz/corpus/X, if there, is where it starts.
+fuzz_suites = $(foreach f,$(FUZZERS),'fuzz/$(f)@$(shell expr $(1) + 120)|mkdir -p $(BUILD)/fuzz/$(f).corpus && $(BUILD)/fuzz/$(f) $(2) -max_total_time=$(1) -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/$(f)- $(BUILD)/fuzz/$(f).corpus $(wildcard tests/fuzz/corpus/$(f:fuzz_%=%))')
 
 # Counted as it is shipped: no sanitizer, gcc -O2, the fast variant.
 COUNT_BINARIES = $(COUNTERS:%=$(BUILD)/count/%)
@@ -189,7 +190,7 @@ test-build:
 check-symbols: sandbox.h
 	@$(RUN) $(SYMBOLS)
 fuzz-smoke: $(FUZZ_BINARIES)
-	@$(RUN) $(call fuzz_suites,$(FUZZ_SECONDS))
+	@$(RUN) $(call fuzz_suites,$(FUZZ_SECONDS),-seed=1)
 fuzz: $(FUZZ_BINARIES)
 	@$(RUN) $(call fuzz_suites,$(FUZZ_LONG_SECONDS))
 
@@ -201,7 +202,7 @@ test:
 	@$(RUN) 'amalgam|python3 amalgamate.py --check' \
 	    --then 'build@900|$(SUBMAKE) -k -j$(JOBS) --no-print-directory build-tests' \
 	    --then $(MATRIX) $(SYMBOLS) $(BUILD_SUITES) $(call suites,unit) $(call suites,transport) $(call suites,sim) $(call suites,fault) $(call suites,tls) \
-	    $(E2E_SUITES) $(VALGRIND_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS))
+	    $(E2E_SUITES) $(VALGRIND_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS),-seed=1)
 
 # --------------------------------------------------------------------- figures
 

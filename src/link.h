@@ -37,7 +37,7 @@ typedef enum sbxi_link_state {
 /* In `ready`, beside SBX_READABLE: nobody but the turn itself said so, because
    the transport cannot say, and nobody has tried since. It is not known then
    whether anything came. */
-enum { SBXI_GUESSED = 4 };
+#define SBXI_GUESSED 4u
 
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
    is half consumed (rx) or half sent (tx). */
