@@ -134,7 +134,7 @@ static void files(void **state)
     assert_int_equal(e.status, 404);
     assert_int_equal(e.resource, SBX_RESOURCE_FILE);
     assert_string_equal(e.type, "");
-    assert_string_equal(e.text, "not found");
+    assert_string_equal(e.text, "there is no such file, or the sandbox itself is gone");
     e = FAILS(sbx_read(c, &box, sbx_s("/tmp"), &read, NULL), SBX_ERR_OPERATION);
     assert_int_equal(e.status, 400);
     assert_string_equal(e.type, "ReadError");

@@ -602,7 +602,7 @@ static size_t wire_read(world *w, wire *x, void *p, size_t room)
 static void wire_write(world *w, wire *x, const void *p, size_t n)
 {
     w->moved += n;
-    w->unfair = w->unfair || (!x->ws && (x->eof || x->rst));
+    w->unfair = w->unfair || x->eof || x->rst;
     if (x->in.n < TEXT_MAX) /* what is not understood is not kept for ever */
         put(&x->in, p, n);
     hear(w, x);

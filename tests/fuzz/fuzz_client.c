@@ -314,8 +314,7 @@ static void see(run *r, const sbx_event *ev)
         break;
     case SBX_EV_RETRYING:
         MUST(ev->code != SBX_OK, "a retry without reason");
-        r->retried = true;
-        log_text(r, "retrying %s", sbx_code_name(ev->code));
+        r->retried = true; /* how often is a matter of time, not of the bytes */
         break;
     case SBX_EV_RECONNECTED:
         MUST(s->started, "a reconnect before the start");

@@ -197,11 +197,32 @@ static void *sbxt_peer_thread(void *arg)
     }
 }
 
+/* Whether 127.0.0.2, where some tests need the same port, has it too: other
+   programs take ports of their own there. */
+static bool sbxt_port_is_free(uint16_t port)
+{
+    struct sockaddr_in s;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool is_free;
+    memset(&s, 0, sizeof s);
+    s.sin_family = AF_INET;
+    s.sin_port = htons(port);
+    s.sin_addr.s_addr = htonl(0x7F000002);
+    is_free = fd >= 0 && bind(fd, (struct sockaddr *)&s, sizeof s) == 0;
+    close(fd);
+    return is_free;
+}
+
 static void sbxt_peer_start(sbxt_peer *p, const char *ip, void (*serve)(sbxt_peer *, void *, int))
 {
     sigset_t all, before;
+    int tries;
     memset(p, 0, sizeof *p);
     p->fd = sbxt_listen(ip, 128, 0, &p->port);
+    for (tries = 0; tries < 20 && !sbxt_port_is_free(p->port); tries++) {
+        close(p->fd);
+        p->fd = sbxt_listen(ip, 128, 0, &p->port);
+    }
     p->wire = sbxt_now->wire ? sbxt_now->wire : &sbxt_plain;
     p->serve = serve;
     pthread_mutex_init(&p->lock, NULL);
