@@ -1,2 +1,3 @@
-# bench_tls: BearSSL, and OpenSSL at the other end.
-LIBS_bench_tls = -lbearssl -lssl -lcrypto
+# TLS by each library, and OpenSSL at the other end.
+LIBS_bench_tls_bearssl = -lbearssl -lssl -lcrypto
+LIBS_bench_tls_curl = -lcurl -lssl -lcrypto

@@ -1,9 +1,8 @@
-/* Streamed output and files over TLS by BearSSL, beside a plain reader by the
-   same library with the same suite and buffers; handshakes; memory. The peer
-   is OpenSSL in a process of its own. */
-#include "bench.h"
-#include "../transports/sandbox_bearssl.h"
-
+/* Streamed output and files over TLS, beside a plain reader by the same library
+   with the same suite; handshakes. The peer is OpenSSL in a process of its own.
+   Included by a program for each library, behind its transport. */
+#ifndef BENCH_TLS_H
+#define BENCH_TLS_H
 #include <openssl/ssl.h>
 
 enum { MESSAGE = 4096, STREAM = 64 << 20, FILE_BYTES = 128 << 20, PIECE = 16384, SHAKES = 200 };
@@ -115,73 +114,14 @@ static void serve(int listener, void *arg)
     }
 }
 
-/* ---- the same library, plain ---- */
-
-typedef struct anchors {
-    br_x509_trust_anchor a[8];
-    size_t n;
-} anchors;
-
-static bool keep(void *user, const br_x509_trust_anchor *a)
-{
-    anchors *l = user;
-
-    return l->n < 8 && sbxi_bearssl_copy_anchor(&l->a[l->n++], a);
-}
-
-static int raw_in(void *user, unsigned char *p, size_t n)
-{
-    ssize_t got = recv(*(int *)user, p, n, 0);
-
-    return got > 0 ? (int)got : -1;
-}
-
-static int raw_out(void *user, const unsigned char *p, size_t n)
-{
-    return peer_send(*(int *)user, p, n) ? (int)n : -1;
-}
-
-static double raw_read(const peer *p, const anchors *trust, const char *path, uint64_t expected)
-{
-    static br_ssl_client_context ssl;
-    static br_x509_minimal_context x509;
-    static unsigned char in[BR_SSL_BUFSIZE_INPUT], out[BR_SSL_BUFSIZE_OUTPUT];
-    static char piece[PIECE];
-    struct sockaddr_in a;
-    br_sslio_context io;
-    double t = bench_now();
-    uint64_t total = 0;
-    char head[128];
-    int fd = socket(AF_INET, SOCK_STREAM, 0), n;
-
-    memset(&a, 0, sizeof a);
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    a.sin_port = htons((uint16_t)p->port);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a))
-        peer_die("connect");
-    br_ssl_client_init_full(&ssl, &x509, trust->a, trust->n);
-    br_ssl_engine_set_buffers_bidi(&ssl.eng, in, sizeof in, out, sizeof out);
-    br_ssl_client_reset(&ssl, "localhost", 0);
-    br_sslio_init(&io, &ssl.eng, raw_in, &fd, raw_out, &fd);
-    snprintf(head, sizeof head, "GET %s HTTP/1.1\r\n\r\n", path);
-    br_sslio_write_all(&io, head, strlen(head));
-    br_sslio_flush(&io);
-    while ((n = br_sslio_read(&io, piece, sizeof piece)) > 0)
-        total += (uint64_t)n;
-    close(fd);
-    if (total != expected)
-        bench_die("the plain reader lost bytes", NULL);
-    return bench_now() - t;
-}
-
 /* ---- the client ---- */
 
-static sbx_client *open_client(const peer *p, sbx_box *box, bool no_resume, sbx_bearssl_stats *stats)
+typedef double raw_reader(const peer *p, const char *path, uint64_t expected);
+
+static sbx_client *open_client(const peer *p, sbx_box *box, const sbx_transport *transport, const void *config)
 {
     char base[64];
-    sbx_bearssl_config k = { .ca_file = ca, .no_resume = no_resume, .stats = stats };
-    sbx_client_desc d = { .transport = &sbx_bearssl_posix, .transport_config = &k, .endpoint = base, .api_key = "k", .rx_bytes = PIECE };
+    sbx_client_desc d = { .transport = transport, .transport_config = config, .endpoint = base, .api_key = "k", .rx_bytes = PIECE };
     sbx_client *c;
     sbx_error e;
 
@@ -218,32 +158,31 @@ static void row(const char *what, double bytes, double *own, double *raw, int ro
     printf("%-44s %6.0f MB/s   raw TLS %6.0f MB/s   ratio %.2f\n", what, a, b, a / b);
 }
 
-static void transfers(const peer *p, const anchors *trust, int rounds)
+static void transfers(const peer *p, const sbx_transport *transport, const void *config, raw_reader *raw_read, int rounds)
 {
     double own[BENCH_MAX], raw[BENCH_MAX];
     sbx_box box;
-    sbx_client *c = open_client(p, &box, false, NULL);
+    sbx_client *c = open_client(p, &box, transport, config);
 
     for (int r = 0; r < rounds; r++) {
-        raw[r] = raw_read(p, trust, "/raw-stream", frames_n);
+        raw[r] = raw_read(p, "/raw-stream", frames_n);
         own[r] = client_bytes(c, sbx_command(c, &box, sbx_s("x"), NULL), STREAM);
     }
     row("stdout, messages of 4,096", (double)frames_n, own, raw, rounds);
     for (int r = 0; r < rounds; r++) {
-        raw[r] = raw_read(p, trust, "/raw-file", FILE_BYTES);
+        raw[r] = raw_read(p, "/raw-file", FILE_BYTES);
         own[r] = client_bytes(c, sbx_read(c, &box, sbx_s("f"), &(sbx_read_opts){ .stream = true }, NULL), FILE_BYTES);
     }
     row("file read", FILE_BYTES, own, raw, rounds);
     sbx_close(c);
 }
 
-/* Each request on a connection of its own. */
-static void handshakes(const peer *p, bool resumed, int rounds)
+/* Requests on connections of their own, which resume a session or do not. */
+static void handshakes(const peer *p, const sbx_transport *transport, const void *config, const char *what, int rounds)
 {
-    sbx_bearssl_stats stats = { 0, 0, 0 };
     double took[BENCH_MAX], cpu = bench_cpu();
     sbx_box box;
-    sbx_client *c = open_client(p, &box, !resumed, &stats);
+    sbx_client *c = open_client(p, &box, transport, config);
 
     for (int r = 0; r < rounds; r++) {
         double t = bench_now();
@@ -257,19 +196,7 @@ static void handshakes(const peer *p, bool resumed, int rounds)
     }
     cpu = bench_cpu() - cpu;
     sbx_close(c);
-    if (resumed ? stats.full > 1 : stats.resumed)
-        bench_die("handshakes of the other kind", NULL);
-    printf("%s handshakes, a request each %*s %6.0f a second, %.2f ms of our processor each\n", resumed ? "resumed" : "full", resumed ? 8 : 11, "",
-           SHAKES / bench_median(took, rounds), cpu * 1000 / (SHAKES * rounds));
-}
-
-static void memory_row(uint16_t rx, uint16_t tx)
-{
-    sbx_bearssl_options o = { rx, tx, 0 };
-    sbx_transport t;
-
-    if (sbx_bearssl(&t, &sbx_posix, &o) == SBX_OK)
-        printf("memory a connection, rx_bytes %5u, tx_bytes %5u %7lu bytes and %lu of sbx_posix\n", rx, tx, (unsigned long)t.conn_size, (unsigned long)sbx_posix.conn_size);
+    printf("%-44s %6.0f a second, %.2f ms of our processor each\n", what, SHAKES / bench_median(took, rounds), cpu * 1000 / (SHAKES * rounds));
 }
 
 static void encode(void)
@@ -294,14 +221,11 @@ static void encode(void)
     frames_n = (size_t)(at - frames);
 }
 
-int main(void)
+static peer begin(void)
 {
-    int rounds = bench_rounds();
-    anchors trust = { .n = 0 };
     char command[256];
     unsigned port;
     int listener;
-    peer p;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     snprintf(dir, sizeof dir, "/tmp/bench-tls-XXXXXX");
@@ -309,23 +233,21 @@ int main(void)
         peer_die(dir);
     snprintf(ca, sizeof ca, "%s/ca.pem", dir);
     snprintf(command, sizeof command, "python3 tests/tls/certs.py %s", dir);
-    if (system(command) || sbx_bearssl_pem(ca, keep, &trust))
+    if (system(command))
         peer_die("certificates");
     encode();
     listener = peer_listen(&port);
-    p = peer_fork(listener, port, serve, NULL);
-    transfers(&p, &trust, rounds);
-    handshakes(&p, false, rounds);
-    handshakes(&p, true, rounds);
-    memory_row(16384, 16384);
-    memory_row(16384, 4096);
-    memory_row(4096, 4096);
-    memory_row(512, 512);
-    peer_stop(&p);
-    while (trust.n)
-        free(trust.a[--trust.n].dn.data);
+    return peer_fork(listener, port, serve, NULL);
+}
+
+static int end(peer *p)
+{
+    char command[256];
+
+    peer_stop(p);
     free(frames);
     free(content);
     snprintf(command, sizeof command, "rm -rf %s", dir);
     return system(command);
 }
+#endif
