@@ -19,7 +19,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL = all
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-demo demo clean check-amalgam bench valgrind fuzz count count-check size \
+.PHONY: all help deps deps-demo demo demo-tls clean check-amalgam bench valgrind fuzz count count-check size \
     test test-unit test-vectors test-transport test-sim test-fault test-e2e test-tls test-official test-matrix \
     test-build check-symbols fuzz-smoke build-tests
 
@@ -42,6 +42,7 @@ help:
 	@echo 'make all            sandbox.h, the examples, sandboxd'
 	@echo 'make deps           installs the Debian packages that are missing'
 	@echo 'make demo           a sandbox from nothing: starts sandboxd, runs examples/quickstart.c'
+	@echo 'make demo-tls       the same over https, by libcurl and by BearSSL'
 	@echo 'make sandbox.h      the single header, from src/ (amalgamate.py)'
 	@echo 'make test           every suite and check; closes with "N passed, N failed"'
 	@echo 'make test-X         unit vectors transport sim fault e2e proxy tls official matrix build'
@@ -70,12 +71,15 @@ check-amalgam:
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c)) $(patsubst examples/%.cpp,$(BUILD)/%,$(wildcard examples/*.cpp))
 EXAMPLE_USES = sandbox.h $(TRANSPORTS)
 LIBS_event_loop_uv = -luv
+TLS_EXAMPLES = $(BUILD)/quickstart_curl $(BUILD)/quickstart_bearssl
 .PHONY: examples sandboxd
 examples: $(EXAMPLES)
 
 # As a user would: the header, a transport, and nothing else.
 $(BUILD)/%: examples/%.c $(EXAMPLE_USES) | $(BUILD)/
 	$(call say,CC,$@)$(CC) -std=c99 -O2 -Wall -Wextra -I. -Itransports -o $@ $< $(LIBS_$*) -pthread
+$(BUILD)/quickstart_%: examples/quickstart.c $(EXAMPLE_USES) | $(BUILD)/
+	$(call say,CC,$@)$(CC) -std=c99 -O2 -Wall -Wextra -I. -Itransports -DQUICKSTART_$(shell echo $* | tr a-z A-Z) -o $@ $< -l$* -pthread
 $(BUILD)/asan/%: examples/%.c $(EXAMPLE_USES)
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -std=c99 -Wall -Wextra $(SAN) -I. -Itransports -o $@ $< $(LIBS_$*) -pthread
 $(BUILD)/%: examples/%.cpp $(EXAMPLE_USES) | $(BUILD)/
@@ -243,6 +247,11 @@ deps deps-demo:
 demo: deps-demo
 	@$(SUBMAKE) --no-print-directory $(BUILD)/sandboxd $(BUILD)/quickstart
 	@$(WITH_SANDBOXD) $(BUILD)/quickstart
+
+# The same over https, by a CA made on the spot.
+demo-tls: deps
+	@$(SUBMAKE) --no-print-directory $(BUILD)/sandboxd $(TLS_EXAMPLES)
+	@for e in $(TLS_EXAMPLES); do echo "== $$e"; $(WITH_SANDBOXD) --tls $$e || exit; done
 
 clean:
 	rm -rf $(BUILD)

@@ -11,9 +11,11 @@
 #if defined(QUICKSTART_BEARSSL)
 #include "../transports/sandbox_bearssl.h"
 #define TRANSPORT sbx_bearssl_posix
+#define CONFIG sbx_bearssl_config
 #elif defined(QUICKSTART_CURL)
 #include "../transports/sandbox_curl.h"
 #define TRANSPORT sbx_curl
+#define CONFIG sbx_curl_config
 #else
 #define TRANSPORT sbx_posix
 #endif
@@ -22,6 +24,7 @@
 #endif
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static int fail(const char *what, const sbx_error *e)
 {
@@ -80,11 +83,15 @@ int main(void)
     sbx_op op;
     char out[256];
 
-#ifdef QUICKSTART_ANCHORS
-    sbx_bearssl_config tls = { 0 };
+#ifdef CONFIG
+    CONFIG tls = { 0 };
 
+#ifdef QUICKSTART_ANCHORS
     tls.anchors = anchors;
     tls.anchors_n = anchors_n;
+#else
+    tls.ca_file = getenv("SSL_CERT_FILE"); /* a CA of one's own; NULL = the system's */
+#endif
     desc.transport_config = &tls;
 #endif
     desc.transport = &TRANSPORT; /* endpoint and key: from the environment */

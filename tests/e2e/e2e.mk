@@ -1,6 +1,6 @@
 # test_examples runs them, those with a transport or sockets of their own also with sanitizers.
 E2E_EXAMPLES = $(EXAMPLES) $(BUILD)/asan/transport_uart $(BUILD)/asan/event_loop_uv
-test-e2e build-tests: $(E2E_EXAMPLES)
+test-e2e build-tests: $(E2E_EXAMPLES) $(TLS_EXAMPLES)
 
 LIBS_e2e = -lcurl -lbearssl
 
@@ -8,4 +8,5 @@ LIBS_e2e = -lcurl -lbearssl
 # plain TCP, and the examples choose their own transport: these over POSIX only.
 E2E_PLAIN = test_hostile test_hostile_ws test_examples
 e2e_tls = $(foreach t,$(filter-out $(addprefix %/,$(E2E_PLAIN)),$(filter $(BUILD)/$(2)/%,$(TESTS_e2e))),'$(call suite_name,$(t)) $(1)|E2E_TRANSPORT=$(1) $(WITH_SANDBOXD) --tls $(t)')
+E2E_SUITES += $(foreach e,$(TLS_EXAMPLES),'examples/$(notdir $(e))|$(WITH_SANDBOXD) --tls $(e)')
 E2E_SUITES += $(call e2e_tls,curl,clang-1) $(call e2e_tls,bearssl,gcc-0)
