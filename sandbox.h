@@ -12541,7 +12541,7 @@ static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
     if (offset <= expected) {
         /* Sent again, but for what a replacement character made too long. */
         if (!o->since && offset < expected)
-            o->skip = (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX);
+            o->skip += (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
         o->base = offset;
         o->since = 0;
         return true;

@@ -770,8 +770,8 @@ static void compare(const unsigned *how, const unsigned char *todo, size_t n, sc
         run_once(&other, todo, n);
         /* A program that moves the bytes itself has other random bytes, so other
            back-offs, and hears later that a kept connection has ended: what
-           is tried again is a matter of time there. */
-        if (way == 2 && (first.retried || other.retried))
+           is tried again or meets a deadline is a matter of time there. */
+        if (way == 2 && (first.retried || other.retried || strstr(first.log.p, "DEADLINE") || strstr(other.log.p, "DEADLINE")))
             other.w.unfair = true;
         if (!first.w.unfair && !other.w.unfair && (first.log.n != other.log.n || memcmp(first.log.p, other.log.p, first.log.n))) {
             fprintf(stderr, "at once:\n%s\nway %u:\n%s\n", first.log.p, way, other.log.p);

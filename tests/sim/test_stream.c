@@ -480,6 +480,12 @@ static void test_sent_again(void **state)
     talk(STARTED OUT("abcdef", 0) "@close 1001", STARTED OUT("abcd", 0) OUT("efgh", 4) OUT("gh", 6) OUT("hi", 7) EXIT(0), NULL);
     assert_string_equal(record_all(command(NULL)), "started o0:abcdef retry(CONNECTION) again o6:ghi end(OK,0)");
     kit_end();
+
+    /* And back once more, before it came to what is new. */
+    kit_start(15);
+    talk(STARTED OUT("abcdef", 0) "@close 1001", STARTED OUT("ab", 0) OUT("ab", 0) OUT("cdefg", 2) EXIT(0), NULL);
+    assert_string_equal(record_all(command(NULL)), "started o0:abcdef retry(CONNECTION) again o6:g end(OK,0)");
+    kit_end();
 }
 
 /* A replacement character may stand for one byte: only the message's own
