@@ -40,7 +40,7 @@ struct ws {
 	uint64_t sent;
 	size_t budget;
 	int silent;
-	bool paused, closing, broken, filling, more;
+	bool paused, closing, broken, filling, more, draining;
 };
 
 struct pending {
@@ -303,15 +303,50 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 		w->ops->message(w, m->opcode == WSLAY_BINARY_FRAME, (const char *)m->msg, m->msg_length);
 }
 
+/* Our close frame is out and nothing more is wanted. To end with input unread
+ * would be a reset, which destroys that frame on its way: so the rest is read. */
+static void drain(struct ws *w)
+{
+	char scratch[16384];
+	ssize_t r;
+
+	for (int round = 0; round < 16; round++) {
+		r = recv(w->source.fd, scratch, sizeof scratch, MSG_DONTWAIT);
+		if (r == 0 || (r < 0 && errno != EAGAIN && errno != EINTR))
+			drop(w, false);
+		if (r <= 0)
+			return;
+	}
+}
+
+static void begin_to_drain(struct ws *w)
+{
+	w->draining = w->closing = true;
+	ws_pause(w, false);
+	shutdown(w->source.fd, SHUT_WR);
+	timer_set(&w->linger, CLOSE_WAIT_MS, on_linger);
+	drain(w);
+}
+
 static void receive(struct ws *w)
 {
 	bool lost;
 
+	if (w->draining) {
+		drain(w);
+		return;
+	}
 	w->budget = READ_ROUND;
 	lost = wslay_event_recv(w->rx) != 0;
 	send_control(w);
-	if (lost || (!w->broken && !wslay_event_want_read(w->rx) && !wslay_event_want_write(w->rx) && !w->out.n))
+	if (lost)
 		drop(w, false);
+	if (w->broken || wslay_event_want_read(w->rx) || wslay_event_want_write(w->rx) || w->out.n)
+		return;
+	if (wslay_event_get_close_received(w->rx))
+		drop(w, false);
+	else
+		begin_to_drain(w);
 }
 
 static void on_ready(struct source *s, uint32_t events)
