@@ -728,7 +728,8 @@ static sbx_io sbxi_proxy_lost(sbxi_proxy_ctx *x, sbxi_proxy_conn *c, const sbx_f
 {
     sbx_code code = below->code == SBX_ERR_CONNECTION || below->code == SBX_OK ? SBX_ERR_CONNECT : below->code;
 
-    fault->permanent = below->permanent;
+    if (fault)
+        fault->permanent = below->permanent;
     return sbxi_proxy_fail(x, c, fault, code, below->sys, below->text);
 }
 
@@ -806,7 +807,8 @@ static sbx_io sbxi_proxy_refused(sbxi_proxy_ctx *x, sbxi_proxy_conn *c, const sb
     n = sbxi_proxy_add(what, room, n, sbx_sn(digits, sbxi_u64_text(digits, c->http.status)));
     n = sbxi_proxy_add(what, room, n, sbx_s(advice ? advice : ""));
     what[n] = 0;
-    fault->permanent = c->http.status >= 400 && c->http.status < 500;
+    if (fault)
+        fault->permanent = c->http.status >= 400 && c->http.status < 500;
     return sbxi_proxy_fail(x, c, fault, SBX_ERR_CONNECT, c->http.status, what);
 }
 
