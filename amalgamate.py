@@ -17,7 +17,7 @@ import re
 import sys
 
 # The declarations, in order.
-PUBLIC = ["guide.h", "types.h", "error.h", "transport.h", "json.h", "http1.h", "ws.h", "api.h", "langsmith.h"]
+PUBLIC = ["guide.h", "types.h", "error.h", "transport.h", "json.h", "http1.h", "ws.h", "yamux.h", "api.h", "langsmith.h"]
 
 # The implementation: part -> files, in order. A part's files carry its name.
 PRIVATE = [
@@ -28,6 +28,7 @@ PRIVATE = [
     ("json", ["json_reader.h", "json_member.h", "json.c", "json_fast.c", "json_num.c", "json_write.c"]),
     ("http1", ["http1.c", "http1_write.c"]),
     ("ws", ["ws.c"]),
+    ("yamux", ["yamux.c"]),
     ("model", ["model.h", "model.c", "model_encode.c"]),
     ("link", ["link.h", "link.c"]),
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),

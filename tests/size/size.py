@@ -54,7 +54,7 @@ VARIANTS = [
     ("x86-64 -Os, SBX_SMALL=1", "", ["-Os", "-DSBX_SMALL=1"], ["-no-pie"]),
     ("x86-64 -O2, SBX_SMALL=0", "", ["-O2", "-DSBX_SMALL=0"], ["-no-pie"]),
 ]
-PROGRAMS = [("json", "json.c"), ("http1", "http1.c"), ("ws", "ws.c"), ("client", "client.c"), ("all", "none.c")]
+PROGRAMS = [("json", "json.c"), ("http1", "http1.c"), ("ws", "ws.c"), ("yamux", "yamux.c"), ("client", "client.c"), ("all", "none.c")]
 
 
 class Failed(Exception):
