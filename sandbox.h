@@ -5521,6 +5521,7 @@ enum { SBXI_YAMUX_AWAY = 1 /* no new streams of ours */, SBXI_YAMUX_SAID_AWAY = 
 /* Events of the frame being read lie in `todo`, a bit each, and come in the
    order of their numbers. */
 #define SBXI_YAMUX_BIT(kind) (1u << (kind))
+#define SBXI_YAMUX_UP_TO_DATA (2 * SBXI_YAMUX_BIT(SBX_YAMUX_DATA) - 1)
 
 static uint32_t sbxi_yamux_get(const unsigned char *p)
 {
@@ -5591,7 +5592,6 @@ static SBXI_ONCE sbx_yamux_kind sbxi_yamux_bad(sbx_yamux *y, sbx_yamux_event *ev
 {
     y->reason = (uint8_t)reason;
     y->todo = 0;
-    ev->stream = NULL;
     ev->value = reason;
     return sbxi_yamux_reply(y, ev, SBX_YAMUX_ERROR, SBXI_YAMUX_TYPE_GOAWAY, 0, SBX_YAMUX_PROTOCOL);
 }
@@ -5662,7 +5662,6 @@ static sbx_yamux_kind sbxi_yamux_frame(sbx_yamux *y, sbx_yamux_event *ev, unsign
     }
     if (s && !(s->flags & SBXI_YAMUX_WAS_RESET)) {
         y->current = s;
-        ev->stream = s;
         return sbxi_yamux_apply(y, s, ev, type, flags, n);
     }
     /* Nobody was ever given more than this. */
@@ -5697,8 +5696,8 @@ static sbx_yamux_kind sbxi_yamux_next(sbx_yamux *y, const char **p, const char *
 
     while (!(y->todo & SBXI_YAMUX_BIT(kind)))
         kind++;
-    ev->stream = s;
     if (kind != SBX_YAMUX_DATA) {
+        ev->stream = s;
         y->todo &= (uint8_t)~SBXI_YAMUX_BIT(kind);
         if (kind == SBX_YAMUX_WINDOW)
             ev->value = sbxi_yamux_get(y->head + 8);
@@ -5711,6 +5710,7 @@ static sbx_yamux_kind sbxi_yamux_next(sbx_yamux *y, const char **p, const char *
         y->todo &= (uint8_t)~SBXI_YAMUX_BIT(SBX_YAMUX_DATA);
     if (!s || !n || s->flags & SBXI_YAMUX_WAS_RESET)
         return SBX_YAMUX_MORE;
+    ev->stream = s;
     ev->p = *p - n;
     ev->n = n;
     s->recv -= (uint32_t)n;
@@ -5739,7 +5739,8 @@ SBX_API sbx_yamux_kind sbx_yamux_read(sbx_yamux *y, const char **p, const char *
             *p = end;
         if (kind != SBX_YAMUX_MORE)
             return kind;
-        if (*p == end && (!y->todo || y->todo & SBXI_YAMUX_BIT(SBX_YAMUX_DATA)))
+        /* Only the payload, and what stands behind it, needs input. */
+        if (*p == end && (!y->todo || (y->todo & SBXI_YAMUX_UP_TO_DATA) == SBXI_YAMUX_BIT(SBX_YAMUX_DATA)))
             return SBX_YAMUX_MORE;
     }
     *p = end;

@@ -42,6 +42,9 @@ OTHERS = [
     ("JSON, 16 KiB without escapes, jansson", "peer_json", "big_0", "bytes"),
     ("JSON, lists of 100 sandboxes, jansson", "peer_json", "list", "bytes"),
     ("WebSocket frames of 64 B, wslay", "peer_ws", "text64", "frames"),
+    ("yamux frames of 64 B, read and credited", "count_yamux", "data64", "frames"),
+    ("the same, on 1,000 streams", "count_yamux", "data_1000", "frames"),
+    ("heads of yamux frames", "count_yamux", "head", "frames"),
 ]
 
 

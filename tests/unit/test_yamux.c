@@ -175,6 +175,9 @@ static void test_streams(void **state)
     frame(&w, WINDOW, SYN, 3, 1000);
     data(&w, 0, 3, "x");
     check(&server, &w, "O1D1<request>F1O3W3+1000D3<x>");
+    w.n = 0;
+    frame(&w, DATA, SYN, 1, 9); /* known before its data comes */
+    check(&server, &w, "O1");
 }
 
 static void test_reset(void **state)
