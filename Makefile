@@ -173,7 +173,7 @@ MORE := $(wildcard examples/*/*.mk tests/*/*.mk bench/*.mk)
 test-unit: $(TESTS_unit)
 	@$(RUN) $(call suites,unit)
 # The codecs' vectors are the unit tests of the codecs.
-CODECS = text json http1 ws yamux
+CODECS = text json http1 ws sse yamux
 CODEC_TESTS = $(filter $(foreach c,$(CODECS),$(addprefix %/,$(basename $(notdir $(wildcard tests/unit/test_$(c).c tests/unit/test_$(c)_*.c))))),$(TESTS_unit))
 test-vectors: $(CODEC_TESTS)
 	@$(RUN) $(foreach t,$(CODEC_TESTS),'$(call suite_name,$(t))|$(t)')

@@ -17,7 +17,12 @@ import re
 import sys
 
 # The declarations, in order.
-PUBLIC = ["guide.h", "types.h", "error.h", "transport.h", "json.h", "http1.h", "ws.h", "yamux.h", "api.h", "langsmith.h"]
+PUBLIC = [
+    "guide.h", "types.h", "error.h", "transport.h",
+    "json.h", "http1.h", "ws.h", "sse.h", "yamux.h",
+    "api.h",
+    "langsmith.h",
+]
 
 # The implementation: part -> files, in order. A part's files carry its name.
 PRIVATE = [
@@ -28,6 +33,7 @@ PRIVATE = [
     ("json", ["json_reader.h", "json_member.h", "json.c", "json_fast.c", "json_num.c", "json_write.c"]),
     ("http1", ["http1.c", "http1_write.c"]),
     ("ws", ["ws.c"]),
+    ("sse", ["sse.c"]),
     ("yamux", ["yamux.c"]),
     ("model", ["model.h", "model.c", "model_encode.c"]),
     ("link", ["link.h", "link.c"]),
@@ -45,7 +51,7 @@ TRANSPORTS = ["posix", "proxy", "bearssl", "curl", "files"]
 
 # feature -> files that --without leaves out altogether. Every SBX_NO_NAME that
 # the sources know can be named to it; what stands here only saves more.
-OPTIONAL = {}
+OPTIONAL = {"sse": ["sse.h", "sse.c"]}
 
 TOP = """\
 /* sandbox.h: client library for cloud code-execution sandboxes.

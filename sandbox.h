@@ -265,6 +265,7 @@
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
+     SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
@@ -986,6 +987,72 @@ SBX_API bool sbx_ws_close_code_ok(unsigned code);
    which match no header. */
 SBX_API void sbx_ws_key(char out[24], const unsigned char random[16]);
 SBX_API void sbx_ws_accept(char out[28], sbx_str key);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/sse.h ======== */
+/* ---- sse: public API of the reader of event streams (WHATWG HTML, "server-sent events", 9.2.5 and 9.2.6) ---- */
+#ifndef SBX_SSE_H
+#define SBX_SSE_H
+SBX_EXTERN_C_BEGIN
+
+/* A pure codec: bytes in, events out; no I/O, no allocation, no clock. Every
+   input is an event stream, so there are no errors: lines that mean nothing
+   are skipped.
+
+       sbx_sse_kind k;
+       while ((k = sbx_sse_read(&s, &p, end, &ev)) != SBX_SSE_MORE)
+           if (k == SBX_SSE_DATA)
+               ...         (ev.p[0 .. ev.n) is a piece of the event's data)
+           else if (k == SBX_SSE_END && ev.dispatch)
+               ...         (the event is complete)
+
+   What the stream's end leaves without its empty line is no event: forget it.
+   Bytes are handed on as they come. The standard takes them as UTF-8 with
+   U+FFFD for what is none: where that matters, the caller checks.
+   Not there under SBX_NO_SSE. */
+
+typedef enum sbx_sse_kind {
+    SBX_SSE_MORE,  /* the input is consumed; call again with the next bytes; *ev says nothing */
+    SBX_SSE_TYPE,  /* a piece of an `event` line: the event's type. The last such line counts; none, or an empty one: "message" */
+    SBX_SSE_DATA,  /* a piece of the event's data; its lines come joined by LF */
+    SBX_SSE_ID,    /* a piece of an `id` line. It counts from END on, whether or not that is dispatched */
+    SBX_SSE_RETRY, /* a `retry` line of digits: retry_ms, which counts at once */
+    SBX_SSE_END    /* the empty line behind any of the first three: `dispatch` */
+} sbx_sse_kind;
+
+typedef struct sbx_sse_event {
+    char *p;           /* piece of a value, inside the input or (an LF between two lines of data) inside sbx_sse; never overlaps the next one */
+    size_t n;          /* its length; 0 is possible with `first` or `last` */
+    uint32_t retry_ms; /* RETRY; what is larger is UINT32_MAX */
+    bool first;        /* first piece of the line; DATA: of the event's data */
+    bool last;         /* last piece of the line; never of DATA, which END ends */
+    bool bad;          /* ID, with `last`: the line has a NUL and does not count */
+    bool dispatch;     /* END: the event is one. False: it had no data; forget its type */
+} sbx_sse_event;
+
+/* Private fields; copy freely, nothing to free. All zero is the beginning of a
+   stream. */
+typedef struct sbx_sse {
+    uint8_t state;
+    uint8_t field;
+    uint8_t flags;
+    char lf; /* what DATA points to between two lines */
+    uint32_t retry;
+} sbx_sse;
+
+SBX_API void sbx_sse_init(sbx_sse *s);
+
+/* Reads *p .. end, moves *p on, and returns one event, or MORE when all is
+   consumed. Lines of any length come in pieces as they arrive, valid as long
+   as the input (an LF: until the next call). Where the pieces end depends on
+   the input's borders, all else does not. Lines end with CR, LF or CRLF. One
+   blank behind the colon and one U+FEFF before the first line are dropped;
+   comments, other fields, and a `retry` line that is no number are skipped.
+   An END comes for each event that was announced by a piece, and for no other
+   empty line. */
+SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev);
 
 SBX_EXTERN_C_END
 #endif
@@ -1933,6 +2000,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_PORTS
 #define SBX_NO_PORTS 0
+#endif
+#ifndef SBX_NO_SSE
+#define SBX_NO_SSE 0
 #endif
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
@@ -5496,6 +5566,213 @@ SBX_API void sbx_ws_accept(char out[28], sbx_str key)
     sbxi_sha1(hash, text, key.n + sizeof guid - 1);
     sbxi_base64(out, hash, sizeof hash);
 }
+
+/* ======== src/sse.c ======== */
+/* ---- sse: reader of event streams ---- */
+
+#if !SBX_NO_SSE
+/* Where the next byte stands. NAME + n: behind n characters of a field's name. */
+enum {
+    SBXI_SSE_BOM, /* and the two states after it: the first line, perhaps with a byte order mark */
+    SBXI_SSE_LINE = SBXI_SSE_BOM + 3,
+    SBXI_SSE_LF,   /* behind a CR: an LF belongs to it */
+    SBXI_SSE_SKIP, /* in a line of no interest */
+    SBXI_SSE_COLON, /* behind a name's colon */
+    SBXI_SSE_VALUE,
+    SBXI_SSE_NAME
+};
+
+enum { SBXI_SSE_HAS_DATA = 1, SBXI_SSE_SEEN = 2, SBXI_SSE_BEGINS = 4, SBXI_SSE_BAD = 8 };
+
+static bool sbxi_sse_ends(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+/* The line's end from p on, or `end`. Two searches, in steps: of many short lines
+   none is searched far for the other end. */
+static char *sbxi_sse_scan(char *p, char *end)
+{
+    while (p != end) {
+        size_t n = SBXI_MIN((size_t)(end - p), 1024);
+        char *lf = (char *)memchr(p, '\n', n), *cr;
+
+        n = lf ? (size_t)(lf - p) : n;
+        cr = (char *)memchr(p, '\r', n);
+        if (cr || lf)
+            return cr ? cr : lf;
+        p += n;
+    }
+    return p;
+}
+
+static void sbxi_sse_line_end(sbx_sse *s, char **p)
+{
+    s->state = **p == '\r' ? SBXI_SSE_LF : SBXI_SSE_LINE;
+    ++*p;
+}
+
+/* Behind a field's name. True: the data goes on with a line of its own. */
+static bool sbxi_sse_field(sbx_sse *s)
+{
+    uint8_t before = s->flags;
+
+    s->state = SBXI_SSE_COLON;
+    s->retry = 0;
+    s->flags &= (uint8_t)~(SBXI_SSE_BEGINS | SBXI_SSE_BAD);
+    if (s->field != SBX_SSE_RETRY)
+        s->flags |= SBXI_SSE_SEEN;
+    if (s->field == SBX_SSE_DATA)
+        s->flags |= SBXI_SSE_HAS_DATA;
+    if (s->field != SBX_SSE_DATA || !(before & SBXI_SSE_HAS_DATA))
+        s->flags |= SBXI_SSE_BEGINS;
+    return !(s->flags & SBXI_SSE_BEGINS);
+}
+
+/* In a field's name. True: as sbxi_sse_field. */
+static bool sbxi_sse_name(sbx_sse *s, char **p, const char *end)
+{
+    static const char names[][6] = { "event", "data", "id", "retry" };
+    const char *from = names[s->field - SBX_SSE_TYPE] + (s->state - SBXI_SSE_NAME), *name = from;
+    char *r = *p;
+
+    while (*name && r != end && *r == *name) {
+        name++;
+        r++;
+    }
+    *p = r;
+    if (r == end) {
+        s->state = (uint8_t)(s->state + (name - from));
+        return false;
+    }
+    if (*name || (*r != ':' && !sbxi_sse_ends(*r))) {
+        s->state = SBXI_SSE_SKIP;
+        return false;
+    }
+    *p += *r == ':';
+    return sbxi_sse_field(s);
+}
+
+/* `retry`: the digits up to the line's end. False: there is more to come, or it
+   is no number. */
+static bool sbxi_sse_retry(sbx_sse *s, char **p, char *to, bool last)
+{
+    for (; *p != to; ++*p) {
+        unsigned digit = (unsigned char)**p - (unsigned)'0';
+
+        if (digit > 9)
+            s->flags |= SBXI_SSE_BAD;
+        else
+            s->retry = s->retry > (UINT32_MAX - digit) / 10 ? UINT32_MAX : s->retry * 10 + digit;
+        s->flags &= (uint8_t)~SBXI_SSE_BEGINS;
+    }
+    return last && !(s->flags & (SBXI_SSE_BEGINS | SBXI_SSE_BAD));
+}
+
+/* What the input has of a value; MORE: nothing to be told. */
+static sbx_sse_kind sbxi_sse_value(sbx_sse *s, char **p, char *end, sbx_sse_event *ev)
+{
+    char *from = *p, *to = sbxi_sse_scan(from, end);
+    bool last = to != end;
+    sbx_sse_kind kind = (sbx_sse_kind)s->field;
+
+    if (kind == SBX_SSE_RETRY) {
+        if (!sbxi_sse_retry(s, p, to, last))
+            kind = SBX_SSE_MORE;
+    } else {
+        ev->p = from;
+        ev->n = (size_t)(to - from);
+        ev->first = s->flags & SBXI_SSE_BEGINS;
+        ev->last = last && kind != SBX_SSE_DATA;
+        s->flags &= (uint8_t)~SBXI_SSE_BEGINS;
+        if (kind == SBX_SSE_ID && ev->n && memchr(from, 0, ev->n))
+            s->flags |= SBXI_SSE_BAD;
+        ev->bad = ev->last && s->flags & SBXI_SSE_BAD;
+        if (!ev->n && !ev->first && !ev->last)
+            kind = SBX_SSE_MORE;
+    }
+    ev->retry_ms = s->retry;
+    *p = to;
+    if (last)
+        sbxi_sse_line_end(s, p);
+    return kind;
+}
+
+/* The first byte of a line. True: it ends an event. */
+static bool sbxi_sse_begin(sbx_sse *s, char **p)
+{
+    s->state = SBXI_SSE_NAME;
+    switch (**p) {
+    case 'e': s->field = SBX_SSE_TYPE; return false;
+    case 'd': s->field = SBX_SSE_DATA; return false;
+    case 'i': s->field = SBX_SSE_ID; return false;
+    case 'r': s->field = SBX_SSE_RETRY; return false;
+    case '\r':
+    case '\n': sbxi_sse_line_end(s, p); return s->flags & SBXI_SSE_SEEN;
+    default: s->state = SBXI_SSE_SKIP; return false;
+    }
+}
+
+SBX_API void sbx_sse_init(sbx_sse *s)
+{
+    memset(s, 0, sizeof *s);
+}
+
+SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev)
+{
+    memset(ev, 0, sizeof *ev);
+    while (*p != end) {
+        sbx_sse_kind kind;
+
+        switch (s->state) {
+        case SBXI_SSE_SKIP:
+            *p = sbxi_sse_scan(*p, end);
+            if (*p != end)
+                sbxi_sse_line_end(s, p);
+            break;
+        case SBXI_SSE_LF:
+            s->state = SBXI_SSE_LINE;
+            *p += **p == '\n';
+            break;
+        case SBXI_SSE_COLON:
+            s->state = SBXI_SSE_VALUE;
+            *p += **p == ' ';
+            break;
+        case SBXI_SSE_VALUE:
+            kind = sbxi_sse_value(s, p, end, ev);
+            if (kind != SBX_SSE_MORE)
+                return kind;
+            break;
+        case SBXI_SSE_BOM:
+        case SBXI_SSE_BOM + 1:
+        case SBXI_SSE_BOM + 2:
+            /* What begins like a mark and is none is no known field either. */
+            if (**p == "\xEF\xBB\xBF"[s->state]) {
+                s->state++;
+                ++*p;
+                break;
+            }
+            s->state = s->state == SBXI_SSE_BOM ? SBXI_SSE_LINE : SBXI_SSE_SKIP;
+            break;
+        case SBXI_SSE_LINE:
+            if (sbxi_sse_begin(s, p)) {
+                ev->dispatch = s->flags & SBXI_SSE_HAS_DATA;
+                s->flags = 0;
+                return SBX_SSE_END;
+            }
+            break;
+        default:
+            if (sbxi_sse_name(s, p, end)) {
+                s->lf = '\n';
+                ev->p = &s->lf;
+                ev->n = 1;
+                return SBX_SSE_DATA;
+            }
+        }
+    }
+    return SBX_SSE_MORE;
+}
+#endif
 
 /* ======== src/yamux.c ======== */
 /* ---- yamux: streams over one connection ---- */

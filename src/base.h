@@ -27,6 +27,9 @@
 #ifndef SBX_NO_PORTS
 #define SBX_NO_PORTS 0
 #endif
+#ifndef SBX_NO_SSE
+#define SBX_NO_SSE 0
+#endif
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
 #endif

@@ -253,6 +253,7 @@
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
+     SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it

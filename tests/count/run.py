@@ -27,6 +27,8 @@ TARGETS = [
     ("WebSocket frames of 64 B", "count_ws", "text64", "frames", 70),
     ("masking, 16 KiB", "count_ws", "mask16k", "bytes", 0.6),
     ("HTTP/1.1 heads of 21 fields", "count_http1", "head", "bytes", 5),
+    ("event streams, 16 KiB of base64 an event", "count_sse", "out16k", "bytes", 0.5),
+    ("event streams, 64 B of base64 an event", "count_sse", "out64", "frames", 700),
     ("UTF-8, ASCII", "count_text", "utf8_ascii", "bytes", 0.4),
     ("UTF-8, 1 and 2 bytes mixed", "count_text", "utf8_latin", "bytes", 5),
     ("UTF-8, 3 bytes", "count_text", "utf8_cjk", "bytes", 5),

@@ -19,7 +19,7 @@ FOLDER = os.path.join(BUILD, "size", "tls")
 CC = ["musl-gcc", "-std=c99", "-Os", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"]
 LINK = ["-static", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,--build-id=none"]
 # What the quick start does not use.
-UNUSED = ["SBX_NO_ALLOC", "SBX_NO_DATES", "SBX_NO_EXECUTE", "SBX_NO_PORTS", "SBX_NO_TRACE", "SBX_POSIX_NO_THREADS"]
+UNUSED = ["SBX_NO_ALLOC", "SBX_NO_DATES", "SBX_NO_EXECUTE", "SBX_NO_PORTS", "SBX_NO_SSE", "SBX_NO_TRACE", "SBX_POSIX_NO_THREADS"]
 SMALL = ["-DQUICKSTART_BEARSSL", "-DSBX_BEARSSL_MINIMAL=1", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", *(f"-D{u}=1" for u in UNUSED)]
 ROOTS = ["ISRG_Root_X1", "ISRG_Root_X2"]
 
