@@ -22,6 +22,7 @@ PUBLIC = [
     "json.h", "http1.h", "ws.h", "sse.h", "yamux.h",
     "api.h",
     "langsmith.h",
+    "langsmith_snapshots.h",
 ]
 
 # The implementation: part -> files, in order. A part's files carry its name.
@@ -40,7 +41,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_files.c", "langsmith_model.c", "langsmith_stream.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),

@@ -359,8 +359,8 @@ SBX_EXTERN_C_END
 #define SBX_ERROR_H
 
 /* X(NAME, text): every code that a call can return, with its default text.
-   SBX_ERR_EXISTS and SBX_ERR_IN_USE belong to resources that no call of this
-   version has; SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
+   SBX_ERR_EXISTS belongs to a resource that no call of this version has;
+   SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
     /* the caller's side; nothing was sent */ \
@@ -393,7 +393,7 @@ SBX_EXTERN_C_END
     X(ERR_IN_USE, "it is in use") \
     X(ERR_VALIDATION, "the server refused a value") \
     X(ERR_QUOTA, "a quota or rate limit is exhausted") \
-    X(ERR_CREATION, "the sandbox could not be created") \
+    X(ERR_CREATION, "the sandbox or snapshot could not be created") \
     X(ERR_NOT_READY, "the sandbox is not ready") \
     X(ERR_TIMEOUT, "the resource was not ready in time") \
     X(ERR_SERVER, "the server failed") \
@@ -1419,7 +1419,7 @@ typedef struct sbx_event {
     sbx_op op;
     void *user;        /* sbx_call.user */
     sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step, sbx_wait, sbx_cancel, sbx_port_… or sbx_close */
-    const void *item;  /* ITEM: sbx_box_info or sbx_match, by the call; borrowed alike */
+    const void *item;  /* ITEM: sbx_box_info, sbx_match, sbx_snapshot, …, by the call; borrowed alike */
     uint64_t offset;   /* of the first byte of data in its stream or file */
     uint64_t lost;     /* GAP */
     uint32_t delay_ms; /* RETRYING */
@@ -1601,7 +1601,8 @@ typedef enum sbx_status {
     SBX_STATUS_READY,
     SBX_STATUS_FAILED,
     SBX_STATUS_STOPPED,
-    SBX_STATUS_DELETING
+    SBX_STATUS_DELETING,
+    SBX_STATUS_BUILDING /* of a snapshot */
 } sbx_status;
 
 /* The whole model. A text that is longer than its field is cut at a character
@@ -1963,6 +1964,156 @@ typedef struct sbx_find_opts {
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out);
+
+SBX_EXTERN_C_END
+#endif
+
+/* ======== src/langsmith_snapshots.h ======== */
+/* ---- langsmith_snapshots: snapshots and registries of LangSmith (public) ---- */
+#ifndef SBX_LANGSMITH_SNAPSHOTS_H
+#define SBX_LANGSMITH_SNAPSHOTS_H
+SBX_EXTERN_C_BEGIN
+
+/* A snapshot is a root filesystem (and at will a memory) that new sandboxes
+   begin with: sbx_create_opts.snapshot and its like. It is built from an image
+   of a registry, or captured from a sandbox. Servers of 2026-04-a have none:
+   every call ends with SBX_ERR_NO_ENDPOINT there, as the server's 404 is told
+   from that for a missing snapshot by its words (`Not Found`, no error type).
+
+   A snapshot is named by its id, its name (the one with the tag `latest`), or
+   name:tag. Rules for texts, options and results are langsmith.h's. */
+
+/* ---------------------------------------------------------------- snapshots */
+
+/* The whole model but run_config and labels, which have no bound: read them
+   from the raw answer. Cuts, times and numbers as in sbx_box_info (`cut`; 0;
+   -1 where not given); a missing status reads as building. */
+typedef struct sbx_snapshot {
+    char id[64];
+    char name[128];
+    sbx_status status; /* BUILDING, READY, FAILED, DELETING or UNKNOWN */
+    bool cut;
+    char status_text[16];
+    char status_message[256]; /* why it failed */
+    char docker_image[224];   /* what it was built from */
+    char image_digest[96];
+    char source_sandbox_id[64]; /* what it was captured from */
+    char registry_id[64];
+    char created_by[64];
+    int64_t created_ms, updated_ms;
+    int64_t fs_capacity_bytes, fs_used_bytes;
+    int64_t memory_bytes;     /* of the captured memory; -1 = the filesystem alone */
+} sbx_snapshot;
+
+/* Of sbx_snapshot_build and sbx_snapshot_capture. What is zero is left out of
+   the request. An option that belongs to the other call is refused. */
+typedef struct sbx_snapshot_opts {
+    sbx_call call;
+    int64_t fs_capacity_bytes; /* today's servers want it for a build, and to capture an image from a sandbox without a capacity */
+    sbx_run_config run_config; /* layered over that of the image or sandbox */
+    const sbx_pair *labels;    /* limits as in sbx_create_opts */
+    size_t labels_n;
+    sbx_str tag;               /* none = the server's: latest */
+    bool no_wait;              /* return at once, status building (see sbx_snapshot_wait); excludes wait_s */
+    int32_t wait_s;            /* limit in seconds, counted from the call: build 300, capture 60; SBX_FOREVER = none */
+    int32_t poll_ms;           /* interval 2,000, jittered by 10 % */
+    /* Build alone: a private image's registry, by the id that sbx_registry_create gave, or (2026-04-b) by itself. */
+    sbx_str registry_id, registry_url, registry_username, registry_password;
+    /* Capture alone. */
+    sbx_str docker_image;      /* an image of the Docker inside the sandbox, in place of its root filesystem */
+    sbx_str checkpoint;        /* one that exists; none = what the sandbox is now */
+    bool include_memory;       /* the running sandbox's memory too; no effect with a checkpoint */
+    sbx_buf raw;               /* gets the last answer's JSON text */
+    size_t *raw_n;             /* written with the result: its length, > raw.n = cut */
+} sbx_snapshot_opts;
+
+/* POST …/snapshots: builds one from an image ("python:3.12-slim"), and
+   (unless no_wait) polls until it is ready. Its name has at most 127 bytes.
+   `out` may be NULL; on SBX_ERR_TOO_LARGE it has what fitted. One attempt has
+   30 s. The POST is not repeated once sent, the polls are. When the wait ends
+   with an error or is cancelled the server builds on.
+   Errors: SBX_ERR_CREATION (it failed; text: the server's status message; or
+   the image is refused at once, type ImagePull and the like), SBX_ERR_TIMEOUT
+   (type: the last status; the build goes on), SBX_ERR_NOT_FOUND (resource
+   registry), SBX_ERR_CONFLICT (the name is taken), SBX_ERR_QUOTA,
+   SBX_ERR_OUTCOME (it may be built: look for its name). */
+SBX_API sbx_op sbx_snapshot_build(sbx_client *c, sbx_str name, sbx_str image, const sbx_snapshot_opts *opts, sbx_snapshot *out);
+
+/* POST …/boxes/{name}/snapshot: captures a sandbox, which runs on. The rest
+   and the errors as sbx_snapshot_build's, but for SBX_ERR_NOT_FOUND (resource
+   sandbox) and SBX_ERR_NOT_READY (include_memory of a stopped one). */
+SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str name, const sbx_snapshot_opts *opts, sbx_snapshot *out);
+
+/* GET …/snapshots/{id, name or name:tag}: as it is now. `out` may be NULL.
+   Errors: SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
+
+/* Polls until ready (wait_s: 300, poll_ms: 2,000). SBX_ERR_CREATION when it
+   failed, SBX_ERR_TIMEOUT (type: the last status), SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
+
+/* DELETE …/snapshots/{id, name or name:tag}. Sandboxes that began with it live
+   on. 404 as with sbx_delete. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_IN_USE (409). */
+SBX_API sbx_op sbx_snapshot_delete(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts);
+
+/* GET …/snapshots, as sbx_list: all pages (servers give 50 items a page, and
+   take page_size and limit up to 500), the same filters; status: building,
+   ready, failed, deleting; items are sbx_snapshot. */
+SBX_API sbx_op sbx_snapshot_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* One tag of a name. */
+typedef struct sbx_snapshot_tag {
+    char snapshot_id[64];
+    char tag[128];
+} sbx_snapshot_tag;
+/* GET …/snapshots-by-name/{name}: its tags; items are sbx_snapshot_tag, the
+   filters of `opts` are of no use. Errors: SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* --------------------------------------------------------------- registries */
+
+/* A registry holds the credentials for private images; its id is what
+   sbx_snapshot_opts.registry_id takes. All generations; their path is
+   {root}/api/v2/sandboxes/registries, root being the client's endpoint without
+   /api/v2/sandboxes, else without /v2/sandboxes at its end. */
+typedef struct sbx_registry {
+    char id[64];
+    char name[128];
+    bool cut;
+    char url[512];
+    char auth_type[32];     /* DOCKER_CONFIG, AWS_ROLE; "" where not given */
+    char aws_role_arn[160];
+    char created_by[64];
+    char updated_by[64];
+    int64_t created_ms, updated_ms;
+} sbx_registry;
+
+/* What is not given is left out, and so not changed by an update. */
+typedef struct sbx_registry_opts {
+    sbx_call call;
+    sbx_str name;         /* at most 127 bytes; create needs it; update: the new name */
+    sbx_str url;          /* "registry.example.com"; create needs it */
+    sbx_str username;
+    sbx_str password;     /* a secret: in no error, trace or answer; wiped with the request */
+    sbx_str auth_type;    /* the server's words, newer servers: AWS_ROLE with aws_role_arn, else DOCKER_CONFIG */
+    sbx_str aws_role_arn;
+    sbx_buf raw;          /* gets the answer's JSON text */
+    size_t *raw_n;
+} sbx_registry_opts;
+
+/* POST; `out` may be NULL. Not repeated once sent. Errors: SBX_ERR_CONFLICT (the
+   name is taken), SBX_ERR_OUTCOME (it may exist: look for its name). */
+SBX_API sbx_op sbx_registry_create(sbx_client *c, const sbx_registry_opts *opts, sbx_registry *out);
+/* GET …/{name}. Errors: SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_registry_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_registry *out);
+/* PATCH …/{name}; with nothing to change a GET. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_CONFLICT (the new name is taken). */
+SBX_API sbx_op sbx_registry_update(sbx_client *c, sbx_str name, const sbx_registry_opts *opts, sbx_registry *out);
+/* DELETE …/{name}, as sbx_delete. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_IN_USE (409). */
+SBX_API sbx_op sbx_registry_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts);
+/* GET, as sbx_list; the server filters by name_contains alone; items are
+   sbx_registry. */
+SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
 
 SBX_EXTERN_C_END
 #endif
@@ -7954,7 +8105,11 @@ typedef struct sbxi_op sbxi_op;
 
 /* ---- endpoints are data ---- */
 
-typedef enum sbxi_base { SBXI_BASE_CONTROL, SBXI_BASE_BOX } sbxi_base;
+typedef enum sbxi_base {
+    SBXI_BASE_CONTROL, /* the client's endpoint */
+    SBXI_BASE_BOX,     /* the sandbox's data plane */
+    SBXI_BASE_ROOT     /* the endpoint without the sandbox API's own path */
+} sbxi_base;
 
 typedef enum sbxi_retry {
     SBXI_RETRY_SAFE, /* repeating does no harm */
@@ -8057,7 +8212,10 @@ typedef struct sbxi_block {
         sbx_status_info status;
         sbx_file_stat stat;
         sbxi_exec exec;
-    } answer;
+        sbx_snapshot snapshot;
+        sbx_snapshot_tag tag;
+        sbx_registry registry;
+    } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
 } sbxi_block;
@@ -8268,6 +8426,9 @@ SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
 /* Puts the segment, query or body into the block, in this order. */
 SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg);
+/* Another segment in place of it. Query and body go, without a trace: they may
+   hold a secret. False: it does not fit. */
+SBXI_FN bool sbxi_op_resegment(sbx_client *c, sbxi_op *op, sbx_str seg);
 SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
 /* The headers of a call, behind segment and query. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);
@@ -8348,9 +8509,25 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
     return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
 }
 
+/* Without the end that it has of these. */
+static sbx_str sbxi_root_path(sbx_str path)
+{
+    static const char own[] = "/api/v2/sandboxes";
+
+    for (size_t skip = 0; skip <= 4; skip += 4) { /* with "/api", then without */
+        size_t n = sizeof own - 1 - skip;
+
+        if (path.n >= n && memcmp(path.p + path.n - n, own + skip, n) == 0)
+            return sbx_sn(path.p, path.n - n);
+    }
+    return path;
+}
+
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
 {
     *url = c->base;
+    if (op->row->base == SBXI_BASE_ROOT)
+        url->path = sbxi_root_path(url->path);
     return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
 }
 
@@ -8531,6 +8708,22 @@ SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
     if (n > room)
         return false;
     op->block->seg_n = (uint32_t)n;
+    return true;
+}
+
+SBXI_FN bool sbxi_op_resegment(sbx_client *c, sbxi_op *op, sbx_str seg)
+{
+    sbxi_block *b = op->block;
+    char *text = sbxi_block_text(b);
+    size_t n = sbxi_percent(NULL, 0, seg, ""), used = n + b->header_n;
+
+    if (used > c->desc.request_bytes)
+        return false;
+    memmove(text + n, text + b->seg_n + b->query_n, b->header_n);
+    sbxi_percent(text, n, seg, "");
+    memset(text + used, 0, c->desc.request_bytes - used);
+    b->seg_n = (uint32_t)n;
+    b->query_n = b->body_n = 0;
     return true;
 }
 
@@ -9163,6 +9356,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
         return true;
     }
     op->fail.status = status;
+    op->u.http.raw_total = 0; /* of this answer, not of an earlier one */
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:
         sbxi_dec_init(&b->dec, op->row->model, &b->answer, NULL);
@@ -9236,7 +9430,7 @@ static bool sbxi_item_seen(sbxi_op *op)
 {
     sbxi_block *b = op->block;
     uint64_t hash = UINT64_C(14695981039346656037);
-    const char *p = b->answer.box.box.id;
+    const char *p = (const char *)&b->answer; /* its id */
 
     if (!op->u.http.unique || !*p)
         return false;
@@ -10827,13 +11021,19 @@ typedef union sbxi_options {
     sbx_read_opts read;
     sbx_write_opts write;
     sbx_find_opts find;
+    sbx_snapshot_opts snapshot;
+    sbx_registry_opts registry;
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
 extern const sbxi_options sbxi_no_opts;
 extern const sbxi_model sbxi_box_model, sbxi_status_model, sbxi_box_page_model, sbxi_match_page_model, sbxi_exec_model;
+extern const sbxi_model sbxi_snapshot_model, sbxi_snapshot_page_model, sbxi_snapshot_tags_model, sbxi_registry_model, sbxi_registry_page_model;
 extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
 extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_find_schema;
+extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
+/* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
+extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
 SBX_EXTERN_C_END
@@ -10862,15 +11062,48 @@ SBXI_FN void sbxi_build_header(sbxi_build *b, const char *name, sbx_str value, c
 SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w);
 /* A text that the caller gave as `field`. */
 SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field);
+/* Likewise, with 1 to `most` bytes (127 or SIZE_MAX). */
+SBXI_FN void sbxi_build_needed(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field, size_t most);
 /* A member of the library's own. */
 SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value);
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts);
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w);
+/* A body without members (`{}`) changes nothing: row `get` takes its place. */
+SBXI_FN void sbxi_build_or_get(sbxi_build *b, const sbxi_row *get);
+/* Where the answer and its text go. */
+SBXI_FN void sbxi_build_result(sbxi_build *b, void *out, void *info, sbx_buf raw, size_t *raw_n);
+/* How long and how often it polls. */
+SBXI_FN void sbxi_build_wait(sbxi_build *b, int32_t wait_s, int32_t wait_default_s, int32_t poll_ms, int32_t poll_default_ms);
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b);
+/* A call on a thing that its name alone says, up to sbxi_build_end; false: refused. */
+SBXI_FN bool sbxi_name_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbx_str name, const char *field, const sbx_box_opts *o, void *out, void *info);
+/* A whole list call. With a name it lists what belongs to that; items are then
+   not compared by their ids. */
+SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str *name, const sbx_list_opts *opts, sbx_list_result *out);
 /* Where a call's bytes are collected; false: refused. */
 SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default);
 
 SBXI_FN sbx_status sbxi_status_of(char text[16]);
+SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char **why);
+
+/* ---- what rows share ---- */
+
+#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
+#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
+
+SBXI_FN void sbxi_write_raw(const sbxi_http *h);
+/* `after`: no result but the answer's text. */
+SBXI_FN bool sbxi_raw_after(sbx_client *c, sbxi_op *op);
+/* `after`: the model is the result. */
+SBXI_FN bool sbxi_model_after(sbx_client *c, sbxi_op *op);
+/* `after` of a list: its next page, or its result. */
+SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op);
+/* `failed` of a DELETE. */
+SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
+/* `after` of what polls and is not ready: asks by `row` again after a while, or
+   ends for good when it failed or its time is over. What `after` returns. */
+SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message);
+
 /* A path in a sandbox, encoded as the query. */
 SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 
@@ -11056,6 +11289,13 @@ SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sb
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
 }
 
+SBXI_FN void sbxi_build_needed(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field, size_t most)
+{
+    if (!value.n || value.n > most)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, value.n ? SBXI_T("must be 127 bytes at most") : SBXI_T("must not be empty"));
+    sbxi_build_member(b, w, name, value, field);
+}
+
 SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
 {
     sbx_jsonw_key(w, sbx_s(name));
@@ -11111,6 +11351,27 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
     return true;
 }
 
+SBXI_FN void sbxi_build_or_get(sbxi_build *b, const sbxi_row *get)
+{
+    if (!b->op || b->op->block->body_n != 2)
+        return;
+    b->op->row = get;
+    b->op->block->body_n = 0;
+}
+
+SBXI_FN void sbxi_build_result(sbxi_build *b, void *out, void *info, sbx_buf raw, size_t *raw_n)
+{
+    sbxi_http *h;
+
+    if (!b->op)
+        return;
+    h = &b->op->u.http;
+    h->out = out;
+    h->info = info;
+    h->raw = raw;
+    h->raw_n = raw_n;
+}
+
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b)
 {
     return b->op ? sbxi_op_start(b->c, b->op) : b->refused;
@@ -11145,7 +11406,7 @@ SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *
 
 SBXI_FN sbx_status sbxi_status_of(char text[16])
 {
-    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting" };
+    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting", "building" };
 
     if (!text[0])
         memcpy(text, "ready", 6); /* the service's default */
@@ -11173,7 +11434,7 @@ static void sbxi_box_decoded(sbx_client *c, sbxi_op *op, void *model)
     info->status = sbxi_status_of(info->status_text);
 }
 
-static void sbxi_write_raw(const sbxi_http *h)
+SBXI_FN void sbxi_write_raw(const sbxi_http *h)
 {
     if (h->raw_n)
         *h->raw_n = h->raw_total;
@@ -11194,11 +11455,18 @@ static bool sbxi_box_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
 {
     (void)c;
     sbxi_write_raw(&op->u.http);
     return false;
+}
+
+SBXI_FN bool sbxi_model_after(sbx_client *c, sbxi_op *op)
+{
+    if (op->u.http.out)
+        memcpy(op->u.http.out, &op->block->answer, op->row->model->size);
+    return sbxi_raw_after(c, op);
 }
 
 static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
@@ -11212,19 +11480,8 @@ static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
     s->status = sbxi_status_of(s->status_text);
 }
 
-static bool sbxi_status_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    if (op->u.http.out)
-        *(sbx_status_info *)op->u.http.out = op->block->answer.status;
-    sbxi_write_raw(&op->u.http);
-    return false;
-}
-
 static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
 #if SBX_NO_OWNED
 #define SBXI_OWNED_HOOK(hook) NULL
 #else
@@ -11235,8 +11492,6 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 
 /* ---- rows ---- */
 
-#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
-#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
 #define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
 
 static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, SBXI_OWNED_HOOK(sbxi_create_finished) };
@@ -11244,7 +11499,7 @@ static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SB
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
-static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
@@ -11266,41 +11521,54 @@ static bool sbxi_start_after(sbx_client *c, sbxi_op *op)
     return sbxi_next_row(op, &sbxi_poll_row);
 }
 
-static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
+static bool sbxi_poll_failed(sbxi_op *op, sbx_code code, const char *word, const char *message)
 {
-    const sbx_status_info *s = &op->block->answer.status;
     sbxi_failure *f = &op->block->failure;
 
     memset(f, 0, sizeof *f);
-    sbxi_copy_z(f->type, sizeof f->type, s->status_text);
-    sbxi_copy_z(f->text, sizeof f->text, s->status_message);
+    sbxi_copy_z(f->type, sizeof f->type, word);
+    sbxi_copy_z(f->text, sizeof f->text, message);
     op->fail.has_text = true;
-    op->fail.resource = SBX_RESOURCE_SANDBOX;
+    op->fail.resource = op->row->resource;
     sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
+    return false;
 }
 
-/* Each second, within 10 %, the last sleep cut to the time that is left. */
-static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+/* Each interval, within 10 %, the last sleep cut to the time that is left. */
+SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message)
 {
     sbxi_http *h = &op->u.http;
     uint32_t every = (uint32_t)h->poll_ms;
     int64_t at;
 
-    if (op->block->answer.status.status == SBX_STATUS_READY)
-        return sbxi_next_row(op, &sbxi_get_row);
-    if (op->block->answer.status.status == SBX_STATUS_FAILED) {
-        sbxi_poll_failed(op, SBX_ERR_CREATION);
-        return false;
-    }
-    if (c->net.now >= h->until) {
-        sbxi_poll_failed(op, SBX_ERR_TIMEOUT);
-        return false;
-    }
+    if (status == SBX_STATUS_FAILED)
+        return sbxi_poll_failed(op, SBX_ERR_CREATION, word, message);
+    if (c->net.now >= h->until)
+        return sbxi_poll_failed(op, SBX_ERR_TIMEOUT, word, message);
     at = sbxi_after(c->net.now, every - every / 10 + sbxi_net_jitter(&c->net, every / 5 + 1));
-    sbxi_next_row(op, &sbxi_poll_row);
+    sbxi_next_row(op, row);
     op->state = SBXI_OP_PAUSE;
     op->wake_at = SBXI_MIN(at, h->until);
     return true;
+}
+
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+{
+    const sbx_status_info *s = &op->block->answer.status;
+
+    if (s->status == SBX_STATUS_READY)
+        return sbxi_next_row(op, &sbxi_get_row);
+    return sbxi_poll(c, op, &sbxi_poll_row, s->status, s->status_text, s->status_message);
+}
+
+SBXI_FN void sbxi_build_wait(sbxi_build *b, int32_t wait_s, int32_t wait_default_s, int32_t poll_ms, int32_t poll_default_ms)
+{
+    if (wait_s < SBX_FOREVER || poll_ms < 0)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, poll_ms < 0 ? "poll_ms" : "wait_s", poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (the default) or SBX_FOREVER"));
+    if (!b->op)
+        return;
+    b->op->u.http.until = wait_s < 0 ? -1 : (int64_t)(wait_s ? wait_s : wait_default_s) * 1000;
+    b->op->u.http.poll_ms = poll_ms ? poll_ms : poll_default_ms;
 }
 
 /* ---- lists ---- */
@@ -11354,7 +11622,7 @@ static void sbxi_list_result(sbxi_op *op)
     r->next_offset = page->next_offset;
 }
 
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
     const sbxi_page *page = &op->block->page;
@@ -11381,11 +11649,10 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
                              : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
         return false;
-    h->raw_total = 0;
     return sbxi_next_row(op, op->row);
 }
 
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
 {
     /* The first attempt was carried out and its answer lost. */
     if (op->fail.status != 404 || op->attempts < 2)
@@ -11535,6 +11802,17 @@ static void sbxi_create_disown(sbx_client *c)
 
 static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
 
+SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char **why)
+{
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
+    if (n > 128 || (n && !labels))
+        return "labels";
+    for (size_t i = 0; i < n; i++)
+        if (!labels[i].name.n || labels[i].name.n > 256 || labels[i].value.n > 4096)
+            return "labels";
+    return NULL;
+}
+
 static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 {
     *why = sbxi_why_one_snapshot;
@@ -11542,12 +11820,8 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot";
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
-    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
-    if (o->labels_n > 128 || (o->labels_n && !o->labels))
+    if (sbxi_labels_bad(o->labels, o->labels_n, why))
         return "labels";
-    for (size_t i = 0; i < o->labels_n; i++)
-        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
-            return "labels";
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
         return "name";
@@ -11580,16 +11854,9 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         sbxi_create_own(&b, o, &w);
 #endif
     sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        sbxi_http *h = &b.op->u.http;
-
-        h->out = out;
-        h->info = o->info;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
-        if (!o->call.timeout_ms)
-            b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
-    }
+    sbxi_build_result(&b, out, o->info, o->raw, o->raw_n);
+    if (b.op && !o->call.timeout_ms)
+        b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
 #if !SBX_NO_OWNED
     if (!b.op && o->delete_on_close)
         sbxi_create_disown(c);
@@ -11604,42 +11871,39 @@ static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbx
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, &o->call);
-    if (!b->op)
+    sbxi_build_result(b, out, info, o->raw, o->raw_n);
+    return b->op != NULL;
+}
+
+SBXI_FN bool sbxi_name_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbx_str name, const char *field, const sbx_box_opts *o, void *out, void *info)
+{
+    if (!sbxi_build_begin(b, c, row, &o->call))
         return false;
-    b->op->u.http.out = out;
-    b->op->u.http.info = info;
-    b->op->u.http.raw = o->raw;
-    b->op->u.http.raw_n = o->raw_n;
-    return true;
+    sbxi_build_name(b, name, field);
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_result(b, out, info, o->raw, o->raw_n);
+    return b->op != NULL;
 }
 
 SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
 {
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_get_row, &o->call))
-        return b.refused;
-    sbxi_build_name(&b, name, "name");
-    sbxi_build_headers(&b, &o->call);
-    if (b.op) {
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
+    sbxi_name_call(&b, c, &sbxi_get_row, name, "name", opts ? opts : &sbxi_no_opts.box, out, info);
     return sbxi_build_end(&b);
 }
 
-SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str *name, const sbx_list_opts *opts, sbx_list_result *out)
 {
     const sbx_list_opts *o = opts ? opts : &sbxi_no_opts.list;
     uint32_t filters;
     char digits[20];
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
+    if (name)
+        sbxi_build_name(&b, *name, "name");
     if (o->offset < 0)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
     if (o->cursor.p && o->offset)
@@ -11651,21 +11915,24 @@ SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_resul
     if (o->offset > 0)
         sbxi_build_param(&b, "offset", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)o->offset)));
     sbxi_build_headers(&b, &o->call);
+    sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
     if (b.op) {
         sbxi_http *h = &b.op->u.http;
 
-        h->out = out;
         h->pos = filters;
         h->one_page = o->one_page;
-        h->unique = true;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
+        h->unique = !name;
         h->sink.p = (char *)o->items.p;
         h->sink.cap = o->items.p ? o->items.n : 0;
         if (!o->items.p)
             b.op->flags |= SBXI_OP_STREAMING;
     }
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_list_row, NULL, opts, out);
 }
 
 SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
@@ -11683,16 +11950,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
     sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        if (b.op->block->body_n == 2) { /* {}: nothing to change */
-            b.op->row = &sbxi_get_row;
-            b.op->block->body_n = 0;
-        }
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
+    sbxi_build_or_get(&b, &sbxi_get_row);
+    sbxi_build_result(&b, out, info, o->raw, o->raw_n);
     return sbxi_build_end(&b);
 }
 
@@ -11725,14 +11984,9 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
     sbxi_build b;
 
     sbxi_box_call(&b, c, row, row == &sbxi_start_row ? SBXI_AS_START : SBXI_AS_WAIT_READY, box, o, out, info);
-    if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
+    sbxi_build_wait(&b, o->wait_s, 120, o->poll_ms, 1000);
     if (b.op && row == &sbxi_start_row)
         sbxi_box_body(&b);
-    if (b.op) {
-        b.op->u.http.until = o->wait_s < 0 ? -1 : (int64_t)(o->wait_s ? o->wait_s : 120) * 1000;
-        b.op->u.http.poll_ms = o->poll_ms ? o->poll_ms : 1000;
-    }
     return sbxi_build_end(&b);
 }
 
@@ -12974,16 +13228,75 @@ const sbxi_model sbxi_status_model = {
 #define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
 
 /* The arrays have no member of their own: `truncated` only stands in. */
-static const sbxi_field sbxi_box_page_fields[] = {
+static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("items", SBXI_F_LIST, truncated),
     SBXI_PAGE("sandboxes", SBXI_F_LIST, truncated),
     SBXI_PAGE("next_cursor", SBXI_F_ID, next_cursor),
     SBXI_PAGE("offset", SBXI_F_I64, next_offset),
+    SBXI_PAGE("snapshots", SBXI_F_LIST, truncated),
+    SBXI_PAGE("tags", SBXI_F_LIST, truncated),
+    SBXI_PAGE("registries", SBXI_F_LIST, truncated),
 };
 
-const sbxi_model sbxi_box_page_model = {
-    sbxi_box_page_fields, SBXI_COUNT(sbxi_box_page_fields), false, sizeof(sbxi_page), 0, &sbxi_box_model, NULL
+#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+
+const sbxi_model sbxi_box_page_model = SBXI_PAGE_OF(&sbxi_box_model);
+
+#define SBXI_SNAPSHOT(name, kind, member) SBXI_FIELD(name, kind, sbx_snapshot, member)
+
+static const sbxi_field sbxi_snapshot_fields[] = {
+    SBXI_SNAPSHOT("id", SBXI_F_ID, id),
+    SBXI_SNAPSHOT("name", SBXI_F_ID, name),
+    SBXI_SNAPSHOT("status", SBXI_F_TEXT, status_text),
+    SBXI_SNAPSHOT("fs_capacity_bytes", SBXI_F_I64, fs_capacity_bytes),
+    SBXI_SNAPSHOT("docker_image", SBXI_F_TEXT, docker_image),
+    SBXI_SNAPSHOT("image_digest", SBXI_F_TEXT, image_digest),
+    SBXI_SNAPSHOT("source_sandbox_id", SBXI_F_TEXT, source_sandbox_id),
+    SBXI_SNAPSHOT("status_message", SBXI_F_TEXT, status_message),
+    SBXI_SNAPSHOT("fs_used_bytes", SBXI_F_I64, fs_used_bytes),
+    SBXI_SNAPSHOT("created_by", SBXI_F_TEXT, created_by),
+    SBXI_SNAPSHOT("registry_id", SBXI_F_TEXT, registry_id),
+    SBXI_SNAPSHOT("created_at", SBXI_F_TIME, created_ms),
+    SBXI_SNAPSHOT("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_SNAPSHOT("memory_snapshot_size_bytes", SBXI_F_I64, memory_bytes),
 };
+
+static void sbxi_snapshot_preset(void *out)
+{
+    sbx_snapshot *s = (sbx_snapshot *)out;
+
+    s->fs_capacity_bytes = s->fs_used_bytes = s->memory_bytes = -1;
+}
+
+const sbxi_model sbxi_snapshot_model = {
+    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, sizeof(sbx_snapshot), offsetof(sbx_snapshot, cut), NULL, sbxi_snapshot_preset
+};
+const sbxi_model sbxi_snapshot_page_model = SBXI_PAGE_OF(&sbxi_snapshot_model);
+
+static const sbxi_field sbxi_tag_fields[] = {
+    SBXI_FIELD("snapshot_id", SBXI_F_ID, sbx_snapshot_tag, snapshot_id),
+    SBXI_FIELD("tag", SBXI_F_ID, sbx_snapshot_tag, tag),
+};
+static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, sizeof(sbx_snapshot_tag), 0, NULL, NULL };
+const sbxi_model sbxi_snapshot_tags_model = SBXI_PAGE_OF(&sbxi_tag_model);
+
+#define SBXI_REGISTRY(name, kind, member) SBXI_FIELD(name, kind, sbx_registry, member)
+
+static const sbxi_field sbxi_registry_fields[] = {
+    SBXI_REGISTRY("id", SBXI_F_ID, id),
+    SBXI_REGISTRY("name", SBXI_F_ID, name),
+    SBXI_REGISTRY("url", SBXI_F_TEXT, url),
+    SBXI_REGISTRY("created_at", SBXI_F_TIME, created_ms),
+    SBXI_REGISTRY("created_by", SBXI_F_TEXT, created_by),
+    SBXI_REGISTRY("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_REGISTRY("updated_by", SBXI_F_TEXT, updated_by),
+    SBXI_REGISTRY("auth_type", SBXI_F_TEXT, auth_type),
+    SBXI_REGISTRY("aws_role_arn", SBXI_F_TEXT, aws_role_arn),
+};
+const sbxi_model sbxi_registry_model = {
+    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, sizeof(sbx_registry), offsetof(sbx_registry, cut), NULL, NULL
+};
+const sbxi_model sbxi_registry_page_model = SBXI_PAGE_OF(&sbxi_registry_model);
 
 static const sbxi_field sbxi_match_fields[] = {
     SBXI_FIELD("path", SBXI_F_ID, sbx_match, path),
@@ -13100,6 +13413,38 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };
+
+#define SBXI_MAKE(name, option, kind, member, sub) SBXI_PARAM(name, option, kind, sbx_snapshot_opts, member, 0, sub)
+
+/* A build begins with what it alone has, a capture ends with that. */
+static const sbxi_param sbxi_snapshot_params[] = {
+    SBXI_MAKE("registry_id", "registry_id", SBXI_P_STR, registry_id, NULL),
+    SBXI_MAKE("registry_url", "registry_url", SBXI_P_STR, registry_url, NULL),
+    SBXI_MAKE("registry_username", "registry_username", SBXI_P_STR, registry_username, NULL),
+    SBXI_MAKE("registry_password", "registry_password", SBXI_P_STR, registry_password, NULL),
+    SBXI_MAKE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
+    SBXI_MAKE("run_config", "run_config", SBXI_P_OBJECT, run_config, &sbxi_run_config_schema),
+    SBXI_MAKE("labels", "labels", SBXI_P_PAIRS, labels, NULL),
+    SBXI_MAKE("tag", "tag", SBXI_P_STR, tag, NULL),
+    SBXI_MAKE("docker_image", "docker_image", SBXI_P_STR, docker_image, NULL),
+    SBXI_MAKE("checkpoint", "checkpoint", SBXI_P_STR, checkpoint, NULL),
+    SBXI_MAKE("include_memory", "include_memory", SBXI_P_BOOL, include_memory, NULL),
+};
+const sbxi_schema sbxi_snapshot_build_schema = { sbxi_snapshot_params, 8, 0 };
+const sbxi_schema sbxi_snapshot_capture_schema = { sbxi_snapshot_params + 4, SBXI_COUNT(sbxi_snapshot_params) - 4, 0 };
+
+#define SBXI_REGISTRYP(name, option, member) SBXI_PARAM(name, option, SBXI_P_STR, sbx_registry_opts, member, 0, NULL)
+
+/* `url` first: a create writes it itself. */
+static const sbxi_param sbxi_registry_params[] = {
+    SBXI_REGISTRYP("url", "url", url),
+    SBXI_REGISTRYP("username", "username", username),
+    SBXI_REGISTRYP("password", "password", password),
+    SBXI_REGISTRYP("auth_type", "auth_type", auth_type),
+    SBXI_REGISTRYP("aws_role_arn", "aws_role_arn", aws_role_arn),
+};
+const sbxi_schema sbxi_registry_update_schema = { sbxi_registry_params, SBXI_COUNT(sbxi_registry_params), 0 };
+const sbxi_schema sbxi_registry_create_schema = { sbxi_registry_params + 1, SBXI_COUNT(sbxi_registry_params) - 1, 0 };
 
 #define SBXI_LISTP(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_list_opts, member, 0, NULL)
 
@@ -13221,6 +13566,30 @@ static const sbxi_rule sbxi_update_rule_list[] = {
 };
 const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
 
+/* A path that the server does not know at all is no missing thing: it is older.
+   The words are those of its framework, the service's own errors have a type. */
+static void sbxi_refine_path(sbxi_op *op)
+{
+    const sbxi_failure *f = op->block && op->fail.has_text ? &op->block->failure : NULL;
+
+    if (f && !f->type[0] && strcmp(f->text, "Not Found") == 0)
+        op->fail.code = SBX_ERR_NO_ENDPOINT;
+}
+
+static const sbxi_rule sbxi_named_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };
+const sbxi_rules sbxi_named_rules = { sbxi_named_rule_list, SBXI_COUNT(sbxi_named_rule_list), &sbxi_control_rules, sbxi_refine_path };
+
+static const sbxi_rule sbxi_drop_rule_list[] = { SBXI_RULE(409, SBX_ERR_IN_USE, 0, NULL) };
+const sbxi_rules sbxi_drop_rules = { sbxi_drop_rule_list, SBXI_COUNT(sbxi_drop_rule_list), &sbxi_named_rules, NULL };
+
+/* What a build or capture may not find, or pull. */
+static const sbxi_rule sbxi_build_image_rule_list[] = { SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull") };
+static const sbxi_rules sbxi_build_image_rules = { sbxi_build_image_rule_list, SBXI_COUNT(sbxi_build_image_rule_list), &sbxi_control_rules, NULL };
+static const sbxi_rule sbxi_build_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY, NULL) };
+const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
+static const sbxi_rule sbxi_capture_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, NULL) };
+const sbxi_rules sbxi_snapshot_capture_rules = { sbxi_capture_rule_list, SBXI_COUNT(sbxi_capture_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
+
 static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),
     SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
@@ -13250,6 +13619,237 @@ static const sbxi_rule sbxi_stream_rule_list[] = {
     SBXI_RULE(200, SBX_ERR_PROTOCOL, 0, NULL), /* it did not upgrade */
 };
 const sbxi_rules sbxi_stream_rules = { sbxi_stream_rule_list, SBXI_COUNT(sbxi_stream_rule_list), &sbxi_data_rules, NULL };
+
+/* ======== src/langsmith_snapshots.c ======== */
+
+/* ---- hooks ---- */
+
+static void sbxi_snapshot_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    sbx_snapshot *s = (sbx_snapshot *)model;
+
+    (void)c;
+    (void)op;
+    if (!s->status_text[0])
+        memcpy(s->status_text, "building", 9);
+    s->status = sbxi_status_of(s->status_text);
+}
+
+static bool sbxi_snapshot_polled(sbx_client *c, sbxi_op *op);
+static bool sbxi_snapshot_made(sbx_client *c, sbxi_op *op);
+
+/* ---- rows ---- */
+
+#define SBXI_SNAPSHOT_ROW SBX_RESOURCE_SNAPSHOT, 0
+/* The POST answers when the work has begun, which may take a moment. */
+#define SBXI_MAKE_ROW SBX_RESOURCE_SNAPSHOT, 30000
+
+static const sbxi_row sbxi_snapshot_build_row = { "snapshot_build", "POST", "/snapshots", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_build_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_built_row = { "snapshot_build", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_capture_row = { "snapshot_capture", "POST", "/boxes/", "/snapshot", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_capture_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_captured_row = { "snapshot_capture", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_wait_row = { "snapshot_wait", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_get_row = { "snapshot_get", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_model_after, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_delete_row = { "snapshot_delete", "DELETE", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_SNAPSHOT_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_snapshot_list_row = { "snapshot_list", "GET", "/snapshots", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_snapshot_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_snapshot_tags_row = { "snapshot_tags", "GET", "/snapshots-by-name/", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_tags_model, &sbxi_named_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+
+/* ---- waiting ---- */
+
+static bool sbxi_snapshot_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row)
+{
+    const sbx_snapshot *s = &op->block->answer.snapshot;
+
+    if (op->fail.code != SBX_OK || s->status == SBX_STATUS_READY)
+        return sbxi_model_after(c, op);
+    return sbxi_poll(c, op, row, s->status, s->status_text, s->status_message);
+}
+
+static bool sbxi_snapshot_polled(sbx_client *c, sbxi_op *op)
+{
+    return sbxi_snapshot_poll(c, op, op->row);
+}
+
+/* What was just begun is asked for by its id. */
+static bool sbxi_snapshot_made(sbx_client *c, sbxi_op *op)
+{
+    const sbx_snapshot *s = &op->block->answer.snapshot;
+    bool over = op->fail.code != SBX_OK || s->status == SBX_STATUS_READY || s->status == SBX_STATUS_FAILED;
+
+    if (!op->u.http.until)
+        return sbxi_model_after(c, op);
+    if (!over && !s->id[0]) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server names no id for the snapshot that it makes: look for its name"));
+        return false;
+    }
+    if (!over && !sbxi_op_resegment(c, op, sbx_s(s->id))) {
+        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("the snapshot's id does not fit: raise request_bytes"));
+        return false;
+    }
+    return sbxi_snapshot_poll(c, op, op->row == &sbxi_snapshot_build_row ? &sbxi_snapshot_built_row : &sbxi_snapshot_captured_row);
+}
+
+/* ---- calls on snapshots ---- */
+
+static const char *sbxi_snapshot_bad(const sbxi_row *row, const sbx_snapshot_opts *o, const char **why)
+{
+    bool build = row == &sbxi_snapshot_build_row;
+
+    *why = SBXI_T("belongs to sbx_snapshot_build");
+    if (!build && (o->registry_id.p || o->registry_url.p || o->registry_username.p || o->registry_password.p))
+        return o->registry_id.p ? "registry_id" : o->registry_url.p ? "registry_url" : o->registry_username.p ? "registry_username" : "registry_password";
+    *why = SBXI_T("belongs to sbx_snapshot_capture");
+    if (build && (o->docker_image.p || o->checkpoint.p || o->include_memory))
+        return o->docker_image.p ? "docker_image" : o->checkpoint.p ? "checkpoint" : "include_memory";
+    *why = SBXI_T("and no_wait exclude each other");
+    if (o->no_wait && o->wait_s)
+        return "wait_s";
+    return sbxi_labels_bad(o->labels, o->labels_n, why);
+}
+
+static sbx_op sbxi_snapshot_make(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str name, sbx_str image, const sbx_snapshot_opts *opts, sbx_snapshot *out)
+{
+    const sbx_snapshot_opts *o = opts ? opts : &sbxi_no_opts.snapshot;
+    bool build = row == &sbxi_snapshot_build_row;
+    const char *why, *bad;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, row, &o->call))
+        return b.refused;
+    bad = sbxi_snapshot_bad(row, o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    if (!build)
+        sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    sbxi_build_needed(&b, &w, "name", name, "name", 127);
+    if (build)
+        sbxi_build_needed(&b, &w, "docker_image", image, "image", SIZE_MAX);
+    sbxi_build_opts(&b, &w, build ? &sbxi_snapshot_build_schema : &sbxi_snapshot_capture_schema, o);
+    sbxi_build_json_end(&b, &w);
+    sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
+    if (!o->no_wait)
+        sbxi_build_wait(&b, o->wait_s, build ? 300 : 60, o->poll_ms, 2000);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_snapshot_build(sbx_client *c, sbx_str name, sbx_str image, const sbx_snapshot_opts *opts, sbx_snapshot *out)
+{
+    return sbxi_snapshot_make(c, &sbxi_snapshot_build_row, NULL, name, image, opts, out);
+}
+
+SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str name, const sbx_snapshot_opts *opts, sbx_snapshot *out)
+{
+    return sbxi_snapshot_make(c, &sbxi_snapshot_capture_row, box, name, sbx_s(NULL), opts, out);
+}
+
+static sbx_op sbxi_snapshot_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    sbxi_name_call(&b, c, row, snapshot, "snapshot", o, out, NULL);
+    if (row == &sbxi_snapshot_wait_row)
+        sbxi_build_wait(&b, o->wait_s, 300, o->poll_ms, 2000);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
+{
+    return sbxi_snapshot_call(c, &sbxi_snapshot_get_row, snapshot, opts, out);
+}
+
+SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
+{
+    return sbxi_snapshot_call(c, &sbxi_snapshot_wait_row, snapshot, opts, out);
+}
+
+SBX_API sbx_op sbx_snapshot_delete(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts)
+{
+    return sbxi_snapshot_call(c, &sbxi_snapshot_delete_row, snapshot, opts, NULL);
+}
+
+SBX_API sbx_op sbx_snapshot_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_snapshot_list_row, NULL, opts, out);
+}
+
+SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_snapshot_tags_row, &name, opts, out);
+}
+
+/* ---- registries ---- */
+
+#define SBXI_ROOT SBXI_BASE_ROOT, SBXI_RETRY_SAFE
+#define SBXI_REGISTRY_ROW SBX_RESOURCE_REGISTRY, 0
+
+static const char sbxi_registries[] = "/api/v2/sandboxes/registries", sbxi_registries_of[] = "/api/v2/sandboxes/registries/";
+
+static const sbxi_row sbxi_registry_create_row = { "registry_create", "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_get_row = { "registry_get", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_update_row = { "registry_update", "PATCH", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_reget_row = { "registry_update", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_delete_row = { "registry_delete", "DELETE", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_NONE, SBXI_REGISTRY_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_registry_list_row = { "registry_list", "GET", sbxi_registries, "", SBXI_ROOT, SBXI_ANSWER_LIST, SBXI_REGISTRY_ROW, &sbxi_registry_page_model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+
+static sbx_op sbxi_registry_write(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_registry_opts *opts, sbx_registry *out)
+{
+    const sbx_registry_opts *o = opts ? opts : &sbxi_no_opts.registry;
+    bool create = row == &sbxi_registry_create_row;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, row, &o->call))
+        return b.refused;
+    if (!create)
+        sbxi_build_name(&b, name, "name");
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_json(&b, &w);
+    if (create || o->name.p)
+        sbxi_build_needed(&b, &w, "name", o->name, "name", 127);
+    if (create)
+        sbxi_build_needed(&b, &w, "url", o->url, "url", SIZE_MAX);
+    sbxi_build_opts(&b, &w, create ? &sbxi_registry_create_schema : &sbxi_registry_update_schema, o);
+    sbxi_build_json_end(&b, &w);
+    if (!create)
+        sbxi_build_or_get(&b, &sbxi_registry_reget_row);
+    sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_registry_create(sbx_client *c, const sbx_registry_opts *opts, sbx_registry *out)
+{
+    return sbxi_registry_write(c, &sbxi_registry_create_row, sbx_s(NULL), opts, out);
+}
+
+SBX_API sbx_op sbx_registry_update(sbx_client *c, sbx_str name, const sbx_registry_opts *opts, sbx_registry *out)
+{
+    return sbxi_registry_write(c, &sbxi_registry_update_row, name, opts, out);
+}
+
+SBX_API sbx_op sbx_registry_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_registry *out)
+{
+    sbxi_build b;
+
+    sbxi_name_call(&b, c, &sbxi_registry_get_row, name, "name", opts ? opts : &sbxi_no_opts.box, out, NULL);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_registry_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
+{
+    sbxi_build b;
+
+    sbxi_name_call(&b, c, &sbxi_registry_delete_row, name, "name", opts ? opts : &sbxi_no_opts.box, NULL, NULL);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_registry_list_row, NULL, opts, out);
+}
 
 /* ======== src/langsmith_stream.c ======== */
 

@@ -236,7 +236,7 @@ typedef struct sbx_event {
     sbx_op op;
     void *user;        /* sbx_call.user */
     sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step, sbx_wait, sbx_cancel, sbx_port_… or sbx_close */
-    const void *item;  /* ITEM: sbx_box_info or sbx_match, by the call; borrowed alike */
+    const void *item;  /* ITEM: sbx_box_info, sbx_match, sbx_snapshot, …, by the call; borrowed alike */
     uint64_t offset;   /* of the first byte of data in its stream or file */
     uint64_t lost;     /* GAP */
     uint32_t delay_ms; /* RETRYING */

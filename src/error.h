@@ -4,8 +4,8 @@
 #include "types.h"
 
 /* X(NAME, text): every code that a call can return, with its default text.
-   SBX_ERR_EXISTS and SBX_ERR_IN_USE belong to resources that no call of this
-   version has; SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
+   SBX_ERR_EXISTS belongs to a resource that no call of this version has;
+   SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
     /* the caller's side; nothing was sent */ \
@@ -38,7 +38,7 @@
     X(ERR_IN_USE, "it is in use") \
     X(ERR_VALIDATION, "the server refused a value") \
     X(ERR_QUOTA, "a quota or rate limit is exhausted") \
-    X(ERR_CREATION, "the sandbox could not be created") \
+    X(ERR_CREATION, "the sandbox or snapshot could not be created") \
     X(ERR_NOT_READY, "the sandbox is not ready") \
     X(ERR_TIMEOUT, "the resource was not ready in time") \
     X(ERR_SERVER, "the server failed") \

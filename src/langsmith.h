@@ -39,7 +39,8 @@ typedef enum sbx_status {
     SBX_STATUS_READY,
     SBX_STATUS_FAILED,
     SBX_STATUS_STOPPED,
-    SBX_STATUS_DELETING
+    SBX_STATUS_DELETING,
+    SBX_STATUS_BUILDING /* of a snapshot */
 } sbx_status;
 
 /* The whole model. A text that is longer than its field is cut at a character

@@ -2,7 +2,7 @@
 
 SBXI_FN sbx_status sbxi_status_of(char text[16])
 {
-    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting" };
+    static const char *const names[] = { "", "provisioning", "ready", "failed", "stopped", "deleting", "building" };
 
     if (!text[0])
         memcpy(text, "ready", 6); /* the service's default */
@@ -30,7 +30,7 @@ static void sbxi_box_decoded(sbx_client *c, sbxi_op *op, void *model)
     info->status = sbxi_status_of(info->status_text);
 }
 
-static void sbxi_write_raw(const sbxi_http *h)
+SBXI_FN void sbxi_write_raw(const sbxi_http *h)
 {
     if (h->raw_n)
         *h->raw_n = h->raw_total;
@@ -51,11 +51,18 @@ static bool sbxi_box_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_raw_after(sbx_client *c, sbxi_op *op)
 {
     (void)c;
     sbxi_write_raw(&op->u.http);
     return false;
+}
+
+SBXI_FN bool sbxi_model_after(sbx_client *c, sbxi_op *op)
+{
+    if (op->u.http.out)
+        memcpy(op->u.http.out, &op->block->answer, op->row->model->size);
+    return sbxi_raw_after(c, op);
 }
 
 static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
@@ -69,19 +76,8 @@ static void sbxi_status_decoded(sbx_client *c, sbxi_op *op, void *model)
     s->status = sbxi_status_of(s->status_text);
 }
 
-static bool sbxi_status_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    if (op->u.http.out)
-        *(sbx_status_info *)op->u.http.out = op->block->answer.status;
-    sbxi_write_raw(&op->u.http);
-    return false;
-}
-
 static bool sbxi_poll_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_start_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
 #if SBX_NO_OWNED
 #define SBXI_OWNED_HOOK(hook) NULL
 #else
@@ -92,8 +88,6 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 
 /* ---- rows ---- */
 
-#define SBXI_CTL SBXI_BASE_CONTROL, SBXI_RETRY_SAFE
-#define SBXI_CTL_ONCE SBXI_BASE_CONTROL, SBXI_RETRY_ONCE
 #define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
 
 static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, SBXI_OWNED_HOOK(sbxi_create_finished) };
@@ -101,7 +95,7 @@ static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SB
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
-static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_status_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
@@ -123,41 +117,54 @@ static bool sbxi_start_after(sbx_client *c, sbxi_op *op)
     return sbxi_next_row(op, &sbxi_poll_row);
 }
 
-static void sbxi_poll_failed(sbxi_op *op, sbx_code code)
+static bool sbxi_poll_failed(sbxi_op *op, sbx_code code, const char *word, const char *message)
 {
-    const sbx_status_info *s = &op->block->answer.status;
     sbxi_failure *f = &op->block->failure;
 
     memset(f, 0, sizeof *f);
-    sbxi_copy_z(f->type, sizeof f->type, s->status_text);
-    sbxi_copy_z(f->text, sizeof f->text, s->status_message);
+    sbxi_copy_z(f->type, sizeof f->type, word);
+    sbxi_copy_z(f->text, sizeof f->text, message);
     op->fail.has_text = true;
-    op->fail.resource = SBX_RESOURCE_SANDBOX;
+    op->fail.resource = op->row->resource;
     sbxi_op_set_fail(op, code, SBX_LAYER_SERVICE, NULL);
+    return false;
 }
 
-/* Each second, within 10 %, the last sleep cut to the time that is left. */
-static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+/* Each interval, within 10 %, the last sleep cut to the time that is left. */
+SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message)
 {
     sbxi_http *h = &op->u.http;
     uint32_t every = (uint32_t)h->poll_ms;
     int64_t at;
 
-    if (op->block->answer.status.status == SBX_STATUS_READY)
-        return sbxi_next_row(op, &sbxi_get_row);
-    if (op->block->answer.status.status == SBX_STATUS_FAILED) {
-        sbxi_poll_failed(op, SBX_ERR_CREATION);
-        return false;
-    }
-    if (c->net.now >= h->until) {
-        sbxi_poll_failed(op, SBX_ERR_TIMEOUT);
-        return false;
-    }
+    if (status == SBX_STATUS_FAILED)
+        return sbxi_poll_failed(op, SBX_ERR_CREATION, word, message);
+    if (c->net.now >= h->until)
+        return sbxi_poll_failed(op, SBX_ERR_TIMEOUT, word, message);
     at = sbxi_after(c->net.now, every - every / 10 + sbxi_net_jitter(&c->net, every / 5 + 1));
-    sbxi_next_row(op, &sbxi_poll_row);
+    sbxi_next_row(op, row);
     op->state = SBXI_OP_PAUSE;
     op->wake_at = SBXI_MIN(at, h->until);
     return true;
+}
+
+static bool sbxi_poll_after(sbx_client *c, sbxi_op *op)
+{
+    const sbx_status_info *s = &op->block->answer.status;
+
+    if (s->status == SBX_STATUS_READY)
+        return sbxi_next_row(op, &sbxi_get_row);
+    return sbxi_poll(c, op, &sbxi_poll_row, s->status, s->status_text, s->status_message);
+}
+
+SBXI_FN void sbxi_build_wait(sbxi_build *b, int32_t wait_s, int32_t wait_default_s, int32_t poll_ms, int32_t poll_default_ms)
+{
+    if (wait_s < SBX_FOREVER || poll_ms < 0)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, poll_ms < 0 ? "poll_ms" : "wait_s", poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (the default) or SBX_FOREVER"));
+    if (!b->op)
+        return;
+    b->op->u.http.until = wait_s < 0 ? -1 : (int64_t)(wait_s ? wait_s : wait_default_s) * 1000;
+    b->op->u.http.poll_ms = poll_ms ? poll_ms : poll_default_ms;
 }
 
 /* ---- lists ---- */
@@ -211,7 +218,7 @@ static void sbxi_list_result(sbxi_op *op)
     r->next_offset = page->next_offset;
 }
 
-static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
     const sbxi_page *page = &op->block->page;
@@ -238,11 +245,10 @@ static bool sbxi_list_after(sbx_client *c, sbxi_op *op)
     if (page->next_cursor[0] ? !sbxi_list_place(c, op, "cursor", sbx_s(page->next_cursor))
                              : !sbxi_list_place(c, op, "offset", sbx_sn(digits, sbxi_u64_text(digits, place))))
         return false;
-    h->raw_total = 0;
     return sbxi_next_row(op, op->row);
 }
 
-static bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op)
 {
     /* The first attempt was carried out and its answer lost. */
     if (op->fail.status != 404 || op->attempts < 2)
@@ -392,6 +398,17 @@ static void sbxi_create_disown(sbx_client *c)
 
 static const char sbxi_why_one_snapshot[] = SBXI_T("excludes the other two ways to name a snapshot");
 
+SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char **why)
+{
+    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
+    if (n > 128 || (n && !labels))
+        return "labels";
+    for (size_t i = 0; i < n; i++)
+        if (!labels[i].name.n || labels[i].name.n > 256 || labels[i].value.n > 4096)
+            return "labels";
+    return NULL;
+}
+
 static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 {
     *why = sbxi_why_one_snapshot;
@@ -399,12 +416,8 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot";
     if (o->snapshot_name.p && o->snapshot_id.p)
         return "snapshot_name";
-    *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
-    if (o->labels_n > 128 || (o->labels_n && !o->labels))
+    if (sbxi_labels_bad(o->labels, o->labels_n, why))
         return "labels";
-    for (size_t i = 0; i < o->labels_n; i++)
-        if (!o->labels[i].name.n || o->labels[i].name.n > 256 || o->labels[i].value.n > 4096)
-            return "labels";
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
         return "name";
@@ -437,16 +450,9 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         sbxi_create_own(&b, o, &w);
 #endif
     sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        sbxi_http *h = &b.op->u.http;
-
-        h->out = out;
-        h->info = o->info;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
-        if (!o->call.timeout_ms)
-            b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
-    }
+    sbxi_build_result(&b, out, o->info, o->raw, o->raw_n);
+    if (b.op && !o->call.timeout_ms)
+        b.op->timeout_ms = o->no_wait ? 30000 : SBXI_MIN(o->wait_s > 0 ? o->wait_s : 30, 86400) * 1000 + 30000;
 #if !SBX_NO_OWNED
     if (!b.op && o->delete_on_close)
         sbxi_create_disown(c);
@@ -461,42 +467,39 @@ static bool sbxi_box_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbx
         return false;
     sbxi_build_box(b, box);
     sbxi_build_headers(b, &o->call);
-    if (!b->op)
+    sbxi_build_result(b, out, info, o->raw, o->raw_n);
+    return b->op != NULL;
+}
+
+SBXI_FN bool sbxi_name_call(sbxi_build *b, sbx_client *c, const sbxi_row *row, sbx_str name, const char *field, const sbx_box_opts *o, void *out, void *info)
+{
+    if (!sbxi_build_begin(b, c, row, &o->call))
         return false;
-    b->op->u.http.out = out;
-    b->op->u.http.info = info;
-    b->op->u.http.raw = o->raw;
-    b->op->u.http.raw_n = o->raw_n;
-    return true;
+    sbxi_build_name(b, name, field);
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_result(b, out, info, o->raw, o->raw_n);
+    return b->op != NULL;
 }
 
 SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info)
 {
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_get_row, &o->call))
-        return b.refused;
-    sbxi_build_name(&b, name, "name");
-    sbxi_build_headers(&b, &o->call);
-    if (b.op) {
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
+    sbxi_name_call(&b, c, &sbxi_get_row, name, "name", opts ? opts : &sbxi_no_opts.box, out, info);
     return sbxi_build_end(&b);
 }
 
-SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str *name, const sbx_list_opts *opts, sbx_list_result *out)
 {
     const sbx_list_opts *o = opts ? opts : &sbxi_no_opts.list;
     uint32_t filters;
     char digits[20];
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_list_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
+    if (name)
+        sbxi_build_name(&b, *name, "name");
     if (o->offset < 0)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
     if (o->cursor.p && o->offset)
@@ -508,21 +511,24 @@ SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_resul
     if (o->offset > 0)
         sbxi_build_param(&b, "offset", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)o->offset)));
     sbxi_build_headers(&b, &o->call);
+    sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
     if (b.op) {
         sbxi_http *h = &b.op->u.http;
 
-        h->out = out;
         h->pos = filters;
         h->one_page = o->one_page;
-        h->unique = true;
-        h->raw = o->raw;
-        h->raw_n = o->raw_n;
+        h->unique = !name;
         h->sink.p = (char *)o->items.p;
         h->sink.cap = o->items.p ? o->items.n : 0;
         if (!o->items.p)
             b.op->flags |= SBXI_OP_STREAMING;
     }
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_list_row, NULL, opts, out);
 }
 
 SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
@@ -540,16 +546,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
     sbxi_build_json_end(&b, &w);
-    if (b.op) {
-        if (b.op->block->body_n == 2) { /* {}: nothing to change */
-            b.op->row = &sbxi_get_row;
-            b.op->block->body_n = 0;
-        }
-        b.op->u.http.out = out;
-        b.op->u.http.info = info;
-        b.op->u.http.raw = o->raw;
-        b.op->u.http.raw_n = o->raw_n;
-    }
+    sbxi_build_or_get(&b, &sbxi_get_row);
+    sbxi_build_result(&b, out, info, o->raw, o->raw_n);
     return sbxi_build_end(&b);
 }
 
@@ -582,14 +580,9 @@ static sbx_op sbxi_wait_call(sbx_client *c, const sbxi_row *row, const sbx_box *
     sbxi_build b;
 
     sbxi_box_call(&b, c, row, row == &sbxi_start_row ? SBXI_AS_START : SBXI_AS_WAIT_READY, box, o, out, info);
-    if (b.op && (o->wait_s < SBX_FOREVER || o->poll_ms < 0))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->poll_ms < 0 ? "poll_ms" : "wait_s", o->poll_ms < 0 ? SBXI_T("must not be negative") : SBXI_T("must be positive seconds, 0 (120) or SBX_FOREVER"));
+    sbxi_build_wait(&b, o->wait_s, 120, o->poll_ms, 1000);
     if (b.op && row == &sbxi_start_row)
         sbxi_box_body(&b);
-    if (b.op) {
-        b.op->u.http.until = o->wait_s < 0 ? -1 : (int64_t)(o->wait_s ? o->wait_s : 120) * 1000;
-        b.op->u.http.poll_ms = o->poll_ms ? o->poll_ms : 1000;
-    }
     return sbxi_build_end(&b);
 }
 

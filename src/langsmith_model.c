@@ -55,16 +55,75 @@ const sbxi_model sbxi_status_model = {
 #define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
 
 /* The arrays have no member of their own: `truncated` only stands in. */
-static const sbxi_field sbxi_box_page_fields[] = {
+static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("items", SBXI_F_LIST, truncated),
     SBXI_PAGE("sandboxes", SBXI_F_LIST, truncated),
     SBXI_PAGE("next_cursor", SBXI_F_ID, next_cursor),
     SBXI_PAGE("offset", SBXI_F_I64, next_offset),
+    SBXI_PAGE("snapshots", SBXI_F_LIST, truncated),
+    SBXI_PAGE("tags", SBXI_F_LIST, truncated),
+    SBXI_PAGE("registries", SBXI_F_LIST, truncated),
 };
 
-const sbxi_model sbxi_box_page_model = {
-    sbxi_box_page_fields, SBXI_COUNT(sbxi_box_page_fields), false, sizeof(sbxi_page), 0, &sbxi_box_model, NULL
+#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+
+const sbxi_model sbxi_box_page_model = SBXI_PAGE_OF(&sbxi_box_model);
+
+#define SBXI_SNAPSHOT(name, kind, member) SBXI_FIELD(name, kind, sbx_snapshot, member)
+
+static const sbxi_field sbxi_snapshot_fields[] = {
+    SBXI_SNAPSHOT("id", SBXI_F_ID, id),
+    SBXI_SNAPSHOT("name", SBXI_F_ID, name),
+    SBXI_SNAPSHOT("status", SBXI_F_TEXT, status_text),
+    SBXI_SNAPSHOT("fs_capacity_bytes", SBXI_F_I64, fs_capacity_bytes),
+    SBXI_SNAPSHOT("docker_image", SBXI_F_TEXT, docker_image),
+    SBXI_SNAPSHOT("image_digest", SBXI_F_TEXT, image_digest),
+    SBXI_SNAPSHOT("source_sandbox_id", SBXI_F_TEXT, source_sandbox_id),
+    SBXI_SNAPSHOT("status_message", SBXI_F_TEXT, status_message),
+    SBXI_SNAPSHOT("fs_used_bytes", SBXI_F_I64, fs_used_bytes),
+    SBXI_SNAPSHOT("created_by", SBXI_F_TEXT, created_by),
+    SBXI_SNAPSHOT("registry_id", SBXI_F_TEXT, registry_id),
+    SBXI_SNAPSHOT("created_at", SBXI_F_TIME, created_ms),
+    SBXI_SNAPSHOT("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_SNAPSHOT("memory_snapshot_size_bytes", SBXI_F_I64, memory_bytes),
 };
+
+static void sbxi_snapshot_preset(void *out)
+{
+    sbx_snapshot *s = (sbx_snapshot *)out;
+
+    s->fs_capacity_bytes = s->fs_used_bytes = s->memory_bytes = -1;
+}
+
+const sbxi_model sbxi_snapshot_model = {
+    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, sizeof(sbx_snapshot), offsetof(sbx_snapshot, cut), NULL, sbxi_snapshot_preset
+};
+const sbxi_model sbxi_snapshot_page_model = SBXI_PAGE_OF(&sbxi_snapshot_model);
+
+static const sbxi_field sbxi_tag_fields[] = {
+    SBXI_FIELD("snapshot_id", SBXI_F_ID, sbx_snapshot_tag, snapshot_id),
+    SBXI_FIELD("tag", SBXI_F_ID, sbx_snapshot_tag, tag),
+};
+static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, sizeof(sbx_snapshot_tag), 0, NULL, NULL };
+const sbxi_model sbxi_snapshot_tags_model = SBXI_PAGE_OF(&sbxi_tag_model);
+
+#define SBXI_REGISTRY(name, kind, member) SBXI_FIELD(name, kind, sbx_registry, member)
+
+static const sbxi_field sbxi_registry_fields[] = {
+    SBXI_REGISTRY("id", SBXI_F_ID, id),
+    SBXI_REGISTRY("name", SBXI_F_ID, name),
+    SBXI_REGISTRY("url", SBXI_F_TEXT, url),
+    SBXI_REGISTRY("created_at", SBXI_F_TIME, created_ms),
+    SBXI_REGISTRY("created_by", SBXI_F_TEXT, created_by),
+    SBXI_REGISTRY("updated_at", SBXI_F_TIME, updated_ms),
+    SBXI_REGISTRY("updated_by", SBXI_F_TEXT, updated_by),
+    SBXI_REGISTRY("auth_type", SBXI_F_TEXT, auth_type),
+    SBXI_REGISTRY("aws_role_arn", SBXI_F_TEXT, aws_role_arn),
+};
+const sbxi_model sbxi_registry_model = {
+    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, sizeof(sbx_registry), offsetof(sbx_registry, cut), NULL, NULL
+};
+const sbxi_model sbxi_registry_page_model = SBXI_PAGE_OF(&sbxi_registry_model);
 
 static const sbxi_field sbxi_match_fields[] = {
     SBXI_FIELD("path", SBXI_F_ID, sbx_match, path),
@@ -181,6 +240,38 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };
+
+#define SBXI_MAKE(name, option, kind, member, sub) SBXI_PARAM(name, option, kind, sbx_snapshot_opts, member, 0, sub)
+
+/* A build begins with what it alone has, a capture ends with that. */
+static const sbxi_param sbxi_snapshot_params[] = {
+    SBXI_MAKE("registry_id", "registry_id", SBXI_P_STR, registry_id, NULL),
+    SBXI_MAKE("registry_url", "registry_url", SBXI_P_STR, registry_url, NULL),
+    SBXI_MAKE("registry_username", "registry_username", SBXI_P_STR, registry_username, NULL),
+    SBXI_MAKE("registry_password", "registry_password", SBXI_P_STR, registry_password, NULL),
+    SBXI_MAKE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
+    SBXI_MAKE("run_config", "run_config", SBXI_P_OBJECT, run_config, &sbxi_run_config_schema),
+    SBXI_MAKE("labels", "labels", SBXI_P_PAIRS, labels, NULL),
+    SBXI_MAKE("tag", "tag", SBXI_P_STR, tag, NULL),
+    SBXI_MAKE("docker_image", "docker_image", SBXI_P_STR, docker_image, NULL),
+    SBXI_MAKE("checkpoint", "checkpoint", SBXI_P_STR, checkpoint, NULL),
+    SBXI_MAKE("include_memory", "include_memory", SBXI_P_BOOL, include_memory, NULL),
+};
+const sbxi_schema sbxi_snapshot_build_schema = { sbxi_snapshot_params, 8, 0 };
+const sbxi_schema sbxi_snapshot_capture_schema = { sbxi_snapshot_params + 4, SBXI_COUNT(sbxi_snapshot_params) - 4, 0 };
+
+#define SBXI_REGISTRYP(name, option, member) SBXI_PARAM(name, option, SBXI_P_STR, sbx_registry_opts, member, 0, NULL)
+
+/* `url` first: a create writes it itself. */
+static const sbxi_param sbxi_registry_params[] = {
+    SBXI_REGISTRYP("url", "url", url),
+    SBXI_REGISTRYP("username", "username", username),
+    SBXI_REGISTRYP("password", "password", password),
+    SBXI_REGISTRYP("auth_type", "auth_type", auth_type),
+    SBXI_REGISTRYP("aws_role_arn", "aws_role_arn", aws_role_arn),
+};
+const sbxi_schema sbxi_registry_update_schema = { sbxi_registry_params, SBXI_COUNT(sbxi_registry_params), 0 };
+const sbxi_schema sbxi_registry_create_schema = { sbxi_registry_params + 1, SBXI_COUNT(sbxi_registry_params) - 1, 0 };
 
 #define SBXI_LISTP(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_list_opts, member, 0, NULL)
 
@@ -301,6 +392,30 @@ static const sbxi_rule sbxi_update_rule_list[] = {
     SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL),
 };
 const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
+
+/* A path that the server does not know at all is no missing thing: it is older.
+   The words are those of its framework, the service's own errors have a type. */
+static void sbxi_refine_path(sbxi_op *op)
+{
+    const sbxi_failure *f = op->block && op->fail.has_text ? &op->block->failure : NULL;
+
+    if (f && !f->type[0] && strcmp(f->text, "Not Found") == 0)
+        op->fail.code = SBX_ERR_NO_ENDPOINT;
+}
+
+static const sbxi_rule sbxi_named_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };
+const sbxi_rules sbxi_named_rules = { sbxi_named_rule_list, SBXI_COUNT(sbxi_named_rule_list), &sbxi_control_rules, sbxi_refine_path };
+
+static const sbxi_rule sbxi_drop_rule_list[] = { SBXI_RULE(409, SBX_ERR_IN_USE, 0, NULL) };
+const sbxi_rules sbxi_drop_rules = { sbxi_drop_rule_list, SBXI_COUNT(sbxi_drop_rule_list), &sbxi_named_rules, NULL };
+
+/* What a build or capture may not find, or pull. */
+static const sbxi_rule sbxi_build_image_rule_list[] = { SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull") };
+static const sbxi_rules sbxi_build_image_rules = { sbxi_build_image_rule_list, SBXI_COUNT(sbxi_build_image_rule_list), &sbxi_control_rules, NULL };
+static const sbxi_rule sbxi_build_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY, NULL) };
+const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
+static const sbxi_rule sbxi_capture_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, NULL) };
+const sbxi_rules sbxi_snapshot_capture_rules = { sbxi_capture_rule_list, SBXI_COUNT(sbxi_capture_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
 
 static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_AUTH, 0, NULL),

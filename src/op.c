@@ -31,9 +31,25 @@ SBXI_FN sbxi_link *sbxi_op_link(sbx_client *c, const sbxi_op *op)
     return op->link == SBXI_NIL ? NULL : &c->net.links[op->link];
 }
 
+/* Without the end that it has of these. */
+static sbx_str sbxi_root_path(sbx_str path)
+{
+    static const char own[] = "/api/v2/sandboxes";
+
+    for (size_t skip = 0; skip <= 4; skip += 4) { /* with "/api", then without */
+        size_t n = sizeof own - 1 - skip;
+
+        if (path.n >= n && memcmp(path.p + path.n - n, own + skip, n) == 0)
+            return sbx_sn(path.p, path.n - n);
+    }
+    return path;
+}
+
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
 {
     *url = c->base;
+    if (op->row->base == SBXI_BASE_ROOT)
+        url->path = sbxi_root_path(url->path);
     return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
 }
 
@@ -214,6 +230,22 @@ SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
     if (n > room)
         return false;
     op->block->seg_n = (uint32_t)n;
+    return true;
+}
+
+SBXI_FN bool sbxi_op_resegment(sbx_client *c, sbxi_op *op, sbx_str seg)
+{
+    sbxi_block *b = op->block;
+    char *text = sbxi_block_text(b);
+    size_t n = sbxi_percent(NULL, 0, seg, ""), used = n + b->header_n;
+
+    if (used > c->desc.request_bytes)
+        return false;
+    memmove(text + n, text + b->seg_n + b->query_n, b->header_n);
+    sbxi_percent(text, n, seg, "");
+    memset(text + used, 0, c->desc.request_bytes - used);
+    b->seg_n = (uint32_t)n;
+    b->query_n = b->body_n = 0;
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "api.h"
 #include "base.h"
 #include "langsmith.h"
+#include "langsmith_snapshots.h"
 #include "link.h"
 #include "model.h"
 #include "pool.h"
@@ -13,7 +14,11 @@ typedef struct sbxi_op sbxi_op;
 
 /* ---- endpoints are data ---- */
 
-typedef enum sbxi_base { SBXI_BASE_CONTROL, SBXI_BASE_BOX } sbxi_base;
+typedef enum sbxi_base {
+    SBXI_BASE_CONTROL, /* the client's endpoint */
+    SBXI_BASE_BOX,     /* the sandbox's data plane */
+    SBXI_BASE_ROOT     /* the endpoint without the sandbox API's own path */
+} sbxi_base;
 
 typedef enum sbxi_retry {
     SBXI_RETRY_SAFE, /* repeating does no harm */
@@ -116,7 +121,10 @@ typedef struct sbxi_block {
         sbx_status_info status;
         sbx_file_stat stat;
         sbxi_exec exec;
-    } answer;
+        sbx_snapshot snapshot;
+        sbx_snapshot_tag tag;
+        sbx_registry registry;
+    } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
 } sbxi_block;
@@ -327,6 +335,9 @@ SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
 /* Puts the segment, query or body into the block, in this order. */
 SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg);
+/* Another segment in place of it. Query and body go, without a trace: they may
+   hold a secret. False: it does not fit. */
+SBXI_FN bool sbxi_op_resegment(sbx_client *c, sbxi_op *op, sbx_str seg);
 SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
 /* The headers of a call, behind segment and query. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);

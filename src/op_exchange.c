@@ -314,6 +314,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
         return true;
     }
     op->fail.status = status;
+    op->u.http.raw_total = 0; /* of this answer, not of an earlier one */
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:
         sbxi_dec_init(&b->dec, op->row->model, &b->answer, NULL);
@@ -387,7 +388,7 @@ static bool sbxi_item_seen(sbxi_op *op)
 {
     sbxi_block *b = op->block;
     uint64_t hash = UINT64_C(14695981039346656037);
-    const char *p = b->answer.box.box.id;
+    const char *p = (const char *)&b->answer; /* its id */
 
     if (!op->u.http.unique || !*p)
         return false;

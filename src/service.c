@@ -178,6 +178,13 @@ SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sb
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
 }
 
+SBXI_FN void sbxi_build_needed(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field, size_t most)
+{
+    if (!value.n || value.n > most)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, value.n ? SBXI_T("must be 127 bytes at most") : SBXI_T("must not be empty"));
+    sbxi_build_member(b, w, name, value, field);
+}
+
 SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
 {
     sbx_jsonw_key(w, sbx_s(name));
@@ -231,6 +238,27 @@ SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool allo
     if (alloc)
         b->op->flags |= SBXI_OP_ALLOC;
     return true;
+}
+
+SBXI_FN void sbxi_build_or_get(sbxi_build *b, const sbxi_row *get)
+{
+    if (!b->op || b->op->block->body_n != 2)
+        return;
+    b->op->row = get;
+    b->op->block->body_n = 0;
+}
+
+SBXI_FN void sbxi_build_result(sbxi_build *b, void *out, void *info, sbx_buf raw, size_t *raw_n)
+{
+    sbxi_http *h;
+
+    if (!b->op)
+        return;
+    h = &b->op->u.http;
+    h->out = out;
+    h->info = info;
+    h->raw = raw;
+    h->raw_n = raw_n;
 }
 
 SBXI_FN sbx_op sbxi_build_end(sbxi_build *b)

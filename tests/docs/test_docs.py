@@ -15,6 +15,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "build"))
+sys.path.insert(0, ROOT)
+import amalgamate  # noqa: E402
 import checks  # noqa: E402
 
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-I.", "-Itransports"]
@@ -80,6 +82,9 @@ def guide():
 
 
 GUIDE = guide()
+
+# The headers of the service's calls.
+SERVICE = [f"src/{name}" for name in amalgamate.PUBLIC if name.startswith("langsmith")]
 
 
 def dedent(block):
@@ -261,7 +266,7 @@ def check_header_defaults():
 
 
 def public_functions():
-    return re.findall(r"^SBX_API [^;(]*?\b(sbx_\w+)\(", code_only(read("src/error.h") + read("src/api.h") + read("src/langsmith.h")), re.M)
+    return re.findall(r"^SBX_API [^;(]*?\b(sbx_\w+)\(", code_only("".join(map(read, ["src/error.h", "src/api.h", *SERVICE]))), re.M)
 
 
 def check_calls():
@@ -270,7 +275,7 @@ def check_calls():
 
 def check_comments():
     """Each public function, or the group it stands in, has a comment before it."""
-    for path in ("src/api.h", "src/langsmith.h", "src/error.h", "src/types.h", "src/transport.h"):
+    for path in ("src/api.h", *SERVICE, "src/error.h", "src/types.h", "src/transport.h"):
         before = ""
         for i, line in enumerate(read(path).splitlines(), 1):
             if re.match(r"SBX_API |static inline ", line) and not (before.endswith("*/") or before.startswith("SBX_API ")):
