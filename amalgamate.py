@@ -21,7 +21,7 @@ PUBLIC = [
     "guide.h", "types.h", "error.h", "transport.h",
     "json.h", "http1.h", "ws.h", "sse.h", "yamux.h",
     "api.h",
-    "langsmith.h",
+    "langsmith_config.h", "langsmith.h",
     "langsmith_snapshots.h",
 ]
 
@@ -41,7 +41,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),
@@ -52,7 +52,10 @@ TRANSPORTS = ["posix", "proxy", "bearssl", "curl", "files"]
 
 # feature -> files that --without leaves out altogether. Every SBX_NO_NAME that
 # the sources know can be named to it; what stands here only saves more.
-OPTIONAL = {"sse": ["sse.h", "sse.c"]}
+OPTIONAL = {
+    "config": ["langsmith_config.c"],
+    "sse": ["sse.h", "sse.c"],
+}
 
 TOP = """\
 /* sandbox.h: client library for cloud code-execution sandboxes.

@@ -261,6 +261,7 @@
      SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
      SBX_SMALL          smaller code instead of faster
      SBX_NO_ALLOC       no results by the allocator: `alloc` is refused
+     SBX_NO_CONFIG      no typed mounts, proxy and access: JSON only
      SBX_NO_DATES       no dates read: times in answers are 0
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_OWNED       no delete_on_close: it is refused
@@ -1560,6 +1561,171 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
 SBX_EXTERN_C_END
 #endif
 
+/* ======== src/langsmith_config.h ======== */
+/* ---- langsmith_config: mounts, proxy and access of a sandbox (public) ---- */
+#ifndef SBX_LANGSMITH_CONFIG_H
+#define SBX_LANGSMITH_CONFIG_H
+SBX_EXTERN_C_BEGIN
+
+/* Typed forms of what sbx_create and sbx_update also take as JSON
+   (mount_config, proxy_config, access_delegation); a typed one and the JSON of
+   the same exclude each other. Zero is the default, NULL or an empty text means
+   "not given". Everything is read during the call.
+
+       sbx_mount mount = { .id = sbx_s("data"), .mount_path = sbx_s("/mnt/data"),
+                           .s3 = { .bucket = sbx_s("measurements") } };
+       sbx_mount_auth auth = { .aws = { .role_arn = sbx_s("arn:aws:iam::1:role/r") } };
+       sbx_create_opts create = { .mounts = &mount, .mounts_n = 1, .mount_auth = &auth };
+
+   What is wrong is refused before anything is sent (SBX_ERR_ARGUMENT); the
+   error names the option by its way, `mounts[2].s3.bucket`. What the JSON
+   forms hold is not looked into: checks between mounts and proxy need both
+   typed. Under SBX_NO_CONFIG the typed forms are SBX_ERR_UNSUPPORTED.
+
+   Secrets are in no error text and no trace, and the request that holds them
+   is wiped when it ends. Answers tell of a secret only that it is set. */
+
+typedef enum sbx_secret_kind {
+    SBX_SECRET_OPAQUE,    /* the value itself, which no answer shows again */
+    SBX_SECRET_WORKSPACE, /* a workspace's secret by its name, `NAME` or `{NAME}` */
+    SBX_SECRET_PLAINTEXT  /* not secret; only in a header */
+} sbx_secret_kind;
+
+typedef struct sbx_secret {
+    sbx_str value; /* must not be blank. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
+    sbx_secret_kind kind;
+} sbx_secret;
+
+/* Either both keys, or the role alone. */
+typedef struct sbx_aws_auth {
+    sbx_secret access_key_id, secret_access_key;
+    sbx_str role_arn;
+} sbx_aws_auth;
+
+typedef struct sbx_gcp_auth {
+    sbx_secret service_account_json;
+    const sbx_str *scopes; /* a proxy rule needs at least one, mounts take none */
+    size_t scopes_n;
+} sbx_gcp_auth;
+
+/* ------------------------------------------------------------------ mounts */
+
+typedef struct sbx_mount_cache {
+    int64_t max_size_bytes; /* 0 = the server's */
+    int32_t writeback_s;    /* seconds before a change is written back, 0 = the server's */
+} sbx_mount_cache;
+
+typedef struct sbx_mount_s3 {
+    sbx_str bucket;
+    sbx_str prefix;       /* of the keys; none = the whole bucket */
+    sbx_str region;       /* none = us-east-1 */
+    sbx_str endpoint_url; /* none = https://s3.amazonaws.com; must hold no user or password */
+    bool path_style;
+} sbx_mount_s3;
+
+typedef struct sbx_mount_gcs {
+    sbx_str bucket, prefix;
+} sbx_mount_gcs;
+
+typedef struct sbx_mount_git {
+    sbx_str remote_url;  /* https://HOST/PATH without user, password, query, fragment or white space */
+    sbx_str branch, tag; /* at most one of the two; none = the remote's own choice */
+    int32_t refresh_interval_s; /* from 1; 0 = the server's */
+} sbx_mount_git;
+
+/* One way only: what is written below the mount path is not pushed back. */
+typedef struct sbx_mount_contexthub {
+    sbx_str repo;           /* "owner/repo" */
+    bool initial_pull_only; /* synced once at the start only */
+} sbx_mount_contexthub;
+
+/* What is mounted: exactly one of s3, gcs, git and contexthub is given. */
+typedef struct sbx_mount {
+    sbx_str id;         /* must be given, the caller's choice */
+    sbx_str mount_path; /* must be given: absolute, inside the sandbox */
+    sbx_tri read_only;
+    sbx_mount_cache cache; /* of buckets */
+    sbx_mount_s3 s3;
+    sbx_mount_gcs gcs;
+    sbx_mount_git git;
+    sbx_mount_contexthub contexthub;
+} sbx_mount;
+
+/* Credentials of all mounts. s3 mounts need `aws` here, or an enabled aws rule
+   in the proxy's; gcs mounts need `gcp` here. Without such a mount a provider
+   is refused, and so is one that has a rule in the proxy's as well. */
+typedef struct sbx_mount_auth {
+    sbx_aws_auth aws;
+    sbx_gcp_auth gcp;
+} sbx_mount_auth;
+
+/* ------------------------------------------------------------------- proxy */
+
+typedef struct sbx_proxy_header {
+    sbx_str name;     /* must be given */
+    sbx_secret value; /* must be given; a workspace's secret may stand inside it, as in `Bearer {NAME}` */
+} sbx_proxy_header;
+
+/* What the proxy in front of the sandbox does with requests from it: signs
+   them (aws, gcp, whose hosts the service knows) or sets headers. Exactly one
+   of aws, gcp and headers is given. */
+typedef struct sbx_proxy_rule {
+    sbx_str name;   /* must be given with headers; none = "aws", "gcp" */
+    bool disabled;
+    sbx_aws_auth aws;
+    sbx_gcp_auth gcp;
+    const sbx_proxy_header *headers;
+    size_t headers_n;
+    const sbx_str *match_hosts; /* with headers, at least one: domains, globs, addresses, `~regular expression` */
+    size_t match_hosts_n;
+    const sbx_str *match_paths; /* with headers */
+    size_t match_paths_n;
+    const sbx_pair *env; /* environment of every command while the rule is enabled; not secret */
+    size_t env_n;
+} sbx_proxy_rule;
+
+/* A URL that is asked for the headers of matching requests. */
+typedef struct sbx_proxy_callback {
+    const sbx_str *match_hosts; /* at least one */
+    size_t match_hosts_n;
+    sbx_str url;         /* must be given */
+    int32_t ttl_s;       /* seconds its answer is kept */
+    bool full_request;   /* it gets the whole request */
+    const sbx_proxy_header *request_headers;
+    size_t request_headers_n;
+} sbx_proxy_callback;
+
+/* All zero: no rule at all. An update replaces the whole. */
+typedef struct sbx_proxy {
+    const sbx_proxy_rule *rules;
+    size_t rules_n;
+    const sbx_str *no_proxy; /* newer servers ignore it */
+    size_t no_proxy_n;
+    const sbx_str *allow_list; /* hosts that may be reached; patterns as match_hosts */
+    size_t allow_list_n;
+    const sbx_str *deny_list; /* hosts that may not; excludes allow_list */
+    size_t deny_list_n;
+    const sbx_proxy_callback *callbacks;
+    size_t callbacks_n;
+} sbx_proxy;
+
+/* ------------------------------------------------------------------ access */
+
+/* What the sandbox may do in the creator's name. */
+typedef enum sbx_access_mode {
+    SBX_ACCESS_INHERIT, /* all that the creator may; excludes permissions */
+    SBX_ACCESS_EXPLICIT /* the permissions, at least one */
+} sbx_access_mode;
+
+typedef struct sbx_access {
+    sbx_access_mode mode;
+    const sbx_str *permissions;
+    size_t permissions_n;
+} sbx_access;
+
+SBX_EXTERN_C_END
+#endif
+
 /* ======== src/langsmith.h ======== */
 /* ---- langsmith: sandboxes, commands and files of LangSmith (public) ---- */
 #ifndef SBX_LANGSMITH_H
@@ -1658,6 +1824,12 @@ typedef struct sbx_create_opts {
     sbx_tri restore_memory;
     /* JSON values, passed as they are (checked to be well-formed). */
     sbx_str mount_config, proxy_config, access_delegation;
+    /* Their typed forms, each in place of the JSON one (langsmith_config). */
+    const sbx_mount *mounts;
+    size_t mounts_n;
+    const sbx_mount_auth *mount_auth;
+    const sbx_proxy *proxy;
+    const sbx_access *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
     size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */
@@ -1734,6 +1906,7 @@ typedef struct sbx_update_opts {
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
+    const sbx_proxy *proxy; /* its typed form, in its place */
     const sbx_str *tag_value_ids;
     size_t tag_value_ids_n;
     unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null; excludes a value */
@@ -2139,6 +2312,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_ALLOC
 #define SBX_NO_ALLOC 0
+#endif
+#ifndef SBX_NO_CONFIG
+#define SBX_NO_CONFIG 0
 #endif
 #ifndef SBX_NO_DATES
 #define SBX_NO_DATES 0
@@ -6375,7 +6551,13 @@ typedef enum sbxi_param_kind {
     SBXI_P_TRI,
     SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
     SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
-    SBXI_P_OBJECT    /* a nested struct with its own table, left out when empty */
+    SBXI_P_OBJECT,   /* a nested struct with its own table, left out when empty */
+    SBXI_P_PART,     /* likewise; its `sub` is a shape, as of the next two */
+    SBXI_P_REF,      /* const T *: left out when NULL */
+    SBXI_P_LIST,     /* const T *, size_t: an array of objects */
+    SBXI_P_OWN,      /* sbx_str that the shape itself writes: only whether it is given */
+    SBXI_P_NEED = 64,   /* with any of them: must be given, a text not blank */
+    SBXI_P_ALWAYS = 128 /* with any of them: written also when it is not given (REF and LIST empty) */
 } sbxi_param_kind;
 
 typedef struct sbxi_param {
@@ -6404,9 +6586,34 @@ typedef struct sbxi_schema {
     uint16_t clear_off;  /* offset of clear_mask, 0 = none */
 } sbxi_schema;
 
-/* The options as members of an object that is open already. NULL, or the
-   option that was refused with *why saying what is allowed. */
-SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why);
+/* A struct that is more than its members. */
+typedef struct sbxi_shape {
+    sbxi_schema schema;
+    uint16_t size;
+    /* Checks it as a whole and writes members of its own, before the others.
+       NULL, or the option inside it that is refused ("" = all of it). */
+    const char *(*begin)(sbx_jsonw *w, const void *at, const char **why);
+} sbxi_shape;
+
+/* What was refused: `option` as the caller knows it, mounts[2].s3.bucket. */
+typedef struct sbxi_bad {
+    const char *why;
+#if !SBX_NO_ERROR_TEXT
+    char option[48];
+#endif
+} sbxi_bad;
+
+#if SBX_NO_ERROR_TEXT
+#define SBXI_BAD_OPTION(bad) NULL
+#else
+#define SBXI_BAD_OPTION(bad) ((bad)->option)
+#endif
+
+/* The options as members of an object that is open already. False: *bad says
+   which one was refused and what is allowed. */
+SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad);
+/* Whether any of a struct's members is given. */
+SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at);
 SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);
 /* Whether text is one well-formed JSON value. */
 SBXI_FN bool sbxi_json_ok(sbx_str text);
@@ -6890,10 +7097,21 @@ static size_t sbxi_count_at(const void *base, size_t off)
     return *(const size_t *)sbxi_at(base, off + sizeof(void *));
 }
 
+static const void *sbxi_address_at(const void *base, size_t off)
+{
+    return *(const void *const *)sbxi_at(base, off);
+}
+
+static unsigned sbxi_param_kind_of(const sbxi_param *p)
+{
+    return p->kind & ~(unsigned)(SBXI_P_NEED | SBXI_P_ALWAYS);
+}
+
 static bool sbxi_param_set(const sbxi_param *p, const void *opts)
 {
-    switch (p->kind) {
+    switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
+    case SBXI_P_OWN:
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
@@ -6901,14 +7119,21 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_BOOL: return *(const bool *)sbxi_at(opts, p->off);
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
     case SBXI_P_PAIRS:
+    case SBXI_P_LIST:
     case SBXI_P_STRS: return sbxi_count_at(opts, p->off) != 0;
-    case SBXI_P_OBJECT:
-        for (unsigned i = 0; i < p->sub->count; i++)
-            if (sbxi_param_set(&p->sub->params[i], sbxi_at(opts, p->off)))
-                return true;
-        return false;
+    case SBXI_P_REF: return sbxi_address_at(opts, p->off) != NULL;
+    case SBXI_P_PART:
+    case SBXI_P_OBJECT: return sbxi_given(p->sub, sbxi_at(opts, p->off));
     default: return true;
     }
+}
+
+SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (sbxi_param_set(&s->params[i], at))
+            return true;
+    return false;
 }
 
 /* The wire's number of an integer parameter; NULL, or why it is refused. */
@@ -6957,24 +7182,38 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     return NULL;
 }
 
-static void sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
+static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
 {
-    const sbx_str *strs = *(const sbx_str *const *)sbxi_at(opts, off);
+    const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
 
+    if (!strs)
+        return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
-    for (size_t i = 0; i < sbxi_count_at(opts, off); i++)
+    for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
+        if (!strs[i].n)
+            return SBXI_T("has an empty text");
         sbx_jsonw_str(w, strs[i]);
+    }
     sbx_jsonw_end(w, ']');
+    return NULL;
 }
 
-static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts, const char **option)
+static bool sbxi_blank(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] > ' ')
+            return false;
+    return true;
+}
+
+static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts)
 {
     const char *why = NULL;
     int64_t v;
 
-    switch (p->kind) {
+    switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
-        if (!sbxi_str_at(opts, p->off).n)
+        if (p->kind & SBXI_P_NEED ? sbxi_blank(sbxi_str_at(opts, p->off)) : !sbxi_str_at(opts, p->off).n)
             return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
@@ -6992,16 +7231,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
         sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
         break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS:
-        if (!*(const sbx_str *const *)sbxi_at(opts, p->off))
-            return sbxi_why_no_address;
-        sbxi_encode_strs(w, opts, p->off);
-        break;
-    case SBXI_P_OBJECT:
-        sbx_jsonw_begin(w, '{');
-        *option = sbxi_encode(w, p->sub, sbxi_at(opts, p->off), &why);
-        sbx_jsonw_end(w, '}');
-        break;
+    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off);
     default:
         why = sbxi_param_int(p, opts, &v);
         if (!why)
@@ -7010,30 +7240,193 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     return why;
 }
 
-SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why)
+/* ---- structs in structs: a stack instead of recursion ---- */
+
+/* Structs around a member, the options themselves included. */
+#define SBXI_LEVELS 5
+
+/* A struct that is being written. What holds it is the member before `next` of
+   the level below. */
+typedef struct sbxi_level {
+    const sbxi_schema *schema;
+    const char *at;
+    unsigned next; /* member */
+} sbxi_level;
+
+static const sbxi_param *sbxi_level_param(const sbxi_level *l)
 {
-    unsigned clear = s->clear_off ? *(const unsigned *)sbxi_at(opts, s->clear_off) : 0;
+    return &l->schema->params[l->next - 1];
+}
 
-    for (unsigned i = 0; i < s->count; i++) {
-        const sbxi_param *p = &s->params[i];
-        const char *option = SBXI_OPTION(p);
-        bool set = sbxi_param_set(p, opts), cleared = (p->clear & clear) != 0;
+static const sbxi_shape *sbxi_param_shape(const sbxi_param *p)
+{
+    return sbxi_param_kind_of(p) == SBXI_P_OBJECT ? NULL : (const sbxi_shape *)(const void *)p->sub;
+}
 
-        if (!set && !cleared)
-            continue;
-        sbx_jsonw_key(w, sbx_s(p->name));
-        if (set && cleared)
-            *why = SBXI_T("is given and cleared at once");
-        else if (cleared)
-            sbx_jsonw_null(w);
-        else
-            *why = sbxi_encode_value(w, p, opts, &option);
-        if (!*why && w->error == SBX_JSONW_UTF8)
-            *why = sbxi_why_utf8;
-        if (*why)
-            return option;
+/* Which one of an array's it is. */
+static size_t sbxi_level_index(const sbxi_level *l)
+{
+    const sbxi_param *p = sbxi_level_param(l - 1);
+
+    return (size_t)(l->at - (const char *)sbxi_address_at(l[-1].at, p->off)) / sbxi_param_shape(p)->size;
+}
+
+#if !SBX_NO_ERROR_TEXT
+static void sbxi_bad_append(sbxi_bad *bad, const char *text)
+{
+    size_t n = strlen(bad->option);
+
+    sbxi_copy_z(bad->option + n, sizeof bad->option - n, text);
+}
+
+static void sbxi_bad_index(sbxi_bad *bad, size_t index)
+{
+    char text[23];
+    size_t n;
+
+    text[0] = '[';
+    n = 1 + sbxi_u64_text(text + 1, index);
+    text[n] = ']';
+    text[n + 1] = 0;
+    sbxi_bad_append(bad, text);
+}
+#endif
+
+/* The option as the caller knows it, by the way to it. */
+static void sbxi_bad_note(sbxi_bad *bad, const sbxi_level *level, unsigned depth, const char *option)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)bad;
+    (void)level;
+    (void)depth;
+    (void)option;
+#else
+    bad->option[0] = 0;
+    for (unsigned i = 0; i < depth; i++) {
+        const sbxi_param *p = sbxi_level_param(&level[i]);
+        const char *name = i + 1 < depth ? SBXI_OPTION(p) : option;
+
+        if (*name && bad->option[0])
+            sbxi_bad_append(bad, ".");
+        sbxi_bad_append(bad, name);
+        if (i + 1 < depth && sbxi_param_kind_of(p) == SBXI_P_LIST)
+            sbxi_bad_index(bad, sbxi_level_index(&level[i + 1]));
     }
-    return NULL;
+#endif
+}
+
+/* A struct's own bracket and what its shape says. The option that is refused,
+   with *why; else *why is NULL. */
+static SBXI_NOINLINE const char *sbxi_level_begin(sbx_jsonw *w, sbxi_level *l, const char **why)
+{
+    const sbxi_shape *shape = sbxi_param_shape(sbxi_level_param(l - 1));
+    const char *option = NULL;
+
+    l->next = 0;
+    sbx_jsonw_begin(w, '{');
+    if (shape && shape->begin)
+        option = shape->begin(w, l->at, why);
+    if (option)
+        return option;
+    *why = w->error == SBX_JSONW_UTF8 ? sbxi_why_utf8 : NULL;
+    return "";
+}
+
+/* The struct is complete. True: so is what held it. */
+static bool sbxi_level_end(sbx_jsonw *w, sbxi_level *l)
+{
+    const sbxi_param *p = sbxi_level_param(l - 1);
+
+    sbx_jsonw_end(w, '}');
+    if (sbxi_param_kind_of(p) != SBXI_P_LIST)
+        return true;
+    if (sbxi_level_index(l) + 1 < sbxi_count_at(l[-1].at, p->off)) {
+        l->at += sbxi_param_shape(p)->size;
+        return false;
+    }
+    sbx_jsonw_end(w, ']');
+    return true;
+}
+
+/* A member that holds structs. True: the first of them is to be written. */
+static bool sbxi_level_enter(sbx_jsonw *w, sbxi_level *l, const sbxi_param *p, const void *at, const char **why)
+{
+    unsigned kind = sbxi_param_kind_of(p);
+    bool list = kind == SBXI_P_LIST;
+
+    l->schema = p->sub;
+    l->at = (const char *)(list || kind == SBXI_P_REF ? sbxi_address_at(at, p->off) : sbxi_at(at, p->off));
+    if (list) {
+        sbx_jsonw_begin(w, '[');
+        if (sbxi_count_at(at, p->off)) {
+            *why = l->at ? NULL : sbxi_why_no_address;
+            return l->at != NULL;
+        }
+    } else if (l->at) {
+        return true;
+    } else {
+        sbx_jsonw_begin(w, '{');
+    }
+    sbx_jsonw_end(w, list ? ']' : '}');
+    return false;
+}
+
+/* Writes a level's next member, if it is given. True: it holds structs, and
+   l[1] is the first. */
+static SBXI_NOINLINE bool sbxi_member(sbx_jsonw *w, sbxi_level *l, unsigned clear, const char **why)
+{
+    const sbxi_param *p = &l->schema->params[l->next++];
+    unsigned kind = sbxi_param_kind_of(p);
+    bool set = sbxi_param_set(p, l->at), cleared = (p->clear & clear) != 0, entered = false;
+
+    if (set && cleared)
+        *why = SBXI_T("is given and cleared at once");
+    else if (!set && p->kind & SBXI_P_NEED)
+        *why = SBXI_T("must be given");
+    if (*why || kind == SBXI_P_OWN || !(set || cleared || p->kind & SBXI_P_ALWAYS))
+        return false;
+    sbx_jsonw_key(w, sbx_s(p->name));
+    if (cleared)
+        sbx_jsonw_null(w);
+    else if (kind >= SBXI_P_OBJECT)
+        entered = sbxi_level_enter(w, l + 1, p, l->at, why);
+    else
+        *why = sbxi_encode_value(w, p, l->at);
+    if (!*why && w->error == SBX_JSONW_UTF8)
+        *why = sbxi_why_utf8;
+    return entered;
+}
+
+SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad)
+{
+    unsigned clear = s->clear_off ? *(const unsigned *)sbxi_at(opts, s->clear_off) : 0, depth = 1;
+    const char *option = "";
+    sbxi_level level[SBXI_LEVELS];
+
+    level[0].schema = s;
+    level[0].at = (const char *)opts;
+    level[0].next = 0;
+    bad->why = NULL;
+    while (!bad->why) {
+        sbxi_level *l = &level[depth - 1];
+
+        if (l->next < l->schema->count) {
+            if (sbxi_member(w, l, depth == 1 ? clear : 0, &bad->why)) {
+                depth++;
+                option = sbxi_level_begin(w, l + 1, &bad->why);
+            } else if (bad->why) {
+                option = SBXI_OPTION(sbxi_level_param(l));
+            }
+        } else if (depth == 1) {
+            return true;
+        } else if (sbxi_level_end(w, l)) {
+            depth--;
+        } else {
+            option = sbxi_level_begin(w, l, &bad->why);
+        }
+    }
+    sbxi_bad_note(bad, level, depth, option);
+    return false;
 }
 
 static void sbxi_query_put(char *p, size_t cap, size_t *n, const char *name, sbx_str value)
@@ -11036,6 +11429,9 @@ extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schem
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+#if !SBX_NO_CONFIG
+extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
+#endif
 SBX_EXTERN_C_END
 
 /* Puts a call together step by step; the first thing that is refused sticks. */
@@ -11104,6 +11500,11 @@ SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
    ends for good when it failed or its time is over. What `after` returns. */
 SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message);
 
+#if !SBX_NO_CONFIG
+/* Which mounts need which credentials, of options whose parts are right by
+   themselves. A proxy given as JSON is not looked into. */
+SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
+#endif
 /* A path in a sandbox, encoded as the query. */
 SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 
@@ -11304,13 +11705,10 @@ SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
 
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
 {
-    const char *why = NULL, *bad;
+    sbxi_bad bad;
 
-    if (!b->op)
-        return;
-    bad = sbxi_encode(w, schema, opts, &why);
-    if (bad)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    if (b->op && !sbxi_encode(w, schema, opts, &bad))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, SBXI_BAD_OPTION(&bad), bad.why);
 }
 
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)
@@ -11831,6 +12229,15 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     return NULL;
 }
 
+/* A typed form stands in place of the JSON one. */
+static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
+{
+    if (typed && SBX_NO_CONFIG)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
+    else if (typed && excluded)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
+}
+
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
@@ -11843,9 +12250,17 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     bad = sbxi_create_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
+    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
+    sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+#if !SBX_NO_CONFIG
+    bad = b.op ? sbxi_mounts_bad(o, &why) : NULL;
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+#endif
 #if SBX_NO_OWNED
     if (o->delete_on_close)
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
@@ -11945,6 +12360,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
@@ -12783,6 +13199,475 @@ static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
 }
 #endif
 
+/* ======== src/langsmith_config.c ======== */
+
+#if !SBX_NO_CONFIG
+
+/* A member of `type`; flags besides its kind. */
+#define SBXI_CONF(name, option, kind, type, member) { SBXI_PARAM_NAMES(name, option), (uint8_t)(kind), 0, (uint16_t)offsetof(type, member), 0, NULL }
+#define SBXI_CONF_SUB(name, option, kind, type, member, sub) { SBXI_PARAM_NAMES(name, option), (uint8_t)(kind), 0, (uint16_t)offsetof(type, member), 0, sub }
+/* Members that stand in the struct around them: their object begins where it does. */
+#define SBXI_CONF_GROUP(name, kind, sub) { SBXI_PARAM_NAMES(name, ""), (uint8_t)(kind), 0, 0, 0, sub }
+#define SBXI_SHAPE(params, type, begin) { { params, SBXI_COUNT(params), 0 }, (uint16_t)sizeof(type), begin }
+
+#define SBXI_NEED_STR (SBXI_P_STR | SBXI_P_NEED)
+
+static bool sbxi_space(char c)
+{
+    return (unsigned char)c <= ' ';
+}
+
+/* ---- secrets ---- */
+
+static const char sbxi_why_given[] = SBXI_T("must be given");
+
+/* {NAME}: whether the braces of a value are paired, not nested and not empty. */
+static bool sbxi_braces_ok(sbx_str v, size_t *pairs)
+{
+    size_t open = SIZE_MAX;
+    bool named = false;
+
+    *pairs = 0;
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '{') {
+            if (open != SIZE_MAX)
+                return false;
+            open = i;
+            named = false;
+        } else if (v.p[i] == '}') {
+            if (open == SIZE_MAX || !named)
+                return false;
+            open = SIZE_MAX;
+            ++*pairs;
+        } else if (!sbxi_space(v.p[i])) {
+            named = true;
+        }
+    }
+    return open == SIZE_MAX;
+}
+
+/* A workspace secret's name without braces gets them. */
+static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
+{
+    char braced[128];
+    size_t pairs;
+
+    if (!sbxi_braces_ok(v, &pairs) || (!header && pairs && (pairs > 1 || v.p[0] != '{' || v.p[v.n - 1] != '}')))
+        return SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
+    if (pairs) {
+        sbx_jsonw_str(w, v);
+        return NULL;
+    }
+    for (size_t i = 0; i < v.n; i++)
+        if (header && sbxi_space(v.p[i]))
+            return SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
+    if (v.n > sizeof braced - 2)
+        return SBXI_T("is longer than 126 bytes: put the secret's name in braces");
+    braced[0] = '{';
+    memcpy(braced + 1, v.p, v.n);
+    braced[v.n + 1] = '}';
+    sbx_jsonw_str(w, sbx_sn(braced, v.n + 2));
+    return NULL;
+}
+
+/* The members `type` and `value`. NULL, or why not. */
+static const char *sbxi_secret_put(sbx_jsonw *w, const sbx_secret *s, bool header)
+{
+    static const char *const types[] = { "opaque", "workspace_secret", "plaintext" };
+    const char *why = NULL;
+    size_t i = 0;
+
+    if ((unsigned)s->kind >= SBXI_COUNT(types) - !header)
+        return header ? SBXI_T("has a kind that is none of SBX_SECRET_…") : SBXI_T("must be of kind SBX_SECRET_OPAQUE or SBX_SECRET_WORKSPACE");
+    if (!s->value.p)
+        return sbxi_why_given;
+    while (i < s->value.n && sbxi_space(s->value.p[i]))
+        i++;
+    if (i == s->value.n)
+        return SBXI_T("must not be blank");
+    sbxi_build_text(w, "type", types[s->kind]);
+    sbx_jsonw_key(w, sbx_s("value"));
+    if (s->kind == SBX_SECRET_WORKSPACE)
+        why = sbxi_workspace_put(w, s->value, header);
+    else
+        sbx_jsonw_str(w, s->value);
+    return why;
+}
+
+static const char *sbxi_secret_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    *why = sbxi_secret_put(w, (const sbx_secret *)at, false);
+    return *why ? "" : NULL;
+}
+
+static const sbxi_param sbxi_secret_params[] = { SBXI_CONF("value", "value", SBXI_P_OWN, sbx_secret, value) };
+static const sbxi_shape sbxi_secret_shape = SBXI_SHAPE(sbxi_secret_params, sbx_secret, sbxi_secret_begin);
+
+static const char *sbxi_header_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    *why = sbxi_secret_put(w, &((const sbx_proxy_header *)at)->value, true);
+    return *why ? "value" : NULL;
+}
+
+static const sbxi_param sbxi_header_params[] = { SBXI_CONF("name", "name", SBXI_NEED_STR, sbx_proxy_header, name) };
+static const sbxi_shape sbxi_header_shape = SBXI_SHAPE(sbxi_header_params, sbx_proxy_header, sbxi_header_begin);
+
+/* ---- credentials ---- */
+
+static const char *sbxi_aws_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_aws_auth *a = (const sbx_aws_auth *)at;
+    bool id = a->access_key_id.value.p != NULL, key = a->secret_access_key.value.p != NULL;
+
+    (void)w;
+    *why = SBXI_T("and the keys exclude each other");
+    if (a->role_arn.p)
+        return id || key ? "role_arn" : NULL;
+    *why = SBXI_T("must be given: both keys, or role_arn alone");
+    return !id ? "access_key_id" : !key ? "secret_access_key" : NULL;
+}
+
+#define SBXI_AWS_SECRET(name, member) SBXI_CONF_SUB(name, name, SBXI_P_PART, sbx_aws_auth, member, &sbxi_secret_shape.schema)
+
+static const sbxi_param sbxi_aws_params[] = {
+    SBXI_AWS_SECRET("access_key_id", access_key_id),
+    SBXI_AWS_SECRET("secret_access_key", secret_access_key),
+    SBXI_CONF("role_arn", "role_arn", SBXI_P_STR, sbx_aws_auth, role_arn),
+};
+static const sbxi_shape sbxi_aws_shape = SBXI_SHAPE(sbxi_aws_params, sbx_aws_auth, sbxi_aws_begin);
+
+static const sbxi_param sbxi_gcp_params[] = {
+    SBXI_CONF_SUB("service_account_json", "service_account_json", SBXI_P_PART | SBXI_P_NEED, sbx_gcp_auth, service_account_json, &sbxi_secret_shape.schema),
+    SBXI_CONF("scopes", "scopes", SBXI_P_STRS, sbx_gcp_auth, scopes),
+};
+static const sbxi_shape sbxi_gcp_shape = SBXI_SHAPE(sbxi_gcp_params, sbx_gcp_auth, NULL);
+
+/* ---- mounts ---- */
+
+/* The host's begin behind https://, or NULL. */
+static const char *sbxi_https_host(sbx_str url)
+{
+    static const char scheme[] = "https://";
+    const size_t n = sizeof scheme - 1;
+
+    return url.n > n && sbxi_eq_nocase(sbx_sn(url.p, n), sbx_sn(scheme, n)) ? url.p + n : NULL;
+}
+
+static bool sbxi_url_has_user(sbx_str url)
+{
+    size_t slashes = 0;
+
+    for (size_t i = 0; i < url.n && slashes < 3; i++) {
+        if (url.p[i] == '@')
+            return true;
+        slashes += url.p[i] == '/';
+    }
+    return false;
+}
+
+static const char *sbxi_git_url_bad(sbx_str url)
+{
+    const char *host = sbxi_https_host(url), *end = url.p + url.n, *path;
+
+    for (size_t i = 0; i < url.n; i++)
+        if (sbxi_space(url.p[i]) || url.p[i] == '\x7F')
+            return SBXI_T("must have no white space and no NUL");
+    if (!host || host == end || *host == '/')
+        return SBXI_T("must be an absolute https URL");
+    if (sbxi_url_has_user(url))
+        return SBXI_T("must hold no user or password: use a proxy rule for the credentials");
+    if (memchr(url.p, '?', url.n) || memchr(url.p, '#', url.n))
+        return SBXI_T("must have no query and no fragment");
+    path = (const char *)memchr(host, '/', (size_t)(end - host));
+    return path && path + 1 < end ? NULL : SBXI_T("must have the repository's path");
+}
+
+static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_mount_git *g = (const sbx_mount_git *)at;
+    sbx_str name = g->branch.p ? g->branch : g->tag;
+
+    if (!g->remote_url.p)
+        return NULL; /* as its members say */
+    *why = sbxi_git_url_bad(g->remote_url);
+    if (*why)
+        return "remote_url";
+    *why = SBXI_T("and tag exclude each other");
+    if (g->branch.p && g->tag.p)
+        return "branch";
+    *why = SBXI_T("must not be empty");
+    if (name.p && !name.n)
+        return g->branch.p ? "branch" : "tag";
+    if (!name.p)
+        return NULL;
+    sbx_jsonw_key(w, sbx_s("ref"));
+    sbx_jsonw_begin(w, '{');
+    sbxi_build_text(w, "type", g->branch.p ? "branch" : "tag");
+    sbx_jsonw_key(w, sbx_s("name"));
+    sbx_jsonw_str(w, name);
+    sbx_jsonw_end(w, '}');
+    return NULL;
+}
+
+static const sbxi_param sbxi_git_params[] = {
+    SBXI_CONF("remote_url", "remote_url", SBXI_NEED_STR, sbx_mount_git, remote_url),
+    SBXI_CONF("branch", "branch", SBXI_P_OWN, sbx_mount_git, branch),
+    SBXI_CONF("tag", "tag", SBXI_P_OWN, sbx_mount_git, tag),
+    SBXI_CONF("refresh_interval_seconds", "refresh_interval_s", SBXI_P_INT, sbx_mount_git, refresh_interval_s),
+};
+static const sbxi_shape sbxi_git_shape = SBXI_SHAPE(sbxi_git_params, sbx_mount_git, sbxi_git_begin);
+
+static const char *sbxi_s3_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_mount_s3 *s = (const sbx_mount_s3 *)at;
+
+    *why = SBXI_T("must hold no user or password: mount_auth has the credentials");
+    if (s->endpoint_url.p && sbxi_url_has_user(s->endpoint_url))
+        return "endpoint_url";
+    if (!s->endpoint_url.p)
+        sbxi_build_text(w, "endpoint_url", "https://s3.amazonaws.com");
+    if (!s->region.p)
+        sbxi_build_text(w, "region", "us-east-1");
+    return NULL;
+}
+
+static const sbxi_param sbxi_s3_params[] = {
+    SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_s3, bucket),
+    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_s3, prefix),
+    SBXI_CONF("region", "region", SBXI_P_STR, sbx_mount_s3, region),
+    SBXI_CONF("endpoint_url", "endpoint_url", SBXI_P_STR, sbx_mount_s3, endpoint_url),
+    SBXI_CONF("path_style", "path_style", SBXI_P_BOOL | SBXI_P_ALWAYS, sbx_mount_s3, path_style),
+};
+static const sbxi_shape sbxi_s3_shape = SBXI_SHAPE(sbxi_s3_params, sbx_mount_s3, sbxi_s3_begin);
+
+static const sbxi_param sbxi_gcs_params[] = {
+    SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_gcs, bucket),
+    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_gcs, prefix),
+};
+static const sbxi_shape sbxi_gcs_shape = SBXI_SHAPE(sbxi_gcs_params, sbx_mount_gcs, NULL);
+
+static const sbxi_param sbxi_contexthub_params[] = {
+    SBXI_CONF("repo", "repo", SBXI_NEED_STR, sbx_mount_contexthub, repo),
+    SBXI_CONF("initial_pull_only", "initial_pull_only", SBXI_P_BOOL, sbx_mount_contexthub, initial_pull_only),
+};
+static const sbxi_shape sbxi_contexthub_shape = SBXI_SHAPE(sbxi_contexthub_params, sbx_mount_contexthub, NULL);
+
+static const sbxi_param sbxi_cache_params[] = {
+    SBXI_CONF("max_size_bytes", "max_size_bytes", SBXI_P_I64, sbx_mount_cache, max_size_bytes),
+    SBXI_CONF("writeback_seconds", "writeback_s", SBXI_P_INT, sbx_mount_cache, writeback_s),
+};
+static const sbxi_shape sbxi_cache_shape = SBXI_SHAPE(sbxi_cache_params, sbx_mount_cache, NULL);
+
+static const char *sbxi_mount_begin(sbx_jsonw *w, const void *at, const char **why);
+
+/* The four that exclude each other stand first, s3 and gcs in the order of the
+   providers in sbxi_mount_auth_params. */
+static const sbxi_param sbxi_mount_params[] = {
+    SBXI_CONF_SUB("s3", "s3", SBXI_P_PART, sbx_mount, s3, &sbxi_s3_shape.schema),
+    SBXI_CONF_SUB("gcs", "gcs", SBXI_P_PART, sbx_mount, gcs, &sbxi_gcs_shape.schema),
+    SBXI_CONF_SUB("git", "git", SBXI_P_PART, sbx_mount, git, &sbxi_git_shape.schema),
+    SBXI_CONF_SUB("contexthub", "contexthub", SBXI_P_PART, sbx_mount, contexthub, &sbxi_contexthub_shape.schema),
+    SBXI_CONF("id", "id", SBXI_NEED_STR, sbx_mount, id),
+    SBXI_CONF("mount_path", "mount_path", SBXI_NEED_STR, sbx_mount, mount_path),
+    SBXI_CONF("read_only", "read_only", SBXI_P_TRI, sbx_mount, read_only),
+    SBXI_CONF_SUB("cache", "cache", SBXI_P_PART, sbx_mount, cache, &sbxi_cache_shape.schema),
+};
+enum { SBXI_MOUNT_KINDS = 4 };
+
+static bool sbxi_mount_is(const sbx_mount *m, unsigned kind)
+{
+    const sbxi_param *p = &sbxi_mount_params[kind];
+
+    return sbxi_given(p->sub, (const char *)m + p->off);
+}
+
+static const char *sbxi_mount_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const char *type = NULL;
+
+    for (unsigned i = 0; i < SBXI_MOUNT_KINDS; i++) {
+        if (!sbxi_mount_is((const sbx_mount *)at, i))
+            continue;
+        *why = SBXI_T("excludes the other kinds of mount: one entry for each");
+        if (type)
+            return sbxi_mount_params[i].name;
+        type = sbxi_mount_params[i].name;
+    }
+    *why = SBXI_T("must have one of s3, gcs, git and contexthub");
+    if (!type)
+        return "";
+    sbxi_build_text(w, "type", type);
+    return NULL;
+}
+
+static const sbxi_shape sbxi_mount_shape = SBXI_SHAPE(sbxi_mount_params, sbx_mount, sbxi_mount_begin);
+
+static const char *sbxi_mount_auth_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    (void)w;
+    *why = SBXI_T("belong to a proxy rule: mounts take none");
+    return ((const sbx_mount_auth *)at)->gcp.scopes_n ? "gcp.scopes" : NULL;
+}
+
+static const sbxi_param sbxi_mount_auth_params[] = {
+    SBXI_CONF_SUB("aws", "aws", SBXI_P_PART, sbx_mount_auth, aws, &sbxi_aws_shape.schema),
+    SBXI_CONF_SUB("gcp", "gcp", SBXI_P_PART, sbx_mount_auth, gcp, &sbxi_gcp_shape.schema),
+};
+static const sbxi_shape sbxi_mount_auth_shape = SBXI_SHAPE(sbxi_mount_auth_params, sbx_mount_auth, sbxi_mount_auth_begin);
+
+/* The provider i (0 aws, 1 gcp) in the proxy's rules: 0 not, 1 switched off, 2 enabled. */
+static unsigned sbxi_proxy_has(const sbx_proxy *proxy, unsigned i)
+{
+    const sbxi_shape *shape = i ? &sbxi_gcp_shape : &sbxi_aws_shape;
+    unsigned found = 0;
+
+    for (size_t k = 0; proxy && proxy->rules && k < proxy->rules_n; k++) {
+        const sbx_proxy_rule *r = &proxy->rules[k];
+
+        if (sbxi_given(&shape->schema, i ? (const void *)&r->gcp : (const void *)&r->aws))
+            found = SBXI_MAX(found, r->disabled ? 1u : 2u);
+    }
+    return found;
+}
+
+static const char *sbxi_mount_auth_bad(const sbx_create_opts *o, unsigned i, const char **why)
+{
+    static const char *const options[] = { "mount_auth.aws", "mount_auth.gcp" };
+    const sbxi_param *auth = &sbxi_mount_auth_params[i];
+    bool given = o->mount_auth && sbxi_given(auth->sub, (const char *)o->mount_auth + auth->off), needed = false;
+    unsigned rule = sbxi_proxy_has(o->proxy, i);
+
+    for (size_t k = 0; k < o->mounts_n; k++)
+        needed = needed || sbxi_mount_is(&o->mounts[k], i);
+    *why = SBXI_T("and a rule of proxy for the same provider exclude each other");
+    if (given && rule)
+        return options[i];
+    *why = SBXI_T("needs a mount of its provider: s3 for aws, gcs for gcp");
+    if (given && !needed)
+        return options[i];
+    *why = i ? SBXI_T("must be given for gcs mounts") : SBXI_T("must be given for s3 mounts, or an enabled aws rule in proxy");
+    return needed && !given && (i || (rule < 2 && !o->proxy_config.p)) ? options[i] : NULL;
+}
+
+SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why)
+{
+    const char *bad = sbxi_mount_auth_bad(o, 0, why);
+
+    return bad ? bad : sbxi_mount_auth_bad(o, 1, why);
+}
+
+static const sbxi_param sbxi_mounts_params[] = {
+    SBXI_CONF_SUB("auth", "mount_auth", SBXI_P_REF | SBXI_P_ALWAYS, sbx_create_opts, mount_auth, &sbxi_mount_auth_shape.schema),
+    SBXI_CONF_SUB("mounts", "mounts", SBXI_P_LIST | SBXI_P_NEED, sbx_create_opts, mounts, &sbxi_mount_shape.schema),
+};
+const sbxi_shape sbxi_mounts_shape = SBXI_SHAPE(sbxi_mounts_params, sbx_create_opts, NULL);
+
+/* ---- proxy ---- */
+
+static const char *sbxi_header_rule_bad(const sbx_proxy_rule *r, const char **why)
+{
+    *why = sbxi_why_given;
+    if (!r->name.p)
+        return "name";
+    *why = SBXI_T("must have at least one host");
+    return r->match_hosts_n ? NULL : "match_hosts";
+}
+
+static const char *sbxi_rule_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_proxy_rule *r = (const sbx_proxy_rule *)at;
+    bool aws = sbxi_given(&sbxi_aws_shape.schema, &r->aws), gcp = sbxi_given(&sbxi_gcp_shape.schema, &r->gcp);
+    const char *bad;
+
+    *why = SBXI_T("must have exactly one of aws, gcp and headers");
+    if (aws + gcp + (r->headers_n != 0) != 1)
+        return "";
+    *why = SBXI_T("belong to a rule with headers: aws and gcp know their hosts");
+    if ((aws || gcp) && (r->match_hosts_n || r->match_paths_n))
+        return r->match_hosts_n ? "match_hosts" : "match_paths";
+    *why = SBXI_T("must have at least one scope");
+    if (gcp && !r->gcp.scopes_n)
+        return "gcp.scopes";
+    bad = aws || gcp ? NULL : sbxi_header_rule_bad(r, why);
+    if (bad)
+        return bad;
+    if (!r->name.p)
+        sbxi_build_text(w, "name", aws ? "aws" : "gcp");
+    if (aws || gcp)
+        sbxi_build_text(w, "type", aws ? "aws" : "gcp");
+    if (aws || gcp || r->disabled) {
+        sbx_jsonw_key(w, sbx_s("enabled"));
+        sbx_jsonw_bool(w, !r->disabled);
+    }
+    return NULL;
+}
+
+#define SBXI_RULEP(name, option, kind, member) SBXI_CONF(name, option, kind, sbx_proxy_rule, member)
+
+static const sbxi_param sbxi_rule_params[] = {
+    SBXI_RULEP("name", "name", SBXI_P_STR, name),
+    SBXI_CONF_SUB("aws", "aws", SBXI_P_PART, sbx_proxy_rule, aws, &sbxi_aws_shape.schema),
+    SBXI_CONF_SUB("gcp", "gcp", SBXI_P_PART, sbx_proxy_rule, gcp, &sbxi_gcp_shape.schema),
+    SBXI_RULEP("match_hosts", "match_hosts", SBXI_P_STRS, match_hosts),
+    SBXI_RULEP("match_paths", "match_paths", SBXI_P_STRS, match_paths),
+    SBXI_CONF_SUB("headers", "headers", SBXI_P_LIST, sbx_proxy_rule, headers, &sbxi_header_shape.schema),
+    SBXI_RULEP("env_vars", "env", SBXI_P_PAIRS, env),
+};
+static const sbxi_shape sbxi_rule_shape = SBXI_SHAPE(sbxi_rule_params, sbx_proxy_rule, sbxi_rule_begin);
+
+static const char *sbxi_access_lists_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_proxy *p = (const sbx_proxy *)at;
+
+    (void)w;
+    *why = SBXI_T("and deny_list exclude each other");
+    return p->allow_list_n && p->deny_list_n ? "allow_list" : NULL;
+}
+
+static const sbxi_param sbxi_access_lists_params[] = {
+    SBXI_CONF("allow_list", "allow_list", SBXI_P_STRS, sbx_proxy, allow_list),
+    SBXI_CONF("deny_list", "deny_list", SBXI_P_STRS, sbx_proxy, deny_list),
+};
+static const sbxi_shape sbxi_access_lists_shape = SBXI_SHAPE(sbxi_access_lists_params, sbx_proxy, sbxi_access_lists_begin);
+
+static const sbxi_param sbxi_callback_params[] = {
+    SBXI_CONF("match_hosts", "match_hosts", SBXI_P_STRS | SBXI_P_NEED, sbx_proxy_callback, match_hosts),
+    SBXI_CONF("url", "url", SBXI_NEED_STR, sbx_proxy_callback, url),
+    SBXI_CONF("ttl_seconds", "ttl_s", SBXI_P_INT | SBXI_P_ALWAYS, sbx_proxy_callback, ttl_s),
+    SBXI_CONF("full_request", "full_request", SBXI_P_BOOL, sbx_proxy_callback, full_request),
+    SBXI_CONF_SUB("request_headers", "request_headers", SBXI_P_LIST, sbx_proxy_callback, request_headers, &sbxi_header_shape.schema),
+};
+static const sbxi_shape sbxi_callback_shape = SBXI_SHAPE(sbxi_callback_params, sbx_proxy_callback, NULL);
+
+static const sbxi_param sbxi_proxy_params[] = {
+    SBXI_CONF_SUB("rules", "rules", SBXI_P_LIST | SBXI_P_ALWAYS, sbx_proxy, rules, &sbxi_rule_shape.schema),
+    SBXI_CONF("no_proxy", "no_proxy", SBXI_P_STRS, sbx_proxy, no_proxy),
+    SBXI_CONF_GROUP("access_control", SBXI_P_PART, &sbxi_access_lists_shape.schema),
+    SBXI_CONF_SUB("callbacks", "callbacks", SBXI_P_LIST, sbx_proxy, callbacks, &sbxi_callback_shape.schema),
+};
+const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_proxy, NULL);
+
+/* ---- access ---- */
+
+static const char *sbxi_access_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_access *a = (const sbx_access *)at;
+
+    *why = SBXI_T("must be SBX_ACCESS_INHERIT or SBX_ACCESS_EXPLICIT");
+    if ((unsigned)a->mode > SBX_ACCESS_EXPLICIT)
+        return "mode";
+    *why = a->mode == SBX_ACCESS_INHERIT ? SBXI_T("belong to mode SBX_ACCESS_EXPLICIT") : SBXI_T("must have at least one for mode SBX_ACCESS_EXPLICIT");
+    if ((a->permissions_n != 0) != (a->mode == SBX_ACCESS_EXPLICIT))
+        return "permissions";
+    sbxi_build_text(w, "mode", a->mode == SBX_ACCESS_INHERIT ? "INHERIT" : "EXPLICIT");
+    return NULL;
+}
+
+static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_access, permissions) };
+const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_access, sbxi_access_begin);
+
+#endif
+
 /* ======== src/langsmith_files.c ======== */
 
 /* ---- hooks ---- */
@@ -13363,9 +14248,9 @@ const sbxi_model sbxi_failure_model = {
 #define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
-    SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
-    SBXI_PARAM("work_dir", "run_config.work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
-    SBXI_PARAM("env_vars", "run_config.env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
+    SBXI_PARAM("user", "user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
+    SBXI_PARAM("work_dir", "work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
+    SBXI_PARAM("env_vars", "env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
 };
 static const sbxi_schema sbxi_run_config_schema = { sbxi_run_config_params, SBXI_COUNT(sbxi_run_config_params), 0 };
 
@@ -13394,6 +14279,11 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
     SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
     SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+#if !SBX_NO_CONFIG
+    { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
+    SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
+    SBXI_CREATE("access_delegation", "access", SBXI_P_REF, access, 0, &sbxi_access_shape.schema),
+#endif
 };
 const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
 const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
@@ -13410,6 +14300,9 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
     SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
     SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
+#if !SBX_NO_CONFIG
+    SBXI_UPDATE("proxy_config", "proxy", SBXI_P_REF, proxy, &sbxi_proxy_shape.schema),
+#endif
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };

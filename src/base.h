@@ -15,6 +15,9 @@
 #ifndef SBX_NO_ALLOC
 #define SBX_NO_ALLOC 0
 #endif
+#ifndef SBX_NO_CONFIG
+#define SBX_NO_CONFIG 0
+#endif
 #ifndef SBX_NO_DATES
 #define SBX_NO_DATES 0
 #endif

@@ -249,6 +249,7 @@
      SBX_FREESTANDING   no strtod; numbers are read by integer arithmetic
      SBX_SMALL          smaller code instead of faster
      SBX_NO_ALLOC       no results by the allocator: `alloc` is refused
+     SBX_NO_CONFIG      no typed mounts, proxy and access: JSON only
      SBX_NO_DATES       no dates read: times in answers are 0
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_OWNED       no delete_on_close: it is refused

@@ -2,6 +2,7 @@
 #ifndef SBX_LANGSMITH_H
 #define SBX_LANGSMITH_H
 #include "api.h"
+#include "langsmith_config.h"
 SBX_EXTERN_C_BEGIN
 
 /* The service: LangSmith sandboxes, in the generation of its API that the npm
@@ -96,6 +97,12 @@ typedef struct sbx_create_opts {
     sbx_tri restore_memory;
     /* JSON values, passed as they are (checked to be well-formed). */
     sbx_str mount_config, proxy_config, access_delegation;
+    /* Their typed forms, each in place of the JSON one (langsmith_config). */
+    const sbx_mount *mounts;
+    size_t mounts_n;
+    const sbx_mount_auth *mount_auth;
+    const sbx_proxy *proxy;
+    const sbx_access *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
     size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */
@@ -172,6 +179,7 @@ typedef struct sbx_update_opts {
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
+    const sbx_proxy *proxy; /* its typed form, in its place */
     const sbx_str *tag_value_ids;
     size_t tag_value_ids_n;
     unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null; excludes a value */

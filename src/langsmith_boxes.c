@@ -427,6 +427,15 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     return NULL;
 }
 
+/* A typed form stands in place of the JSON one. */
+static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
+{
+    if (typed && SBX_NO_CONFIG)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
+    else if (typed && excluded)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
+}
+
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
@@ -439,9 +448,17 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     bad = sbxi_create_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
+    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
+    sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
+#if !SBX_NO_CONFIG
+    bad = b.op ? sbxi_mounts_bad(o, &why) : NULL;
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+#endif
 #if SBX_NO_OWNED
     if (o->delete_on_close)
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
@@ -541,6 +558,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);

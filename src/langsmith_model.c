@@ -190,9 +190,9 @@ const sbxi_model sbxi_failure_model = {
 #define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
-    SBXI_PARAM("user", "run_config.user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
-    SBXI_PARAM("work_dir", "run_config.work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
-    SBXI_PARAM("env_vars", "run_config.env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
+    SBXI_PARAM("user", "user", SBXI_P_STR, sbx_run_config, user, 0, NULL),
+    SBXI_PARAM("work_dir", "work_dir", SBXI_P_STR, sbx_run_config, work_dir, 0, NULL),
+    SBXI_PARAM("env_vars", "env", SBXI_P_PAIRS, sbx_run_config, env, 0, NULL),
 };
 static const sbxi_schema sbxi_run_config_schema = { sbxi_run_config_params, SBXI_COUNT(sbxi_run_config_params), 0 };
 
@@ -221,6 +221,11 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
     SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
     SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+#if !SBX_NO_CONFIG
+    { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
+    SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
+    SBXI_CREATE("access_delegation", "access", SBXI_P_REF, access, 0, &sbxi_access_shape.schema),
+#endif
 };
 const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
 const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
@@ -237,6 +242,9 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
     SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
     SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
+#if !SBX_NO_CONFIG
+    SBXI_UPDATE("proxy_config", "proxy", SBXI_P_REF, proxy, &sbxi_proxy_shape.schema),
+#endif
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };

@@ -106,7 +106,13 @@ typedef enum sbxi_param_kind {
     SBXI_P_TRI,
     SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
     SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
-    SBXI_P_OBJECT    /* a nested struct with its own table, left out when empty */
+    SBXI_P_OBJECT,   /* a nested struct with its own table, left out when empty */
+    SBXI_P_PART,     /* likewise; its `sub` is a shape, as of the next two */
+    SBXI_P_REF,      /* const T *: left out when NULL */
+    SBXI_P_LIST,     /* const T *, size_t: an array of objects */
+    SBXI_P_OWN,      /* sbx_str that the shape itself writes: only whether it is given */
+    SBXI_P_NEED = 64,   /* with any of them: must be given, a text not blank */
+    SBXI_P_ALWAYS = 128 /* with any of them: written also when it is not given (REF and LIST empty) */
 } sbxi_param_kind;
 
 typedef struct sbxi_param {
@@ -135,9 +141,34 @@ typedef struct sbxi_schema {
     uint16_t clear_off;  /* offset of clear_mask, 0 = none */
 } sbxi_schema;
 
-/* The options as members of an object that is open already. NULL, or the
-   option that was refused with *why saying what is allowed. */
-SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why);
+/* A struct that is more than its members. */
+typedef struct sbxi_shape {
+    sbxi_schema schema;
+    uint16_t size;
+    /* Checks it as a whole and writes members of its own, before the others.
+       NULL, or the option inside it that is refused ("" = all of it). */
+    const char *(*begin)(sbx_jsonw *w, const void *at, const char **why);
+} sbxi_shape;
+
+/* What was refused: `option` as the caller knows it, mounts[2].s3.bucket. */
+typedef struct sbxi_bad {
+    const char *why;
+#if !SBX_NO_ERROR_TEXT
+    char option[48];
+#endif
+} sbxi_bad;
+
+#if SBX_NO_ERROR_TEXT
+#define SBXI_BAD_OPTION(bad) NULL
+#else
+#define SBXI_BAD_OPTION(bad) ((bad)->option)
+#endif
+
+/* The options as members of an object that is open already. False: *bad says
+   which one was refused and what is allowed. */
+SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad);
+/* Whether any of a struct's members is given. */
+SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at);
 SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);
 /* Whether text is one well-formed JSON value. */
 SBXI_FN bool sbxi_json_ok(sbx_str text);

@@ -18,10 +18,21 @@ static size_t sbxi_count_at(const void *base, size_t off)
     return *(const size_t *)sbxi_at(base, off + sizeof(void *));
 }
 
+static const void *sbxi_address_at(const void *base, size_t off)
+{
+    return *(const void *const *)sbxi_at(base, off);
+}
+
+static unsigned sbxi_param_kind_of(const sbxi_param *p)
+{
+    return p->kind & ~(unsigned)(SBXI_P_NEED | SBXI_P_ALWAYS);
+}
+
 static bool sbxi_param_set(const sbxi_param *p, const void *opts)
 {
-    switch (p->kind) {
+    switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
+    case SBXI_P_OWN:
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
@@ -29,14 +40,21 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_BOOL: return *(const bool *)sbxi_at(opts, p->off);
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
     case SBXI_P_PAIRS:
+    case SBXI_P_LIST:
     case SBXI_P_STRS: return sbxi_count_at(opts, p->off) != 0;
-    case SBXI_P_OBJECT:
-        for (unsigned i = 0; i < p->sub->count; i++)
-            if (sbxi_param_set(&p->sub->params[i], sbxi_at(opts, p->off)))
-                return true;
-        return false;
+    case SBXI_P_REF: return sbxi_address_at(opts, p->off) != NULL;
+    case SBXI_P_PART:
+    case SBXI_P_OBJECT: return sbxi_given(p->sub, sbxi_at(opts, p->off));
     default: return true;
     }
+}
+
+SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (sbxi_param_set(&s->params[i], at))
+            return true;
+    return false;
 }
 
 /* The wire's number of an integer parameter; NULL, or why it is refused. */
@@ -85,24 +103,38 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     return NULL;
 }
 
-static void sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
+static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
 {
-    const sbx_str *strs = *(const sbx_str *const *)sbxi_at(opts, off);
+    const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
 
+    if (!strs)
+        return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
-    for (size_t i = 0; i < sbxi_count_at(opts, off); i++)
+    for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
+        if (!strs[i].n)
+            return SBXI_T("has an empty text");
         sbx_jsonw_str(w, strs[i]);
+    }
     sbx_jsonw_end(w, ']');
+    return NULL;
 }
 
-static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts, const char **option)
+static bool sbxi_blank(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] > ' ')
+            return false;
+    return true;
+}
+
+static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts)
 {
     const char *why = NULL;
     int64_t v;
 
-    switch (p->kind) {
+    switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
-        if (!sbxi_str_at(opts, p->off).n)
+        if (p->kind & SBXI_P_NEED ? sbxi_blank(sbxi_str_at(opts, p->off)) : !sbxi_str_at(opts, p->off).n)
             return SBXI_T("must not be empty");
         sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
         break;
@@ -120,16 +152,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
         sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
         break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS:
-        if (!*(const sbx_str *const *)sbxi_at(opts, p->off))
-            return sbxi_why_no_address;
-        sbxi_encode_strs(w, opts, p->off);
-        break;
-    case SBXI_P_OBJECT:
-        sbx_jsonw_begin(w, '{');
-        *option = sbxi_encode(w, p->sub, sbxi_at(opts, p->off), &why);
-        sbx_jsonw_end(w, '}');
-        break;
+    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off);
     default:
         why = sbxi_param_int(p, opts, &v);
         if (!why)
@@ -138,30 +161,193 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
     return why;
 }
 
-SBXI_FN const char *sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, const char **why)
+/* ---- structs in structs: a stack instead of recursion ---- */
+
+/* Structs around a member, the options themselves included. */
+#define SBXI_LEVELS 5
+
+/* A struct that is being written. What holds it is the member before `next` of
+   the level below. */
+typedef struct sbxi_level {
+    const sbxi_schema *schema;
+    const char *at;
+    unsigned next; /* member */
+} sbxi_level;
+
+static const sbxi_param *sbxi_level_param(const sbxi_level *l)
 {
-    unsigned clear = s->clear_off ? *(const unsigned *)sbxi_at(opts, s->clear_off) : 0;
+    return &l->schema->params[l->next - 1];
+}
 
-    for (unsigned i = 0; i < s->count; i++) {
-        const sbxi_param *p = &s->params[i];
-        const char *option = SBXI_OPTION(p);
-        bool set = sbxi_param_set(p, opts), cleared = (p->clear & clear) != 0;
+static const sbxi_shape *sbxi_param_shape(const sbxi_param *p)
+{
+    return sbxi_param_kind_of(p) == SBXI_P_OBJECT ? NULL : (const sbxi_shape *)(const void *)p->sub;
+}
 
-        if (!set && !cleared)
-            continue;
-        sbx_jsonw_key(w, sbx_s(p->name));
-        if (set && cleared)
-            *why = SBXI_T("is given and cleared at once");
-        else if (cleared)
-            sbx_jsonw_null(w);
-        else
-            *why = sbxi_encode_value(w, p, opts, &option);
-        if (!*why && w->error == SBX_JSONW_UTF8)
-            *why = sbxi_why_utf8;
-        if (*why)
-            return option;
+/* Which one of an array's it is. */
+static size_t sbxi_level_index(const sbxi_level *l)
+{
+    const sbxi_param *p = sbxi_level_param(l - 1);
+
+    return (size_t)(l->at - (const char *)sbxi_address_at(l[-1].at, p->off)) / sbxi_param_shape(p)->size;
+}
+
+#if !SBX_NO_ERROR_TEXT
+static void sbxi_bad_append(sbxi_bad *bad, const char *text)
+{
+    size_t n = strlen(bad->option);
+
+    sbxi_copy_z(bad->option + n, sizeof bad->option - n, text);
+}
+
+static void sbxi_bad_index(sbxi_bad *bad, size_t index)
+{
+    char text[23];
+    size_t n;
+
+    text[0] = '[';
+    n = 1 + sbxi_u64_text(text + 1, index);
+    text[n] = ']';
+    text[n + 1] = 0;
+    sbxi_bad_append(bad, text);
+}
+#endif
+
+/* The option as the caller knows it, by the way to it. */
+static void sbxi_bad_note(sbxi_bad *bad, const sbxi_level *level, unsigned depth, const char *option)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)bad;
+    (void)level;
+    (void)depth;
+    (void)option;
+#else
+    bad->option[0] = 0;
+    for (unsigned i = 0; i < depth; i++) {
+        const sbxi_param *p = sbxi_level_param(&level[i]);
+        const char *name = i + 1 < depth ? SBXI_OPTION(p) : option;
+
+        if (*name && bad->option[0])
+            sbxi_bad_append(bad, ".");
+        sbxi_bad_append(bad, name);
+        if (i + 1 < depth && sbxi_param_kind_of(p) == SBXI_P_LIST)
+            sbxi_bad_index(bad, sbxi_level_index(&level[i + 1]));
     }
-    return NULL;
+#endif
+}
+
+/* A struct's own bracket and what its shape says. The option that is refused,
+   with *why; else *why is NULL. */
+static SBXI_NOINLINE const char *sbxi_level_begin(sbx_jsonw *w, sbxi_level *l, const char **why)
+{
+    const sbxi_shape *shape = sbxi_param_shape(sbxi_level_param(l - 1));
+    const char *option = NULL;
+
+    l->next = 0;
+    sbx_jsonw_begin(w, '{');
+    if (shape && shape->begin)
+        option = shape->begin(w, l->at, why);
+    if (option)
+        return option;
+    *why = w->error == SBX_JSONW_UTF8 ? sbxi_why_utf8 : NULL;
+    return "";
+}
+
+/* The struct is complete. True: so is what held it. */
+static bool sbxi_level_end(sbx_jsonw *w, sbxi_level *l)
+{
+    const sbxi_param *p = sbxi_level_param(l - 1);
+
+    sbx_jsonw_end(w, '}');
+    if (sbxi_param_kind_of(p) != SBXI_P_LIST)
+        return true;
+    if (sbxi_level_index(l) + 1 < sbxi_count_at(l[-1].at, p->off)) {
+        l->at += sbxi_param_shape(p)->size;
+        return false;
+    }
+    sbx_jsonw_end(w, ']');
+    return true;
+}
+
+/* A member that holds structs. True: the first of them is to be written. */
+static bool sbxi_level_enter(sbx_jsonw *w, sbxi_level *l, const sbxi_param *p, const void *at, const char **why)
+{
+    unsigned kind = sbxi_param_kind_of(p);
+    bool list = kind == SBXI_P_LIST;
+
+    l->schema = p->sub;
+    l->at = (const char *)(list || kind == SBXI_P_REF ? sbxi_address_at(at, p->off) : sbxi_at(at, p->off));
+    if (list) {
+        sbx_jsonw_begin(w, '[');
+        if (sbxi_count_at(at, p->off)) {
+            *why = l->at ? NULL : sbxi_why_no_address;
+            return l->at != NULL;
+        }
+    } else if (l->at) {
+        return true;
+    } else {
+        sbx_jsonw_begin(w, '{');
+    }
+    sbx_jsonw_end(w, list ? ']' : '}');
+    return false;
+}
+
+/* Writes a level's next member, if it is given. True: it holds structs, and
+   l[1] is the first. */
+static SBXI_NOINLINE bool sbxi_member(sbx_jsonw *w, sbxi_level *l, unsigned clear, const char **why)
+{
+    const sbxi_param *p = &l->schema->params[l->next++];
+    unsigned kind = sbxi_param_kind_of(p);
+    bool set = sbxi_param_set(p, l->at), cleared = (p->clear & clear) != 0, entered = false;
+
+    if (set && cleared)
+        *why = SBXI_T("is given and cleared at once");
+    else if (!set && p->kind & SBXI_P_NEED)
+        *why = SBXI_T("must be given");
+    if (*why || kind == SBXI_P_OWN || !(set || cleared || p->kind & SBXI_P_ALWAYS))
+        return false;
+    sbx_jsonw_key(w, sbx_s(p->name));
+    if (cleared)
+        sbx_jsonw_null(w);
+    else if (kind >= SBXI_P_OBJECT)
+        entered = sbxi_level_enter(w, l + 1, p, l->at, why);
+    else
+        *why = sbxi_encode_value(w, p, l->at);
+    if (!*why && w->error == SBX_JSONW_UTF8)
+        *why = sbxi_why_utf8;
+    return entered;
+}
+
+SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad)
+{
+    unsigned clear = s->clear_off ? *(const unsigned *)sbxi_at(opts, s->clear_off) : 0, depth = 1;
+    const char *option = "";
+    sbxi_level level[SBXI_LEVELS];
+
+    level[0].schema = s;
+    level[0].at = (const char *)opts;
+    level[0].next = 0;
+    bad->why = NULL;
+    while (!bad->why) {
+        sbxi_level *l = &level[depth - 1];
+
+        if (l->next < l->schema->count) {
+            if (sbxi_member(w, l, depth == 1 ? clear : 0, &bad->why)) {
+                depth++;
+                option = sbxi_level_begin(w, l + 1, &bad->why);
+            } else if (bad->why) {
+                option = SBXI_OPTION(sbxi_level_param(l));
+            }
+        } else if (depth == 1) {
+            return true;
+        } else if (sbxi_level_end(w, l)) {
+            depth--;
+        } else {
+            option = sbxi_level_begin(w, l, &bad->why);
+        }
+    }
+    sbxi_bad_note(bad, level, depth, option);
+    return false;
 }
 
 static void sbxi_query_put(char *p, size_t cap, size_t *n, const char *name, sbx_str value)

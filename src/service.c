@@ -193,13 +193,10 @@ SBXI_FN void sbxi_build_text(sbx_jsonw *w, const char *name, const char *value)
 
 SBXI_FN void sbxi_build_opts(sbxi_build *b, sbx_jsonw *w, const sbxi_schema *schema, const void *opts)
 {
-    const char *why = NULL, *bad;
+    sbxi_bad bad;
 
-    if (!b->op)
-        return;
-    bad = sbxi_encode(w, schema, opts, &why);
-    if (bad)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
+    if (b->op && !sbxi_encode(w, schema, opts, &bad))
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, SBXI_BAD_OPTION(&bad), bad.why);
 }
 
 SBXI_FN void sbxi_build_json_end(sbxi_build *b, sbx_jsonw *w)

@@ -33,6 +33,9 @@ extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schem
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+#if !SBX_NO_CONFIG
+extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
+#endif
 SBX_EXTERN_C_END
 
 /* Puts a call together step by step; the first thing that is refused sticks. */
@@ -101,6 +104,11 @@ SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
    ends for good when it failed or its time is over. What `after` returns. */
 SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message);
 
+#if !SBX_NO_CONFIG
+/* Which mounts need which credentials, of options whose parts are right by
+   themselves. A proxy given as JSON is not looked into. */
+SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
+#endif
 /* A path in a sandbox, encoded as the query. */
 SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 

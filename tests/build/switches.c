@@ -73,6 +73,7 @@ int main(void)
                              .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
     sbx_create_opts create = { .delete_on_close = true };
     sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true };
+    sbx_proxy proxy = { .rules_n = 0 };
     sbx_error err;
     sbx_client *c;
     sbx_box box;
@@ -100,6 +101,10 @@ int main(void)
         return 6;
     if (refused(c, sbx_run(c, &box, sbx_s("true"), &alloc, &result), SBX_ERR_UNSUPPORTED, "alloc") != (SBX_NO_ALLOC ? SBX_ERR_UNSUPPORTED : SBX_OK))
         return 7;
+    create.delete_on_close = false;
+    create.proxy = &proxy;
+    if (refused(c, sbx_create(c, &create, &box), SBX_ERR_UNSUPPORTED, "proxy") != (SBX_NO_CONFIG ? SBX_ERR_UNSUPPORTED : SBX_OK))
+        return 12;
     /* The rest works: a call runs into the transport's error, all ends. */
     op = sbx_delete(c, &box, NULL);
     sbx_step(c, 1);

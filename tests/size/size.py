@@ -9,7 +9,7 @@ libgcc are left out (the last two are shown beside it). "all" is the whole
 object, linked without --gc-sections.
 
 "trimmed" leaves out besides what a program can do without by a switch
-(SBX_NO_ALLOC, _DATES, _EXECUTE, _OWNED, _PORTS, _SSE, _TRACE); its client does the
+(SBX_NO_ALLOC, _CONFIG, _DATES, _EXECUTE, _OWNED, _PORTS, _SSE, _TRACE); its client does the
 same as the other's.
 
 Parts: the symbols of the linked programs by the file of src/ that defines
@@ -38,13 +38,13 @@ import sys
 
 BUILD = os.environ.get("BUILD", "build")
 # Only an operation calls a row's hooks.
-HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_")
+HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_|sbxi_level_begin")
 ARM = os.environ.get("ARM", "arm-none-eabi-")
 FRAME_LIMIT = 256
 FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
 COMMON = ["-std=c99", "-g", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-pic", "-I."]
 BARE = ["-mcpu=cortex-m4", "-mthumb", "-Os", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", "-DSBX_NO_MALLOC=1"]
-TRIMMED = [f"-DSBX_NO_{feature}=1" for feature in ("ALLOC", "DATES", "EXECUTE", "OWNED", "PORTS", "SSE", "TRACE")]
+TRIMMED = [f"-DSBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "OWNED", "PORTS", "SSE", "TRACE")]
 FULL, SMALLEST = "Cortex-M4 -Os, no error text", "the same, trimmed"
 # name, compiler prefix, flags, linker flags
 VARIANTS = [
@@ -173,9 +173,11 @@ class Graph:
         if title == "__indirect_call":
             if not indirect:
                 return 0, ()
-            # A row's way to run is called by sbxi_op_run and by nobody else.
-            runs = above[-1:] and self.shown(above[-1]) == "sbxi_op_run"
-            hooks = [f for f in self.pointed_at if runs or not f.endswith("_run")]
+            # A row's way to run is called by sbxi_op_run, a shape's begin by
+            # sbxi_level_begin, and by nobody else.
+            caller = self.shown(above[-1]) if above else ""
+            begins = caller.startswith("sbxi_level_begin")
+            hooks = [f for f in self.pointed_at if f.endswith("_begin") == begins and (caller == "sbxi_op_run" or not f.endswith("_run"))]
             size, chain = max((self.deepest(f, False, above) for f in hooks), default=(0, ()))
             return size, ("(pointer)", *chain)
         if title not in self.frames:
