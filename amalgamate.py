@@ -23,6 +23,7 @@ PUBLIC = [
     "api.h",
     "langsmith_config.h", "langsmith.h",
     "langsmith_snapshots.h",
+    "langsmith_urls.h",
 ]
 
 # The implementation: part -> files, in order. A part's files carry its name.
@@ -41,7 +42,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c", "langsmith_urls.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),

@@ -2291,6 +2291,106 @@ SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
 SBX_EXTERN_C_END
 #endif
 
+/* ======== src/langsmith_urls.h ======== */
+/* ---- langsmith_urls: services and files of a sandbox by URL (public) ---- */
+#ifndef SBX_LANGSMITH_URLS_H
+#define SBX_LANGSMITH_URLS_H
+SBX_EXTERN_C_BEGIN
+
+/* ---------------------------------------------------------------- services */
+
+/* Who may use a shared port. */
+typedef enum sbx_access {
+    SBX_ACCESS_TOKEN,      /* whoever has the short-lived token */
+    SBX_ACCESS_RESTRICTED, /* people who log in to LangSmith, by the sandbox's own permissions */
+    SBX_ACCESS_WORKSPACE,  /* people of the workspace who log in */
+    SBX_ACCESS_UNKNOWN     /* listed only: a value newer than this library, see access_text */
+} sbx_access;
+
+/* An HTTP service that listens on a port in a sandbox. Plain data, copyable,
+   nothing to free; `token` and `browser_url` are secrets. It must outlive the
+   operations that were given it. */
+typedef struct sbx_service {
+    char box[128];          /* the sandbox's id, or its name where the sbx_box had none: it is asked for new tokens */
+    char url[512];          /* where requests go, with the token in the header X-Langsmith-Sandbox-Service-Token */
+    char browser_url[2560]; /* for a browser: logs in (by a token in its query, or asking the person), then redirects */
+    char token[2048];       /* "" with a login */
+    int64_t expires_ms;     /* of the token: Unix ms by the service's clock; 0 = never */
+    int64_t clock_ms;       /* the service's clock less this client's, as the Date of its answer told; 0 = not known */
+    int32_t expires_in_s;   /* as it was asked for */
+    uint16_t port;
+    sbx_access access;
+} sbx_service;
+
+typedef struct sbx_service_opts {
+    sbx_call call;
+    sbx_access access;    /* default: a token */
+    int32_t expires_in_s; /* life of a token, 1 to 86,400 seconds; 0 = the server's 600. Excludes a login, which does not expire */
+    sbx_buf raw;          /* gets the answer's JSON text, token included */
+    size_t *raw_n;        /* written with the result: its length, > raw.n = cut */
+} sbx_service_opts;
+
+/* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
+   further token for it. Nothing need listen there yet; a service must listen
+   on all addresses of the sandbox, or on its loopback, as the server says.
+   `out` must not be NULL. URL and token of the answer need room in
+   request_bytes until they are written. A port is shared in one mode at a
+   time: SBX_ERR_CONFLICT until sbx_service_close has ended the other. Errors:
+   SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
+   URL or token longer than its field, or than request_bytes leaves room for),
+   SBX_ERR_PROTOCOL (an answer without URL or token). */
+SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
+
+/* ------------------------------------------------------ files by their URL */
+
+typedef enum sbx_disposition {
+    SBX_DISPOSITION_DEFAULT,    /* as the server likes */
+    SBX_DISPOSITION_ATTACHMENT, /* a browser saves it */
+    SBX_DISPOSITION_INLINE      /* a browser shows it */
+} sbx_disposition;
+
+/* A link to one file. Whoever has the URL can read the file, without a key: it
+   is a secret. Plain data, copyable. */
+typedef struct sbx_download {
+    char url[2560];     /* with its token: GET, HEAD and ranges (sbx_fetch, or any HTTP client) */
+    char token[2048];   /* the same token by itself */
+    int64_t expires_ms; /* Unix ms by the service's clock, 0 = never */
+} sbx_download;
+
+typedef struct sbx_download_opts {
+    sbx_call call;
+    int32_t expires_in_s;        /* 0 = it never expires */
+    sbx_str content_type;        /* to serve the file as; none = the server's guess */
+    sbx_disposition disposition;
+    sbx_buf raw;                 /* gets the answer's JSON text, token included */
+    size_t *raw_n;
+} sbx_download_opts;
+
+/* POST …/boxes/{name}/download-url: a link to the file at `path` (absolute, or
+   relative to the home directory). It stays with that sandbox and path; a file
+   written again later may or may not show through it: make a new link then.
+   Fetching wakes a stopped sandbox. `out` must not be NULL; room as for
+   sbx_service_open. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NOT_READY,
+   SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without URL). */
+SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out);
+
+/* GET of an absolute http or https URL, such as sbx_download.url, and HEAD of
+   it: options, results, limits of time and resumption are those of sbx_read and
+   sbx_stat. The URL is read during the call and sent as it is, percent-encoded
+   already, with its query and without its fragment; it counts for
+   request_bytes and must fit in half of tx_bytes.
+   Its host is taken for a stranger's: it gets no API key and none of the
+   client's headers, only those of `call` (call.api_key is refused). http://
+   where the endpoint is https:// is refused (allow_http_boxes), but for this
+   machine itself. Redirects are not followed: SBX_ERR_UNSUPPORTED.
+   Errors: SBX_ERR_PERMISSION (401, 403: the link has expired, or never was
+   one), SBX_ERR_NOT_FOUND (404, 410), and those of sbx_read and sbx_stat. */
+SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out);
+SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out);
+
+SBX_EXTERN_C_END
+#endif
+
 #endif /* SBX_SANDBOX_H_INCLUDED */
 
 #if defined(SANDBOX_IMPLEMENTATION) && !defined(SBX_SANDBOX_H_IMPLEMENTED)
@@ -6841,7 +6941,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (!SBX_NO_EXECUTE && is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
+        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:
@@ -8500,8 +8600,9 @@ typedef struct sbxi_op sbxi_op;
 
 typedef enum sbxi_base {
     SBXI_BASE_CONTROL, /* the client's endpoint */
+    SBXI_BASE_ROOT,    /* the endpoint without the sandbox API's own path */
     SBXI_BASE_BOX,     /* the sandbox's data plane */
-    SBXI_BASE_ROOT     /* the endpoint without the sandbox API's own path */
+    SBXI_BASE_URL      /* its own: the origin is the segment, path and query the query. A host that gets neither key nor default headers */
 } sbxi_base;
 
 typedef enum sbxi_retry {
@@ -8578,6 +8679,14 @@ typedef struct sbxi_exec {
     int exit_code;
 } sbxi_exec;
 
+/* A URL that the service hands out. The texts without bound lie behind the
+   request. */
+typedef struct sbxi_grant {
+    sbxi_sink link, token;
+    char url[512];
+    int64_t expires_ms;
+} sbxi_grant;
+
 /* Around a list's items. */
 typedef struct sbxi_page {
     char next_cursor[256];
@@ -8608,6 +8717,7 @@ typedef struct sbxi_block {
         sbx_snapshot snapshot;
         sbx_snapshot_tag tag;
         sbx_registry registry;
+        sbxi_grant grant;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
@@ -8678,10 +8788,11 @@ typedef struct sbxi_http {
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
-    int64_t until;      /* polling ends */
+    int64_t until;      /* polling ends; a token: the answer's Date */
     int32_t poll_ms;
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
+    bool dated; /* of a model, the Date is wanted */
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
@@ -8918,10 +9029,15 @@ static sbx_str sbxi_root_path(sbx_str path)
 
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
 {
+    sbx_str text;
+
     *url = c->base;
     if (op->row->base == SBXI_BASE_ROOT)
         url->path = sbxi_root_path(url->path);
-    return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
+    if (op->row->base < SBXI_BASE_BOX)
+        return true;
+    text = op->row->base == SBXI_BASE_BOX ? sbx_s(op->box->url) : sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    return sbxi_url_parse(text, url);
 }
 
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
@@ -9361,6 +9477,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
+    bool foreign = row->base == SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -9372,14 +9489,14 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_op_url(c, op, &url);
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
-    lines.own_n = c->headers_n;
+    lines.own_n = foreign ? 0 : c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;
     lines.call_n = b ? b->header_n : 0;
     parts[0] = url.path;
     parts[1] = sbx_s(row->prefix);
-    parts[2] = sbx_sn(text, b ? b->seg_n : 0);
+    parts[2] = sbx_sn(text, b && !foreign ? b->seg_n : 0);
     parts[3] = sbx_s(row->suffix);
-    parts[4] = sbx_sn(text + parts[2].n, b ? b->query_n : 0);
+    parts[4] = sbx_sn(text + (b ? b->seg_n : 0), b ? b->query_n : 0);
     /* Target and host are put together at the buffer's end, then copied to
        where they belong at its start. */
     tail = room / 2;
@@ -9395,7 +9512,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         w.error = SBX_HTTP1W_FULL;
     sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
-    if (c->key_n)
+    if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
@@ -9687,6 +9804,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         return;
     if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
+    else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
+        sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
 }
@@ -10426,7 +10545,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     sbxi_link *l;
 
     if (!sbxi_op_url(c, op, &url)) {
-        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);
@@ -11416,6 +11535,8 @@ typedef union sbxi_options {
     sbx_find_opts find;
     sbx_snapshot_opts snapshot;
     sbx_registry_opts registry;
+    sbx_service_opts service;
+    sbx_download_opts download;
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -11427,6 +11548,9 @@ extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
+extern const sbxi_model sbxi_grant_model;
+extern const sbxi_schema sbxi_download_schema;
+extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
 #if !SBX_NO_CONFIG
@@ -11447,6 +11571,8 @@ SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *r
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+/* An absolute URL with its query, as it was given. */
+SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
 /* One more parameter of the query, encoded. */
@@ -11505,6 +11631,15 @@ SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_stat
    themselves. A proxy given as JSON is not looked into. */
 SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
 #endif
+/* Calls that read a file, or its stat, at a path in the sandbox or (where the
+   row's base says so) at a URL. */
+SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
+SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* Their hooks. */
+SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op);
+SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
+
 /* A path in a sandbox, encoded as the query. */
 SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 
@@ -11533,6 +11668,15 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
     b->op = NULL;
 }
 
+/* Nothing but what a request target may hold. */
+static bool sbxi_visible(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '#')
+            return false;
+    return true;
+}
+
 static void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
@@ -11554,6 +11698,62 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
         sbxi_build_too_large(b);
 }
 
+/* Whether it would carry a secret unencrypted that the endpoint does not. */
+static bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
+{
+    return c->base.tls && !url->tls && !c->desc.allow_http_boxes && !sbxi_url_is_loopback(url);
+}
+
+/* Up to where its path begins. */
+static size_t sbxi_url_origin(sbx_str url)
+{
+    const char *p = (const char *)memchr(url.p, '/', url.n), *end = url.p + url.n;
+
+    p = p && end - p > 2 ? p + 2 : end;
+    while (p < end && *p != '/' && *p != '?')
+        p++;
+    return (size_t)(p - url.p);
+}
+
+SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url)
+{
+    const char *cut = url.n ? (const char *)memchr(url.p, '#', url.n) : NULL;
+    size_t origin, room;
+    sbxi_url parsed;
+    bool bare;
+    char *p;
+
+    if (!b->op)
+        return;
+    url.n = cut ? (size_t)(cut - url.p) : url.n; /* the fragment is the reader's own */
+    origin = url.n ? sbxi_url_origin(url) : 0;
+    bare = origin == url.n || url.p[origin] != '/';
+    if (!sbxi_url_parse(sbx_sn(url.p, origin), &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be an absolute http or https URL without user"));
+        return;
+    }
+    if (!sbxi_visible(sbx_sn(url.p + origin, url.n - origin))) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be percent-encoded: it has a blank, a control character or one beyond ASCII"));
+        return;
+    }
+    if (sbxi_url_is_weak(b->c, &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("is http:// though the endpoint is https://: its token would go unencrypted (allow_http_boxes in the client's description permits it)"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (url.n + bare > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, url.p, origin);
+    p += origin;
+    if (bare)
+        *p++ = '/';
+    memcpy(p, url.p + origin, url.n - origin);
+    b->op->block->seg_n = (uint32_t)origin;
+    b->op->block->query_n = (uint32_t)(url.n + bare - origin);
+}
+
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
 {
     sbxi_url url;
@@ -11571,7 +11771,7 @@ SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is not known: get the sandbox, or start it, first"));
     else if (!sbxi_url_parse(sbx_s(box->url), &url))
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("must be an http or https URL without user, query or fragment"));
-    else if (b->c->base.tls && !url.tls && !b->c->desc.allow_http_boxes && !sbxi_url_is_loopback(&url))
+    else if (sbxi_url_is_weak(b->c, &url))
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "box.url", SBXI_T("is http:// though the endpoint is https://: the API key would go unencrypted (allow_http_boxes in the client's description permits it)"));
 }
 
@@ -13672,9 +13872,6 @@ const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_access, 
 
 /* ---- hooks ---- */
 
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op);
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
 
@@ -13691,7 +13888,7 @@ static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, 
 
 /* A transfer that broke goes on where it stopped, if the file can be told from
    a changed one; nothing is lost of what came. */
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
 
@@ -13709,7 +13906,7 @@ static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
     sbx_read_result *r = (sbx_read_result *)h->out;
@@ -13756,23 +13953,35 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
     return NULL;
 }
 
-SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+/* Which file: in a sandbox, or at a URL. */
+static void sbxi_build_file(sbxi_build *b, const sbx_box *box, sbx_str where, const sbx_call *call)
+{
+    if (b->op && b->op->row->base == SBXI_BASE_URL) {
+        if (call->api_key.p)
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
+        sbxi_build_url(b, where);
+    } else {
+        sbxi_build_box(b, box);
+        sbxi_build_path(b, where);
+    }
+    sbxi_build_headers(b, call);
+}
+
+SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out)
 {
     const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
     const char *why, *bad;
     sbxi_build b;
     sbxi_http *h;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
     bad = sbxi_read_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     else if (!o->stream && !o->out.p && !o->alloc)
         sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
+    sbxi_build_file(&b, box, where, &o->call);
     sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
     sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
     /* A compressed body would not be the file's bytes. */
@@ -13796,6 +14005,11 @@ SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const s
     if (o->stream)
         b.op->flags |= SBXI_OP_STREAMING;
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+{
+    return sbxi_read_call(c, &sbxi_read_row, box, path, opts, out);
 }
 
 /* ---- write ---- */
@@ -13969,7 +14183,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
 
 /* ---- stat and search ---- */
 
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
 {
     (void)c;
     if (op->u.http.out)
@@ -13977,20 +14191,23 @@ static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
+    sbxi_build_file(&b, box, where, &o->call);
     sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
     if (b.op)
         b.op->u.http.out = out;
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+{
+    return sbxi_stat_call(c, &sbxi_stat_row, box, path, opts, out);
 }
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
@@ -14225,6 +14442,19 @@ const sbxi_model sbxi_exec_model = {
     sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
 };
 
+/* Both calls that grant a URL. */
+static const sbxi_field sbxi_grant_fields[] = {
+    SBXI_FIELD("browser_url", SBXI_F_SINK, sbxi_grant, link),
+    SBXI_FIELD("service_url", SBXI_F_ID, sbxi_grant, url),
+    SBXI_FIELD("download_url", SBXI_F_SINK, sbxi_grant, link),
+    SBXI_FIELD("token", SBXI_F_SINK, sbxi_grant, token),
+    SBXI_FIELD("expires_at", SBXI_F_TIME, sbxi_grant, expires_ms),
+};
+
+const sbxi_model sbxi_grant_model = {
+    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
+};
+
 /* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
    {"detail":TEXT} and the daemon's flat form: the names say enough wherever
    they stand. */
@@ -14380,6 +14610,12 @@ static const sbxi_param sbxi_find_params[] = {
 };
 const sbxi_schema sbxi_find_schema = { sbxi_find_params, SBXI_COUNT(sbxi_find_params), 0 };
 
+static const sbxi_param sbxi_download_params[] = {
+    SBXI_PARAM("expires_in_seconds", "expires_in_s", SBXI_P_INT, sbx_download_opts, expires_in_s, 0, NULL),
+    SBXI_PARAM("content_type", "content_type", SBXI_P_STR, sbx_download_opts, content_type, 0, NULL),
+};
+const sbxi_schema sbxi_download_schema = { sbxi_download_params, SBXI_COUNT(sbxi_download_params), 0 };
+
 /* ---- what failing answers mean ---- */
 
 #define SBXI_RULE(status, code, resource, type) { status, code, resource, type }
@@ -14504,6 +14740,49 @@ static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
 };
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
+
+/* A link has no key that could be wrong, but an end. */
+static const sbxi_rule sbxi_fetch_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(410, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(301, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(302, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(303, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(307, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(308, SBX_ERR_UNSUPPORTED, 0, NULL),
+};
+
+static void sbxi_refine_fetch(sbxi_op *op)
+{
+    if (op->fail.code == SBX_ERR_PERMISSION)
+        op->fail.text = SBXI_T("the link has expired, or is not a whole one: get a new one (sbx_download_url)");
+    else if (op->fail.code == SBX_ERR_UNSUPPORTED)
+        op->fail.text = SBXI_T("the server redirects, which is not followed: fetch the URL that it names");
+}
+const sbxi_rules sbxi_fetch_rules = { sbxi_fetch_rule_list, SBXI_COUNT(sbxi_fetch_rule_list), &sbxi_data_rules, sbxi_refine_fetch };
+
+static const sbxi_rule sbxi_share_rule_list[] = { SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL) };
+
+/* The server's words come behind what to do. */
+static void sbxi_refine_share(sbxi_op *op)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)op;
+#else
+    static const char why[] = "the port is shared in the other mode (token or login): sbx_service_close ends that. ";
+    sbxi_failure *f = op->fail.has_text && op->block ? &op->block->failure : NULL;
+    char said[sizeof f->text];
+
+    if (!f)
+        return;
+    memcpy(said, f->text, sizeof said);
+    memcpy(f->text, why, sizeof why - 1);
+    if (!sbxi_copy_z(f->text + sizeof why - 1, sizeof f->text - (sizeof why - 1), said))
+        f->cut = true;
+#endif
+}
+const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };
 
 /* No such path at all: the server is older, or it is not a data plane. */
 static const sbxi_rule sbxi_stream_rule_list[] = {
@@ -15271,6 +15550,224 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
     op->piece = e->p;
     op->piece_n = (uint32_t)e->n;
     op->s.message_done = e->last;
+}
+
+/* ======== src/langsmith_urls.c ======== */
+
+/* ---- what the service grants: a URL and its token ---- */
+
+/* Both texts are without bound: each gets half of the room behind the request,
+   until the result is written. */
+static void sbxi_grant_prepare(sbx_client *c, sbxi_op *op)
+{
+    sbxi_grant *g = &op->block->answer.grant;
+    size_t room;
+
+    g->link.p = sbxi_op_room(c, op, &room);
+    g->link.cap = g->token.cap = room / 2;
+    g->token.p = g->link.p + g->link.cap;
+    op->block->dec.grow = NULL;
+}
+
+/* Whether all of it came and fits into the fields of the result. */
+static bool sbxi_grant_whole(sbxi_op *op, bool there, size_t link_room, size_t token_room)
+{
+    const sbxi_grant *g = &op->block->answer.grant;
+
+    if (op->fail.code != SBX_OK)
+        return false;
+    if (!there)
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the answer has no URL, or no token"));
+    else if (g->link.total >= link_room || g->link.total > g->link.cap || g->token.total >= token_room || g->token.total > g->token.cap)
+        sbxi_op_set_fail(op, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("a URL or token in the answer is longer than its field, or than the room for it: raise request_bytes"));
+    return op->fail.code == SBX_OK;
+}
+
+/* Into a field that has the room. */
+static void sbxi_grant_copy(char *dst, const sbxi_sink *s)
+{
+    size_t n = sbxi_sink_n(s);
+
+    if (n)
+        memcpy(dst, s->p, n);
+    dst[n] = 0;
+}
+
+/* ---- services ---- */
+
+/* The wall clock, where there is one. */
+static int64_t sbxi_clock(const sbx_client *c)
+{
+    int64_t wall = c->net.t->wall_ms ? c->net.t->wall_ms(c->net.ctx) : 0;
+
+    return wall ? wall : c->net.now;
+}
+
+/* The answer into the service, or nothing of it. */
+static bool sbxi_service_take(sbx_client *c, sbxi_op *op, sbx_access access, sbx_service *s)
+{
+    const sbxi_grant *g = &op->block->answer.grant;
+    bool login = access != SBX_ACCESS_TOKEN;
+
+    if (!sbxi_grant_whole(op, login ? g->url[0] || g->link.total : g->url[0] && g->token.total, sizeof s->browser_url, sizeof s->token))
+        return false;
+    memcpy(s->url, g->url, sizeof s->url);
+    sbxi_grant_copy(s->browser_url, &g->link);
+    if (!g->link.total)
+        memcpy(s->browser_url, g->url, sizeof g->url);
+    sbxi_grant_copy(s->token, &g->token);
+    s->expires_ms = login ? 0 : g->expires_ms;
+    s->clock_ms = op->u.http.until ? op->u.http.until - sbxi_clock(c) : 0;
+    return true;
+}
+
+static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_service *s = (sbx_service *)h->out;
+
+    if (h->raw_n)
+        *h->raw_n = h->raw_total;
+    if (!sbxi_service_take(c, op, (sbx_access)h->step, s))
+        return false;
+    sbxi_copy_z(s->box, sizeof s->box, op->box->id[0] ? op->box->id : op->box->name);
+    s->port = (uint16_t)h->want;
+    s->access = (sbx_access)h->step;
+    s->expires_in_s = h->poll_ms;
+    return false;
+}
+
+static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
+
+static void sbxi_service_body(sbxi_build *b, int port, sbx_access access, int32_t expires_in_s)
+{
+    sbx_jsonw w;
+
+    sbxi_build_json(b, &w);
+    if (!b->op)
+        return;
+    sbx_jsonw_key(&w, sbx_s("port"));
+    sbx_jsonw_i64(&w, port);
+    if (expires_in_s) {
+        sbx_jsonw_key(&w, sbx_s("expires_in_seconds"));
+        sbx_jsonw_i64(&w, expires_in_s);
+    }
+    if (access != SBX_ACCESS_TOKEN)
+        sbxi_build_text(&w, "access", access == SBX_ACCESS_RESTRICTED ? "restricted" : "workspace");
+    sbxi_build_json_end(b, &w);
+}
+
+static const char *sbxi_service_bad(int port, const sbx_service_opts *o, const char **why)
+{
+    *why = SBXI_T("must be 1 to 65535");
+    if (port < 1 || port > 65535)
+        return "port";
+    *why = SBXI_T("must be SBX_ACCESS_TOKEN, _RESTRICTED or _WORKSPACE");
+    if ((unsigned)o->access > SBX_ACCESS_WORKSPACE)
+        return "access";
+    *why = SBXI_T("must be 1 to 86400 seconds, or 0 for the server's 600");
+    if (o->expires_in_s < 0 || o->expires_in_s > 86400)
+        return "expires_in_s";
+    *why = SBXI_T("and a login exclude each other: a login does not expire");
+    if (o->expires_in_s && o->access != SBX_ACCESS_TOKEN)
+        return "expires_in_s";
+    return NULL;
+}
+
+/* What has an answer that must go somewhere. */
+static void sbxi_build_grant(sbxi_build *b, const sbx_box *box, const sbx_call *call, void *out, sbx_buf raw, size_t *raw_n)
+{
+    if (!out)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", SBXI_T("must be given"));
+    sbxi_build_box(b, box);
+    sbxi_build_headers(b, call);
+    if (!b->op)
+        return;
+    b->op->u.http.out = out;
+    b->op->u.http.raw = raw;
+    b->op->u.http.raw_n = raw_n;
+}
+
+SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out)
+{
+    const sbx_service_opts *o = opts ? opts : &sbxi_no_opts.service;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_service_row, &o->call))
+        return b.refused;
+    bad = sbxi_service_bad(port, o, &why);
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_grant(&b, box, &o->call, out, o->raw, o->raw_n);
+    sbxi_service_body(&b, port, o->access, o->expires_in_s);
+    if (b.op) {
+        sbxi_http *h = &b.op->u.http;
+
+        h->dated = true;
+        h->want = (uint64_t)port;
+        h->step = (uint8_t)o->access;
+        h->poll_ms = o->expires_in_s;
+    }
+    return sbxi_build_end(&b);
+}
+
+/* ---- files ---- */
+
+static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_grant *g = &op->block->answer.grant;
+    sbxi_http *h = &op->u.http;
+    sbx_download *d = (sbx_download *)h->out;
+
+    (void)c;
+    if (h->raw_n)
+        *h->raw_n = h->raw_total;
+    if (sbxi_grant_whole(op, g->link.total != 0, sizeof d->url, sizeof d->token)) {
+        sbxi_grant_copy(d->url, &g->link);
+        sbxi_grant_copy(d->token, &g->token);
+        d->expires_ms = g->expires_ms;
+    }
+    return false;
+}
+
+static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_control_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
+
+SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out)
+{
+    const sbx_download_opts *o = opts ? opts : &sbxi_no_opts.download;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_download_row, &o->call))
+        return b.refused;
+    if (!path.n)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "path", SBXI_T("must not be empty"));
+    if ((unsigned)o->disposition > SBX_DISPOSITION_INLINE)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "disposition", SBXI_T("must be SBX_DISPOSITION_DEFAULT, _ATTACHMENT or _INLINE"));
+    sbxi_build_grant(&b, box, &o->call, out, o->raw, o->raw_n);
+    sbxi_build_json(&b, &w);
+    sbxi_build_member(&b, &w, "path", path, "path");
+    sbxi_build_opts(&b, &w, &sbxi_download_schema, o);
+    if (b.op && o->disposition)
+        sbxi_build_text(&w, "content_disposition", o->disposition == SBX_DISPOSITION_INLINE ? "inline" : "attachment");
+    sbxi_build_json_end(&b, &w);
+    return sbxi_build_end(&b);
+}
+
+#define SBXI_LINK_ROW "", "", SBXI_BASE_URL, SBXI_RETRY_SAFE
+
+static const sbxi_row sbxi_fetch_row = { "fetch", "GET", SBXI_LINK_ROW, SBXI_ANSWER_FILE, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
+static const sbxi_row sbxi_fetch_stat_row = { "fetch_stat", "HEAD", SBXI_LINK_ROW, SBXI_ANSWER_STAT, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
+
+SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out)
+{
+    return sbxi_read_call(c, &sbxi_fetch_row, NULL, url, opts, out);
+}
+
+SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out)
+{
+    return sbxi_stat_call(c, &sbxi_fetch_stat_row, NULL, url, opts, out);
 }
 
 /* ======== src/ports.c ======== */

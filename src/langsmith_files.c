@@ -2,9 +2,6 @@
 
 /* ---- hooks ---- */
 
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op);
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
 static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
 
@@ -21,7 +18,7 @@ static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, 
 
 /* A transfer that broke goes on where it stopped, if the file can be told from
    a changed one; nothing is lost of what came. */
-static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
 
@@ -39,7 +36,7 @@ static bool sbxi_read_failed(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static void sbxi_read_finished(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
     sbx_read_result *r = (sbx_read_result *)h->out;
@@ -86,23 +83,35 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
     return NULL;
 }
 
-SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+/* Which file: in a sandbox, or at a URL. */
+static void sbxi_build_file(sbxi_build *b, const sbx_box *box, sbx_str where, const sbx_call *call)
+{
+    if (b->op && b->op->row->base == SBXI_BASE_URL) {
+        if (call->api_key.p)
+            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
+        sbxi_build_url(b, where);
+    } else {
+        sbxi_build_box(b, box);
+        sbxi_build_path(b, where);
+    }
+    sbxi_build_headers(b, call);
+}
+
+SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out)
 {
     const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
     const char *why, *bad;
     sbxi_build b;
     sbxi_http *h;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
     bad = sbxi_read_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     else if (!o->stream && !o->out.p && !o->alloc)
         sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
+    sbxi_build_file(&b, box, where, &o->call);
     sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
     sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
     /* A compressed body would not be the file's bytes. */
@@ -126,6 +135,11 @@ SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const s
     if (o->stream)
         b.op->flags |= SBXI_OP_STREAMING;
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
+{
+    return sbxi_read_call(c, &sbxi_read_row, box, path, opts, out);
 }
 
 /* ---- write ---- */
@@ -299,7 +313,7 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
 
 /* ---- stat and search ---- */
 
-static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
 {
     (void)c;
     if (op->u.http.out)
@@ -307,20 +321,23 @@ static bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     sbxi_build b;
 
-    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+    if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
-    sbxi_build_box(&b, box);
-    sbxi_build_path(&b, path);
-    sbxi_build_headers(&b, &o->call);
+    sbxi_build_file(&b, box, where, &o->call);
     sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
     if (b.op)
         b.op->u.http.out = out;
     return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
+{
+    return sbxi_stat_call(c, &sbxi_stat_row, box, path, opts, out);
 }
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op)

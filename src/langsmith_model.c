@@ -167,6 +167,19 @@ const sbxi_model sbxi_exec_model = {
     sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
 };
 
+/* Both calls that grant a URL. */
+static const sbxi_field sbxi_grant_fields[] = {
+    SBXI_FIELD("browser_url", SBXI_F_SINK, sbxi_grant, link),
+    SBXI_FIELD("service_url", SBXI_F_ID, sbxi_grant, url),
+    SBXI_FIELD("download_url", SBXI_F_SINK, sbxi_grant, link),
+    SBXI_FIELD("token", SBXI_F_SINK, sbxi_grant, token),
+    SBXI_FIELD("expires_at", SBXI_F_TIME, sbxi_grant, expires_ms),
+};
+
+const sbxi_model sbxi_grant_model = {
+    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
+};
+
 /* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
    {"detail":TEXT} and the daemon's flat form: the names say enough wherever
    they stand. */
@@ -322,6 +335,12 @@ static const sbxi_param sbxi_find_params[] = {
 };
 const sbxi_schema sbxi_find_schema = { sbxi_find_params, SBXI_COUNT(sbxi_find_params), 0 };
 
+static const sbxi_param sbxi_download_params[] = {
+    SBXI_PARAM("expires_in_seconds", "expires_in_s", SBXI_P_INT, sbx_download_opts, expires_in_s, 0, NULL),
+    SBXI_PARAM("content_type", "content_type", SBXI_P_STR, sbx_download_opts, content_type, 0, NULL),
+};
+const sbxi_schema sbxi_download_schema = { sbxi_download_params, SBXI_COUNT(sbxi_download_params), 0 };
+
 /* ---- what failing answers mean ---- */
 
 #define SBXI_RULE(status, code, resource, type) { status, code, resource, type }
@@ -446,6 +465,49 @@ static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
 };
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
+
+/* A link has no key that could be wrong, but an end. */
+static const sbxi_rule sbxi_fetch_rule_list[] = {
+    SBXI_RULE(401, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
+    SBXI_RULE(410, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(301, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(302, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(303, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(307, SBX_ERR_UNSUPPORTED, 0, NULL),
+    SBXI_RULE(308, SBX_ERR_UNSUPPORTED, 0, NULL),
+};
+
+static void sbxi_refine_fetch(sbxi_op *op)
+{
+    if (op->fail.code == SBX_ERR_PERMISSION)
+        op->fail.text = SBXI_T("the link has expired, or is not a whole one: get a new one (sbx_download_url)");
+    else if (op->fail.code == SBX_ERR_UNSUPPORTED)
+        op->fail.text = SBXI_T("the server redirects, which is not followed: fetch the URL that it names");
+}
+const sbxi_rules sbxi_fetch_rules = { sbxi_fetch_rule_list, SBXI_COUNT(sbxi_fetch_rule_list), &sbxi_data_rules, sbxi_refine_fetch };
+
+static const sbxi_rule sbxi_share_rule_list[] = { SBXI_RULE(409, SBX_ERR_CONFLICT, 0, NULL) };
+
+/* The server's words come behind what to do. */
+static void sbxi_refine_share(sbxi_op *op)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)op;
+#else
+    static const char why[] = "the port is shared in the other mode (token or login): sbx_service_close ends that. ";
+    sbxi_failure *f = op->fail.has_text && op->block ? &op->block->failure : NULL;
+    char said[sizeof f->text];
+
+    if (!f)
+        return;
+    memcpy(said, f->text, sizeof said);
+    memcpy(f->text, why, sizeof why - 1);
+    if (!sbxi_copy_z(f->text + sizeof why - 1, sizeof f->text - (sizeof why - 1), said))
+        f->cut = true;
+#endif
+}
+const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };
 
 /* No such path at all: the server is older, or it is not a data plane. */
 static const sbxi_rule sbxi_stream_rule_list[] = {

@@ -47,10 +47,15 @@ static sbx_str sbxi_root_path(sbx_str path)
 
 SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_url *url)
 {
+    sbx_str text;
+
     *url = c->base;
     if (op->row->base == SBXI_BASE_ROOT)
         url->path = sbxi_root_path(url->path);
-    return op->row->base != SBXI_BASE_BOX || sbxi_url_parse(sbx_s(op->box->url), url);
+    if (op->row->base < SBXI_BASE_BOX)
+        return true;
+    text = op->row->base == SBXI_BASE_BOX ? sbx_s(op->box->url) : sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    return sbxi_url_parse(text, url);
 }
 
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number)
@@ -490,6 +495,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
+    bool foreign = row->base == SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -501,14 +507,14 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_op_url(c, op, &url);
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     lines.own = c->headers;
-    lines.own_n = c->headers_n;
+    lines.own_n = foreign ? 0 : c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;
     lines.call_n = b ? b->header_n : 0;
     parts[0] = url.path;
     parts[1] = sbx_s(row->prefix);
-    parts[2] = sbx_sn(text, b ? b->seg_n : 0);
+    parts[2] = sbx_sn(text, b && !foreign ? b->seg_n : 0);
     parts[3] = sbx_s(row->suffix);
-    parts[4] = sbx_sn(text + parts[2].n, b ? b->query_n : 0);
+    parts[4] = sbx_sn(text + (b ? b->seg_n : 0), b ? b->query_n : 0);
     /* Target and host are put together at the buffer's end, then copied to
        where they belong at its start. */
     tail = room / 2;
@@ -524,7 +530,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         w.error = SBX_HTTP1W_FULL;
     sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
-    if (c->key_n)
+    if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)

@@ -5,6 +5,7 @@
 #include "base.h"
 #include "langsmith.h"
 #include "langsmith_snapshots.h"
+#include "langsmith_urls.h"
 #include "link.h"
 #include "model.h"
 #include "pool.h"
@@ -16,8 +17,9 @@ typedef struct sbxi_op sbxi_op;
 
 typedef enum sbxi_base {
     SBXI_BASE_CONTROL, /* the client's endpoint */
+    SBXI_BASE_ROOT,    /* the endpoint without the sandbox API's own path */
     SBXI_BASE_BOX,     /* the sandbox's data plane */
-    SBXI_BASE_ROOT     /* the endpoint without the sandbox API's own path */
+    SBXI_BASE_URL      /* its own: the origin is the segment, path and query the query. A host that gets neither key nor default headers */
 } sbxi_base;
 
 typedef enum sbxi_retry {
@@ -94,6 +96,14 @@ typedef struct sbxi_exec {
     int exit_code;
 } sbxi_exec;
 
+/* A URL that the service hands out. The texts without bound lie behind the
+   request. */
+typedef struct sbxi_grant {
+    sbxi_sink link, token;
+    char url[512];
+    int64_t expires_ms;
+} sbxi_grant;
+
 /* Around a list's items. */
 typedef struct sbxi_page {
     char next_cursor[256];
@@ -124,6 +134,7 @@ typedef struct sbxi_block {
         sbx_snapshot snapshot;
         sbx_snapshot_tag tag;
         sbx_registry registry;
+        sbxi_grant grant;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
@@ -194,10 +205,11 @@ typedef struct sbxi_http {
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
-    int64_t until;      /* polling ends */
+    int64_t until;      /* polling ends; a token: the answer's Date */
     int32_t poll_ms;
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
+    bool dated; /* of a model, the Date is wanted */
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 

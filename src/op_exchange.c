@@ -252,6 +252,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         return;
     if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
+    else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
+        sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
 }

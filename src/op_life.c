@@ -344,7 +344,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     sbxi_link *l;
 
     if (!sbxi_op_url(c, op, &url)) {
-        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the sandbox's data plane URL is not an http or https URL"));
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);

@@ -20,6 +20,8 @@ typedef union sbxi_options {
     sbx_find_opts find;
     sbx_snapshot_opts snapshot;
     sbx_registry_opts registry;
+    sbx_service_opts service;
+    sbx_download_opts download;
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -31,6 +33,9 @@ extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
+extern const sbxi_model sbxi_grant_model;
+extern const sbxi_schema sbxi_download_schema;
+extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
 #if !SBX_NO_CONFIG
@@ -51,6 +56,8 @@ SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *r
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+/* An absolute URL with its query, as it was given. */
+SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
 /* One more parameter of the query, encoded. */
@@ -109,6 +116,15 @@ SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_stat
    themselves. A proxy given as JSON is not looked into. */
 SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
 #endif
+/* Calls that read a file, or its stat, at a path in the sandbox or (where the
+   row's base says so) at a URL. */
+SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
+SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* Their hooks. */
+SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op);
+SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op);
+
 /* A path in a sandbox, encoded as the query. */
 SBXI_FN void sbxi_build_path(sbxi_build *b, sbx_str path);
 

@@ -1,0 +1,99 @@
+/* ---- langsmith_urls: services and files of a sandbox by URL (public) ---- */
+#ifndef SBX_LANGSMITH_URLS_H
+#define SBX_LANGSMITH_URLS_H
+#include "langsmith.h"
+SBX_EXTERN_C_BEGIN
+
+/* ---------------------------------------------------------------- services */
+
+/* Who may use a shared port. */
+typedef enum sbx_access {
+    SBX_ACCESS_TOKEN,      /* whoever has the short-lived token */
+    SBX_ACCESS_RESTRICTED, /* people who log in to LangSmith, by the sandbox's own permissions */
+    SBX_ACCESS_WORKSPACE,  /* people of the workspace who log in */
+    SBX_ACCESS_UNKNOWN     /* listed only: a value newer than this library, see access_text */
+} sbx_access;
+
+/* An HTTP service that listens on a port in a sandbox. Plain data, copyable,
+   nothing to free; `token` and `browser_url` are secrets. It must outlive the
+   operations that were given it. */
+typedef struct sbx_service {
+    char box[128];          /* the sandbox's id, or its name where the sbx_box had none: it is asked for new tokens */
+    char url[512];          /* where requests go, with the token in the header X-Langsmith-Sandbox-Service-Token */
+    char browser_url[2560]; /* for a browser: logs in (by a token in its query, or asking the person), then redirects */
+    char token[2048];       /* "" with a login */
+    int64_t expires_ms;     /* of the token: Unix ms by the service's clock; 0 = never */
+    int64_t clock_ms;       /* the service's clock less this client's, as the Date of its answer told; 0 = not known */
+    int32_t expires_in_s;   /* as it was asked for */
+    uint16_t port;
+    sbx_access access;
+} sbx_service;
+
+typedef struct sbx_service_opts {
+    sbx_call call;
+    sbx_access access;    /* default: a token */
+    int32_t expires_in_s; /* life of a token, 1 to 86,400 seconds; 0 = the server's 600. Excludes a login, which does not expire */
+    sbx_buf raw;          /* gets the answer's JSON text, token included */
+    size_t *raw_n;        /* written with the result: its length, > raw.n = cut */
+} sbx_service_opts;
+
+/* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
+   further token for it. Nothing need listen there yet; a service must listen
+   on all addresses of the sandbox, or on its loopback, as the server says.
+   `out` must not be NULL. URL and token of the answer need room in
+   request_bytes until they are written. A port is shared in one mode at a
+   time: SBX_ERR_CONFLICT until sbx_service_close has ended the other. Errors:
+   SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
+   URL or token longer than its field, or than request_bytes leaves room for),
+   SBX_ERR_PROTOCOL (an answer without URL or token). */
+SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
+
+/* ------------------------------------------------------ files by their URL */
+
+typedef enum sbx_disposition {
+    SBX_DISPOSITION_DEFAULT,    /* as the server likes */
+    SBX_DISPOSITION_ATTACHMENT, /* a browser saves it */
+    SBX_DISPOSITION_INLINE      /* a browser shows it */
+} sbx_disposition;
+
+/* A link to one file. Whoever has the URL can read the file, without a key: it
+   is a secret. Plain data, copyable. */
+typedef struct sbx_download {
+    char url[2560];     /* with its token: GET, HEAD and ranges (sbx_fetch, or any HTTP client) */
+    char token[2048];   /* the same token by itself */
+    int64_t expires_ms; /* Unix ms by the service's clock, 0 = never */
+} sbx_download;
+
+typedef struct sbx_download_opts {
+    sbx_call call;
+    int32_t expires_in_s;        /* 0 = it never expires */
+    sbx_str content_type;        /* to serve the file as; none = the server's guess */
+    sbx_disposition disposition;
+    sbx_buf raw;                 /* gets the answer's JSON text, token included */
+    size_t *raw_n;
+} sbx_download_opts;
+
+/* POST …/boxes/{name}/download-url: a link to the file at `path` (absolute, or
+   relative to the home directory). It stays with that sandbox and path; a file
+   written again later may or may not show through it: make a new link then.
+   Fetching wakes a stopped sandbox. `out` must not be NULL; room as for
+   sbx_service_open. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NOT_READY,
+   SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without URL). */
+SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out);
+
+/* GET of an absolute http or https URL, such as sbx_download.url, and HEAD of
+   it: options, results, limits of time and resumption are those of sbx_read and
+   sbx_stat. The URL is read during the call and sent as it is, percent-encoded
+   already, with its query and without its fragment; it counts for
+   request_bytes and must fit in half of tx_bytes.
+   Its host is taken for a stranger's: it gets no API key and none of the
+   client's headers, only those of `call` (call.api_key is refused). http://
+   where the endpoint is https:// is refused (allow_http_boxes), but for this
+   machine itself. Redirects are not followed: SBX_ERR_UNSUPPORTED.
+   Errors: SBX_ERR_PERMISSION (401, 403: the link has expired, or never was
+   one), SBX_ERR_NOT_FOUND (404, 410), and those of sbx_read and sbx_stat. */
+SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out);
+SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out);
+
+SBX_EXTERN_C_END
+#endif
