@@ -1404,13 +1404,14 @@ typedef enum sbx_event_kind {
     SBX_EV_STARTED,     /* the command runs: pid */
     SBX_EV_STDOUT,      /* data, offset */
     SBX_EV_STDERR,
-    SBX_EV_DATA,        /* file bytes: data, offset */
+    SBX_EV_DATA,        /* bytes of a file or answer: data, offset */
     SBX_EV_ITEM,        /* one item of a list: `item` */
     SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
     SBX_EV_RETRYING,    /* any call: an attempt failed with `code`; the next comes in delay_ms */
     SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
     SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
+    SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
 } sbx_event_kind;
 
@@ -1428,6 +1429,7 @@ typedef struct sbx_event {
     int stream;        /* STDOUT, STDERR, GAP: 1 or 2 */
     int exit_code;     /* END of a command (-1 where it has none), of sbx_shutdown: sandboxes left */
     sbx_code code;     /* END, RETRYING */
+    int status;        /* HEAD: the answer's HTTP status */
 } sbx_event;
 
 /* Runs an operation to its end and returns its code. Blocks; set total_ms to
@@ -1499,7 +1501,8 @@ SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
    SBX_ERR_FULL (END events hold every slot of max_ops: pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
-/* The next bytes of a streamed upload (sbx_write with `stream`): copies what
+/* The next bytes of a body that the caller pushes (sbx_write with `stream`,
+   sbx_request with `push`): copies what
    the send buffer takes, *taken says how much (possibly 0: wait for
    SBX_EV_WRITABLE, and give the rest again). `end` with everything taken ends
    the body. Does not block. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (not an
@@ -2340,6 +2343,75 @@ typedef struct sbx_service_opts {
    URL or token longer than its field, or than request_bytes leaves room for),
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
+
+typedef struct sbx_request_opts {
+    sbx_call call;        /* timeout_ms: to the answer's head. headers: of the request. api_key: for a new token only */
+    sbx_str body;         /* borrowed until END and sent without a copy */
+    bool push;            /* the body comes by sbx_push, `body` is empty */
+    int64_t size;         /* with push: its bytes (0 = none); SBX_NONE = not known (chunked) */
+    sbx_str content_type; /* of the body; none = not sent */
+    sbx_tri repeat;       /* whether the request may be sent again once it may have been carried out: UNSET = as its method
+                             says (RFC 9110 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT and DELETE may) */
+    /* The answer's body: one of these four. */
+    sbx_buf out;          /* collected here (what is beyond is counted and dropped), */
+    bool alloc;           /* or in memory of desc.resize, */
+    bool stream;          /* or as SBX_EV_DATA, behind an SBX_EV_HEAD, */
+    bool discard;         /* or only counted */
+    size_t max_bytes;     /* with alloc only: cap, 0 = 64 MiB */
+    sbx_buf head;         /* the answer's header lines, "Name: value" and CRLF each (sbx_head_find); what is beyond is dropped */
+    int32_t silence_ms;   /* how long the answer's body may be silent: 0 = as timeout_ms, SBX_FOREVER = as long as it likes (server-sent events) */
+} sbx_request_opts;
+
+typedef struct sbx_response {
+    int status;
+    bool cut;             /* more of the body came than was stored */
+    bool head_cut;        /* the same of its header lines */
+    size_t head_n;        /* bytes stored in opts.head */
+    size_t n;             /* bytes of the body stored */
+    uint64_t total;       /* bytes of the body that came */
+    uint64_t size;        /* as Content-Length said, UINT64_MAX = it did not */
+    char *p;              /* with alloc: NUL-terminated, the caller's (sbx_free); NULL where nothing came */
+} sbx_response;
+
+/* A request to a service, over HTTP/1.1. method: a token of up to 36 bytes in
+   the letters that the service wants, not CONNECT. path: begins with / and is
+   sent as it is behind the service's URL, percent-encoded already, with its
+   query. Content-Type goes by its option, Accept-Encoding is not sent; content
+   codings and upgrades are not undone nor made. `out` may be NULL; it is
+   written on success, with `stream` together with END.
+
+   Whatever status the service answers is a success: look at `status`. Redirects
+   are not followed and cookies not kept; both stand in the header lines. The
+   operation fails where no answer came whole, by the errors of any call, and
+   SBX_ERR_NO_BUFFER (none of out, alloc, stream, discard), SBX_ERR_OUTCOME (a
+   request that is not to be repeated was sent, and its answer's head was lost),
+   SBX_ERR_CONNECTION (also an answer that broke off behind its head, which is
+   never asked for again), SBX_ERR_DEADLINE (also silence_ms), SBX_ERR_MEMORY.
+
+   The service gets its token and the call's headers, not the API key and none
+   of the client's headers. A service opened with a login takes no requests
+   (SBX_ERR_ARGUMENT). http:// where the endpoint is https:// is refused
+   (allow_http_boxes), but for this machine itself.
+
+   The token is renewed, as part of the operation and with the client's key,
+   when at most 60 s of it remain by the service's clock: this client's, moved
+   by clock_ms. The clock is the transport's wall_ms, or, where it has none, its
+   mono_ms if the Date of the token's answer told what that means. Besides, once
+   after a 401, where the request may be repeated, its body is not pushed, and
+   the token was not renewed just before; the 401 of a second attempt is the
+   answer. *service is written then, and not where that fails, which ends the
+   operation with the errors of sbx_service_open. A copy does not learn of it.
+
+   A pushed body: as for sbx_write; an SBX_EV_REWIND asks for all of it again.
+   An answer that comes before its end ends it. A whole request (without `body`)
+   must fit in request_bytes twice over its host: the request for a token is
+   kept beside it. */
+SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, sbx_str path, const sbx_request_opts *opts, sbx_response *out);
+
+/* The value of the first whole line of that name (compared without case) in an
+   answer's header lines; false: none. The next one of the same name: search
+   behind the value. */
+SBX_API bool sbx_head_find(sbx_str head, sbx_str name, sbx_str *value);
 
 /* ------------------------------------------------------ files by their URL */
 
@@ -8602,7 +8674,9 @@ typedef enum sbxi_base {
     SBXI_BASE_CONTROL, /* the client's endpoint */
     SBXI_BASE_ROOT,    /* the endpoint without the sandbox API's own path */
     SBXI_BASE_BOX,     /* the sandbox's data plane */
-    SBXI_BASE_URL      /* its own: the origin is the segment, path and query the query. A host that gets neither key nor default headers */
+    /* Hosts that get neither key nor default headers: */
+    SBXI_BASE_URL,     /* the origin is the segment, path and query the query */
+    SBXI_BASE_SERVICE  /* the sbx_service in u.http.info; path and query are the query */
 } sbxi_base;
 
 typedef enum sbxi_retry {
@@ -8616,6 +8690,7 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_LIST,  /* items, one by one */
     SBXI_ANSWER_FILE,  /* bytes */
     SBXI_ANSWER_STAT,  /* only its headers */
+    SBXI_ANSWER_HTTP,  /* whatever it is: status, head, bytes */
     SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
 } sbxi_answer;
 
@@ -8638,20 +8713,22 @@ typedef enum sbxi_run { SBXI_RUN_IDLE, SBXI_RUN_EVENT, SBXI_RUN_HELD, SBXI_RUN_S
 
 typedef struct sbxi_row {
     const char *operation;
-    const char *method;
+    const char *method; /* "" = the block's command_id has it */
     const char *prefix, *suffix; /* around the encoded segment of the path */
     uint8_t base, retry, answer, resource;
     int32_t timeout_ms; /* 0 = the client's */
     const sbxi_model *model;
     const sbxi_rules *rules;
-    /* A model is about to be decoded. */
+    /* A model is about to be decoded. SBXI_ANSWER_HTTP: the head is complete. */
     void (*prepare)(sbx_client *c, sbxi_op *op);
     /* The answer is complete. True: the operation goes on (it has a new row
        or a time to wake at). NULL = it is done. */
     bool (*after)(sbx_client *c, sbxi_op *op);
-    /* An item or object was decoded and may be finished by hand. */
+    /* An item or object was decoded and may be finished by hand.
+       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
+       SBXI_ANSWER_HTTP: an attempt begins; may put another row first, or end it.
        SBXI_ANSWER_LIST: an item is complete (sbxi_op_item); named here so that
        a program without lists does not link it. */
     sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -8699,13 +8776,15 @@ typedef struct sbxi_page {
 /* Shared among operations whose answer has not ended: request bytes behind
    it, kept for repetition, and the answer while it is decoded. */
 typedef struct sbxi_block {
+    uint32_t at;   /* where its text begins behind the block */
     uint32_t seg_n, query_n, header_n, body_n; /* lengths of the parts of its text, in this order */
+    uint32_t other[5]; /* the same of another request that this one needs, or follows (sbxi_op_other) */
     uint32_t seen; /* bytes of an error body */
     bool overflow;
     bool stat_known;
     uint8_t recent_at;
     char boundary[32]; /* of a multipart body; "" = none */
-    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id */
+    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id; of an exchange the method, where the row has none */
     sbxi_dec dec;
     sbxi_failure failure;
     union {
@@ -8746,7 +8825,7 @@ typedef enum sbxi_state {
 typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
 
 /* Events that wait to be pulled. */
-enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32 };
+enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32, SBXI_NOTE_HEAD = 64 };
 
 enum {
     SBXI_OP_STREAMING = 1,  /* its output is pulled by the caller */
@@ -8778,21 +8857,23 @@ typedef struct sbxi_fail {
 typedef struct sbxi_http {
     void *out, *info;
     sbxi_sink sink;     /* file bytes, items, a command's stdout */
-    sbxi_sink err;      /* a command's stderr */
+    sbxi_sink err;      /* a command's stderr; an answer's head */
     sbx_buf raw;        /* the answer's text */
     size_t raw_total;
     size_t *raw_n;
     uint64_t total;     /* bytes or items that came */
-    uint64_t cursor;    /* list: hash of the last page's cursor */
+    uint64_t cursor;    /* list: hash of the last page's cursor; SBXI_ANSWER_HTTP: its status */
     const char *data;   /* upload: the caller's bytes */
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
-    int64_t until;      /* polling ends; a token: the answer's Date */
-    int32_t poll_ms;
+    int64_t until;      /* polling ends; a token: the answer's Date; SBXI_ANSWER_HTTP: its length, -1 = not said */
+    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have */
     uint8_t step;       /* upload: the part that is sent; list: options */
-    bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
-    bool dated; /* of a model, the Date is wanted */
+    bool chunked : 1, resume : 1, from_end : 1, bad_range : 1, if_range : 1, not_modified : 1, one_page : 1, unique : 1, executed : 1;
+    bool dated : 1;     /* of a model, the Date is wanted */
+    bool pushed : 1;    /* the body comes by sbx_push */
+    bool safe : 1, renew : 1, renewed : 1; /* request to a service: it may be repeated; its token is, or was, replaced */
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
@@ -8925,7 +9006,14 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
 /* Tells the trace hook of its link's status, its repetition or its end. */
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
+SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op);
+/* Whether its body is sent part by part, from the caller's bytes. */
+SBXI_FN bool sbxi_is_upload(const sbxi_op *op);
+
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
+/* Goes over to the block's other request; at first that is an empty one behind
+   the first. */
+SBXI_FN void sbxi_op_other(sbxi_op *op);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
 /* Puts the segment, query or body into the block, in this order. */
@@ -9036,7 +9124,10 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
         url->path = sbxi_root_path(url->path);
     if (op->row->base < SBXI_BASE_BOX)
         return true;
-    text = op->row->base == SBXI_BASE_BOX ? sbx_s(op->box->url) : sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    if (op->row->base == SBXI_BASE_URL)
+        text = sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    else
+        text = sbx_s(op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
     return sbxi_url_parse(text, url);
 }
 
@@ -9047,7 +9138,30 @@ SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b)
 {
-    return (char *)(b + 1);
+    return (char *)(b + 1) + b->at;
+}
+
+static uint32_t sbxi_parts_end(const uint32_t *p)
+{
+    return p[0] + p[1] + p[2] + p[3] + p[4];
+}
+
+SBXI_FN void sbxi_op_other(sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+    uint32_t now[5];
+
+    now[0] = b->at;
+    now[1] = b->seg_n;
+    now[2] = b->query_n;
+    now[3] = b->header_n;
+    now[4] = b->body_n;
+    b->at = sbxi_parts_end(b->other) ? b->other[0] : sbxi_parts_end(now);
+    b->seg_n = b->other[1];
+    b->query_n = b->other[2];
+    b->header_n = b->other[3];
+    b->body_n = b->other[4];
+    memcpy(b->other, now, sizeof now);
 }
 
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
@@ -9066,7 +9180,7 @@ SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
 
     if (!b)
         return;
-    memset(sbxi_block_text(b), 0, c->desc.request_bytes);
+    memset(b + 1, 0, c->desc.request_bytes);
     sbxi_pool_give(&c->blocks, (char *)b);
     op->block = NULL;
 }
@@ -9202,10 +9316,11 @@ SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
 SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room)
 {
     sbxi_block *b = op->block;
-    size_t used = (size_t)b->seg_n + b->query_n + b->header_n + b->body_n;
+    size_t used = (size_t)b->at + b->seg_n + b->query_n + b->header_n + b->body_n;
 
+    used = SBXI_MAX(used, sbxi_parts_end(b->other));
     *room = c->desc.request_bytes - used;
-    return sbxi_block_text(b) + used;
+    return (char *)(b + 1) + used;
 }
 
 SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
@@ -9448,6 +9563,18 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
         sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
+SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
+{
+    return op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
+}
+
+SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
+{
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        return op->u.http.pushed || op->u.http.data;
+    return op->block && op->block->boundary[0];
+}
+
 static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
 {
     sbxi_block *b = op->block;
@@ -9459,6 +9586,8 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
         parts[0] = sbx_s("multipart/form-data; boundary=");
         parts[1] = sbx_s(b->boundary);
         sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
+    }
+    if (sbxi_is_upload(op)) {
         if (op->u.http.chunked)
             sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
@@ -9466,9 +9595,17 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     } else if (b && b->body_n) {
         sbxi_put_header(w, "Content-Type", "application/json");
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
-    } else if (op->row->method[0] == 'P') {
+    } else if (sbxi_op_method(op)[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
     }
+}
+
+/* What the trace may see: no query, and of a link nothing at all. */
+static sbx_str sbxi_shown(const sbxi_row *row, sbx_str target)
+{
+    const char *query = (const char *)memchr(target.p, '?', target.n);
+
+    return sbx_sn(target.p, row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
 }
 
 SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
@@ -9477,7 +9614,8 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
-    bool foreign = row->base == SBXI_BASE_URL;
+    const char *method = sbxi_op_method(op);
+    bool foreign = row->base >= SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -9506,14 +9644,16 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         return false;
     }
     host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
-    sbx_http1w_request(&w, p, tail, sbx_s(row->method), target, host);
+    sbx_http1w_request(&w, p, tail, sbx_s(method), target, host);
     w.cap = room;
     if (w.n > tail)
         w.error = SBX_HTTP1W_FULL;
-    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
+    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbxi_shown(row, target));
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
+    if (row->base == SBXI_BASE_SERVICE)
+        sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
@@ -9546,7 +9686,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
             l->out.body.n = b->body_n;
         }
     }
-    sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');
+    sbxi_exchange_begin(&c->net, l, strcmp(method, "HEAD") == 0);
     return true;
 }
 
@@ -9558,23 +9698,30 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
 
 /* ---- sending ---- */
 
-/* Text of the multipart frame into the send buffer; false while it has no room. */
+/* Text of the multipart frame, or (n 0) only what ends the body, into the send
+   buffer; false while it has no room. */
 static bool sbxi_send_text(sbx_client *c, sbxi_op *op, const char *p, size_t n, bool end)
 {
+    static const char tail[] = "\r\n0\r\n\r\n";
     sbxi_link *l = sbxi_op_link(c, op);
+    bool chunked = op->u.http.chunked;
     char size[18];
-    size_t room, size_n = op->u.http.chunked ? sbx_http1_chunk(size, n) : 0;
+    size_t room, size_n = chunked && n ? sbx_http1_chunk(size, n) : 0;
     sbxi_got got;
-    char *to = sbxi_link_room(&c->net, l, &room, &got);
+    char *to;
 
+    if (!n && !(chunked && end))
+        return true;
+    to = sbxi_link_room(&c->net, l, &room, &got);
     if (!to || room < n + size_n + 7)
         return false;
     memcpy(to, size, size_n);
     memcpy(to + size_n, p, n);
     to += size_n + n;
-    if (op->u.http.chunked) {
-        memcpy(to, end ? "\r\n0\r\n\r\n" : "\r\n", end ? 7 : 2);
-        to += end ? 7 : 2;
+    if (chunked) {
+        size_n = (n ? 2 : 0) + (end ? 5 : 0);
+        memcpy(to, tail + (n ? 0 : 2), size_n);
+        to += size_n;
     }
     l->tx_end = (uint32_t)(to - l->tx);
     return true;
@@ -9595,7 +9742,7 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
         h->step = 1;
         return true;
     case 1:
-        if (op->flags & SBXI_OP_STREAMING) {
+        if (h->pushed) {
             if (op->flags & SBXI_OP_PUSH_END) {
                 h->step = 2;
                 return true;
@@ -9626,14 +9773,9 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
    buffer's. */
 static bool sbxi_send_starved(sbx_client *c, const sbxi_op *op)
 {
-    bool caller = op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
+    bool caller = sbxi_is_upload(op) && op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
 
     return !caller && !sbxi_link_has_room(&c->net, sbxi_op_link(c, op));
-}
-
-static bool sbxi_is_upload(const sbxi_op *op)
-{
-    return op->block && op->block->boundary[0];
 }
 
 static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -9802,7 +9944,9 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (sbxi_header_is(e, "retry-after"))
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        op->row->decoded(c, op, (void *)e);
+    else if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
@@ -9863,6 +10007,10 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
+    if (op->row->answer == SBXI_ANSWER_HTTP) {
+        op->row->prepare(c, op);
+        return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
+    }
     if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
         sbxi_begin_failure(c, op, status);
         return true;
@@ -9915,7 +10063,7 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     op->attempts = 1; /* what came refills the budget */
     if (op->flags & SBXI_OP_STREAMING) {
         sbxi_event_init(c, op, ev, SBX_EV_DATA);
-        ev->offset = h->pos + h->total - n;
+        ev->offset = h->total - n + (op->row->answer == SBXI_ANSWER_FILE ? h->pos : 0);
         ev->data = sbx_sn(p, (size_t)n);
         return SBXI_RUN_EVENT;
     }
@@ -10023,7 +10171,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_failure_piece(c, op);
         return SBXI_RUN_IDLE;
     }
-    if (op->row->answer == SBXI_ANSWER_FILE)
+    if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_HTTP)
         return sbxi_file_piece(c, op, ev);
     return sbxi_answer_piece(c, op, ev);
 }
@@ -10098,7 +10246,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 static bool sbxi_op_must_wait(const sbxi_op *op, const sbx_event *ev)
 {
     return !ev && op->state == SBXI_OP_BODY && op->flags & SBXI_OP_STREAMING && !(op->flags & (SBXI_OP_DRAIN | SBXI_OP_FAILING)) &&
-           op->row->answer != SBXI_ANSWER_NONE;
+           op->row->answer >= SBXI_ANSWER_LIST;
 }
 
 static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
@@ -10492,8 +10640,8 @@ SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sb
 /* The next event that waits in `notes`, in the order in which they make sense. */
 static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE };
-    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE };
+    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE, SBXI_NOTE_HEAD };
+    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE, SBX_EV_HEAD };
     unsigned i = 0;
 
     if (!op->notes)
@@ -10509,6 +10657,10 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         break;
     case SBXI_NOTE_STARTED:
         ev->pid = op->u.command.pid;
+        break;
+    case SBXI_NOTE_HEAD:
+        ev->status = (int)op->u.http.cursor;
+        ev->data = sbx_sn(op->u.http.err.p, sbxi_sink_n(&op->u.http.err));
         break;
     case SBXI_NOTE_GAP:
         ev->stream = op->s.gap_stream;
@@ -10544,6 +10696,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     uint64_t origin;
     sbxi_link *l;
 
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        op->row->stream(c, op, NULL);
+    if (op->state != SBXI_OP_START)
+        return SBXI_RUN_HELD;
     if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
         return SBXI_RUN_HELD;
@@ -11537,6 +11693,7 @@ typedef union sbxi_options {
     sbx_registry_opts registry;
     sbx_service_opts service;
     sbx_download_opts download;
+    sbx_request_opts request;
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -11569,8 +11726,14 @@ SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row,
 /* For a function that is not called like its row. */
 SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as);
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
+/* It does not fit in request_bytes. */
+SBXI_FN void sbxi_build_too_large(sbxi_build *b);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+/* Whether it would carry a secret unencrypted that the endpoint does not. */
+SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url);
+/* A request target as it was given: path and query. */
+SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target);
 /* An absolute URL with its query, as it was given. */
 SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
@@ -11635,6 +11798,8 @@ SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
    row's base says so) at a URL. */
 SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
 SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* `failed` of a body that is pushed: the caller has to push it again. */
+SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op);
 /* Their hooks. */
 SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op);
@@ -11677,7 +11842,7 @@ static bool sbxi_visible(sbx_str s)
     return true;
 }
 
-static void sbxi_build_too_large(sbxi_build *b)
+SBXI_FN void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
 }
@@ -11698,8 +11863,7 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
         sbxi_build_too_large(b);
 }
 
-/* Whether it would carry a secret unencrypted that the endpoint does not. */
-static bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
+SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
 {
     return c->base.tls && !url->tls && !c->desc.allow_http_boxes && !sbxi_url_is_loopback(url);
 }
@@ -11713,6 +11877,26 @@ static size_t sbxi_url_origin(sbx_str url)
     while (p < end && *p != '/' && *p != '?')
         p++;
     return (size_t)(p - url.p);
+}
+
+SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target)
+{
+    size_t room;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (target.n > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, target.p, target.n);
+    b->op->block->query_n = (uint32_t)target.n;
 }
 
 SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url)
@@ -13873,13 +14057,12 @@ const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_access, 
 /* ---- hooks ---- */
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
 
 #define SBXI_DATA SBXI_BASE_BOX, SBXI_RETRY_SAFE
 #define SBXI_FILE_ROW SBX_RESOURCE_FILE, 60000
 
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
-static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
+static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_push_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
@@ -14053,11 +14236,13 @@ static void sbxi_write_frame(sbxi_build *b)
 }
 
 /* Bytes that were pushed, and their end, are the caller's to give again. */
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op)
 {
     const sbxi_fail *f = &op->fail;
 
-    if (!(op->flags & SBXI_OP_STREAMING) || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
+    if (!op->u.http.pushed || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
+        return false;
+    if (op->row->retry == SBXI_RETRY_ONCE && op->flags & SBXI_OP_SENT)
         return false;
     if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
         (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
@@ -14117,6 +14302,7 @@ SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_st
     h->data = data.p;
     h->size = o->stream ? (uint64_t)o->size : data.n;
     h->chunked = o->stream && o->size == SBX_NONE;
+    h->pushed = o->stream;
     if (o->stream)
         b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_WANTS_ROOM;
     return sbxi_build_end(&b);
@@ -14157,11 +14343,11 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     if (!op)
         return SBX_ERR_HANDLE;
     h = &op->u.http;
-    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
+    if (op->row->answer == SBXI_ANSWER_STREAM || !op->u.http.pushed || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
         return SBX_ERR_ARGUMENT;
-    while (data.n > *taken && op->state == SBXI_OP_SEND && h->step == 1 && !op->block->overflow) {
+    while (data.n > *taken && op->state == SBXI_OP_SEND && sbxi_is_upload(op) && h->step == 1 && !op->block->overflow) {
         size_t n = sbxi_push_some(c, op, sbx_sn(data.p + *taken, data.n - *taken));
 
         *taken += n;
@@ -15710,6 +15896,307 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
         h->poll_ms = o->expires_in_s;
     }
     return sbxi_build_end(&b);
+}
+
+/* ---- requests to a service ---- */
+
+/* A token's last seconds are not begun with. */
+#define SBXI_TOKEN_MARGIN_MS 60000
+
+static bool sbxi_service_stale(const sbx_client *c, const sbx_service *s)
+{
+    bool clock = s->clock_ms || (c->net.t->wall_ms && c->net.t->wall_ms(c->net.ctx));
+
+    return clock && s->expires_ms && s->expires_ms - (sbxi_clock(c) + s->clock_ms) <= SBXI_TOKEN_MARGIN_MS;
+}
+
+/* Why no request may go there, or NULL. */
+static const char *sbxi_service_url_bad(const sbx_client *c, const sbx_service *s)
+{
+    sbxi_url url;
+
+    if (!sbxi_url_parse(sbx_s(s->url), &url))
+        return SBXI_T("must be an http or https URL without user, query or fragment");
+    if (sbxi_url_is_weak(c, &url))
+        return SBXI_T("is http:// though the endpoint is https://: the token would go unencrypted (allow_http_boxes in the client's description permits it)");
+    return NULL;
+}
+
+static bool sbxi_request_next(sbxi_op *op, const sbxi_row *row)
+{
+    sbxi_op_other(op);
+    op->row = row;
+    op->attempts = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+static bool sbxi_token_after(sbx_client *c, sbxi_op *op);
+static void sbxi_request_finished(sbx_client *c, sbxi_op *op);
+
+static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
+
+static sbxi_run sbxi_request_begin(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_http *h = &op->u.http;
+    const sbx_service *s = (const sbx_service *)h->info;
+    const char *why;
+
+    (void)ev;
+    h->err.total = 0;
+    if (h->renew || (!h->renewed && sbxi_service_stale(c, s))) {
+        h->renew = false;
+        h->renewed = true;
+        sbxi_request_next(op, &sbxi_token_row);
+        return SBXI_RUN_IDLE;
+    }
+    why = sbxi_service_url_bad(c, s);
+    if (why)
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, why);
+    return SBXI_RUN_IDLE;
+}
+
+/* A line may come in pieces, of which the first has the name. */
+static void sbxi_request_header(sbx_client *c, sbxi_op *op, void *event)
+{
+    const sbx_http1_event *e = (const sbx_http1_event *)event;
+    sbxi_sink *head = &op->u.http.err;
+
+    (void)c;
+    if (e->name.n) {
+        sbxi_sink_put(head, NULL, e->name.p, e->name.n);
+        sbxi_sink_put(head, NULL, ": ", 2);
+    }
+    sbxi_sink_put(head, NULL, e->value.p, e->value.n);
+    if (!e->more)
+        sbxi_sink_put(head, NULL, "\r\n", 2);
+}
+
+static void sbxi_request_head(sbx_client *c, sbxi_op *op)
+{
+    const sbx_http1 *http = &sbxi_op_link(c, op)->codec.http;
+    sbxi_http *h = &op->u.http;
+
+    if (http->status == 401 && h->safe && !h->pushed && !h->renewed) {
+        h->renew = true;
+        op->flags |= SBXI_OP_DRAIN;
+        op->block->seen = 0;
+        return;
+    }
+    h->cursor = http->status;
+    h->until = http->length == SBX_HTTP1_UNKNOWN ? -1 : (int64_t)http->length;
+    op->timeout_ms = h->poll_ms;
+    sbxi_op_allow(c, op, op->timeout_ms);
+    if (op->flags & SBXI_OP_STREAMING)
+        op->notes |= SBXI_NOTE_HEAD;
+}
+
+static bool sbxi_request_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (!op->u.http.renew)
+        return false;
+    op->attempts = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+/* Behind its head an answer is not asked for again, unless nobody wants it. */
+static bool sbxi_request_failed(sbx_client *c, sbxi_op *op)
+{
+    if (op->state == SBXI_OP_BODY && !op->u.http.renew) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    return sbxi_push_failed(c, op);
+}
+
+static void sbxi_request_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_response *r = (sbx_response *)h->out;
+
+    if (op->fail.code != SBX_OK || !r) {
+        if (op->flags & SBXI_OP_ALLOC)
+            sbx_free(c, h->sink.p);
+        return;
+    }
+    memset(r, 0, sizeof *r);
+    r->status = (int)h->cursor;
+    r->head_n = sbxi_sink_n(&h->err);
+    r->head_cut = r->head_n < h->err.total;
+    r->n = sbxi_sink_n(&h->sink);
+    r->total = h->total;
+    r->size = h->until < 0 ? UINT64_MAX : (uint64_t)h->until;
+    r->cut = !(op->flags & SBXI_OP_STREAMING) && r->n < h->total;
+    if (op->flags & SBXI_OP_ALLOC) {
+        if (h->sink.p)
+            h->sink.p[r->n] = 0;
+        r->p = h->sink.p;
+    }
+}
+
+#define SBXI_REQUEST_ROW(retry) \
+    { "request", "", "", "", SBXI_BASE_SERVICE, retry, SBXI_ANSWER_HTTP, SBX_RESOURCE_NONE, 0, NULL, NULL, sbxi_request_head, sbxi_request_after, sbxi_request_header, sbxi_request_begin, sbxi_request_failed, sbxi_request_finished }
+
+static const sbxi_row sbxi_request_rows[2] = { SBXI_REQUEST_ROW(SBXI_RETRY_ONCE), SBXI_REQUEST_ROW(SBXI_RETRY_SAFE) };
+
+static bool sbxi_token_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+
+    return sbxi_service_take(c, op, SBX_ACCESS_TOKEN, (sbx_service *)h->info) && sbxi_request_next(op, &sbxi_request_rows[h->safe]);
+}
+
+static bool sbxi_method_safe(sbx_str method)
+{
+    static const char *const idempotent[] = { "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE" };
+
+    for (size_t i = 0; i < SBXI_COUNT(idempotent); i++)
+        if (sbxi_eq(method, sbx_s(idempotent[i])))
+            return true;
+    return false;
+}
+
+static const char *sbxi_request_bad(const sbx_service *s, sbx_str method, const sbx_request_opts *o, const char **why)
+{
+    *why = SBXI_T("must be given, as sbx_service_open wrote it");
+    if (!s || !s->port)
+        return "service";
+    *why = SBXI_T("is none: a service opened with a login takes requests of browsers only");
+    if (!s->token[0])
+        return "service.token";
+    *why = SBXI_T("must be a token (RFC 9110 5.6.2) of up to 36 bytes, and not CONNECT");
+    if (method.n > SBXI_ID_MAX || !sbx_http1_name_ok(method) || sbxi_eq(method, sbx_s("CONNECT")))
+        return "method";
+    *why = SBXI_T("and body exclude each other");
+    if (o->push && o->body.n)
+        return "push";
+    *why = SBXI_T("must be 0 or more, or SBX_NONE, and belongs to push");
+    if (o->size < SBX_NONE || (o->size && !o->push))
+        return "size";
+    *why = SBXI_T("must be SBX_TRI_UNSET, SBX_TRI_NO or SBX_TRI_YES");
+    if ((unsigned)o->repeat > SBX_TRI_YES)
+        return "repeat";
+    *why = SBXI_T("and the other places for the body (out, alloc, stream, discard) exclude each other");
+    if (o->stream && (o->out.p || o->alloc || o->discard))
+        return "stream";
+    if (o->discard && (o->out.p || o->alloc))
+        return "discard";
+    *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
+    if (o->max_bytes && !o->alloc)
+        return "max_bytes";
+    *why = SBXI_T("has a size but no address");
+    if (o->head.n && !o->head.p)
+        return "head";
+    *why = SBXI_T("must be positive milliseconds, 0 (timeout_ms) or SBX_FOREVER");
+    if (o->silence_ms < SBX_FOREVER)
+        return "silence_ms";
+    return NULL;
+}
+
+/* The request for a token, which may be needed first. */
+static void sbxi_request_token(sbxi_build *b, const sbx_service *s, sbx_str api_key)
+{
+    sbx_call call;
+
+    if (!b->op)
+        return;
+    memset(&call, 0, sizeof call);
+    call.api_key = api_key;
+    sbxi_build_name(b, sbx_s(s->box), "service.box");
+    sbxi_build_headers(b, &call);
+    sbxi_service_body(b, s->port, SBX_ACCESS_TOKEN, s->expires_in_s);
+    if (b->op)
+        sbxi_op_other(b->op);
+}
+
+/* Beyond what a caller may set: Content-Type is the library's elsewhere. */
+static void sbxi_request_type(sbxi_build *b, sbx_str type)
+{
+    static const char name[] = "Content-Type: ";
+    size_t room, n = sizeof name - 1 + type.n + 2;
+    char *p;
+
+    if (!b->op || !type.p)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (!type.n || !sbx_http1_value_ok(type)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "content_type", SBXI_T("must be a header value that is not empty"));
+    } else if (n > room) {
+        sbxi_build_too_large(b);
+    } else {
+        memcpy(p, name, sizeof name - 1);
+        memcpy(p + sizeof name - 1, type.p, type.n);
+        memcpy(p + n - 2, "\r\n", 2);
+        b->op->block->header_n += (uint32_t)n;
+    }
+}
+
+static void sbxi_request_fill(sbxi_op *op, sbx_service *s, sbx_str method, const sbx_request_opts *o, sbx_response *out)
+{
+    sbxi_http *h = &op->u.http;
+
+    memcpy(op->block->command_id, method.p, method.n);
+    h->out = out;
+    h->info = s;
+    h->data = o->body.n ? o->body.p : NULL;
+    h->size = o->push ? (uint64_t)o->size : o->body.n;
+    h->chunked = o->push && o->size == SBX_NONE;
+    h->pushed = o->push;
+    h->dated = true;
+    h->safe = op->row == &sbxi_request_rows[1];
+    h->err.p = (char *)o->head.p;
+    h->err.cap = o->head.n;
+    h->poll_ms = o->silence_ms ? o->silence_ms : op->timeout_ms;
+    op->flags |= (uint16_t)((o->stream ? SBXI_OP_STREAMING : 0) | (o->push ? SBXI_OP_WANTS_ROOM : 0));
+}
+
+SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, sbx_str path, const sbx_request_opts *opts, sbx_response *out)
+{
+    const sbx_request_opts *o = opts ? opts : &sbxi_no_opts.request;
+    bool safe = o->repeat == SBX_TRI_UNSET ? sbxi_method_safe(method) : o->repeat == SBX_TRI_YES;
+    sbx_call call = o->call;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_request_rows[safe], &o->call))
+        return b.refused;
+    call.api_key = sbx_sn(NULL, 0);
+    bad = sbxi_request_bad(service, method, o, &why);
+    if (!bad) {
+        why = sbxi_service_url_bad(c, service);
+        bad = why ? "service.url" : NULL;
+    }
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    else if (!o->stream && !o->out.p && !o->alloc && !o->discard)
+        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, stream or discard"));
+    sbxi_request_token(&b, service, o->call.api_key);
+    sbxi_build_target(&b, path);
+    sbxi_build_headers(&b, &call);
+    sbxi_request_type(&b, o->content_type);
+    if (!b.op || !sbxi_build_sink(&b, &b.op->u.http.sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b.refused;
+    sbxi_request_fill(b.op, service, method, o, out);
+    return sbxi_build_end(&b);
+}
+
+SBX_API bool sbx_head_find(sbx_str head, sbx_str name, sbx_str *value)
+{
+    while (head.n) {
+        const char *p = head.p, *line = (const char *)memchr(p, '\n', head.n);
+        size_t n = line ? (size_t)(line - p) : 0;
+
+        if (!line)
+            return false;
+        if (n > name.n + 2 && p[n - 1] == '\r' && p[name.n] == ':' && sbxi_eq_nocase(sbx_sn(p, name.n), name)) {
+            *value = sbx_sn(p + name.n + 2, n - name.n - 3);
+            return true;
+        }
+        head = sbx_sn(line + 1, head.n - n - 1);
+    }
+    return false;
 }
 
 /* ---- files ---- */

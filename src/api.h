@@ -220,13 +220,14 @@ typedef enum sbx_event_kind {
     SBX_EV_STARTED,     /* the command runs: pid */
     SBX_EV_STDOUT,      /* data, offset */
     SBX_EV_STDERR,
-    SBX_EV_DATA,        /* file bytes: data, offset */
+    SBX_EV_DATA,        /* bytes of a file or answer: data, offset */
     SBX_EV_ITEM,        /* one item of a list: `item` */
     SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
     SBX_EV_RETRYING,    /* any call: an attempt failed with `code`; the next comes in delay_ms */
     SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
     SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
+    SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
 } sbx_event_kind;
 
@@ -244,6 +245,7 @@ typedef struct sbx_event {
     int stream;        /* STDOUT, STDERR, GAP: 1 or 2 */
     int exit_code;     /* END of a command (-1 where it has none), of sbx_shutdown: sandboxes left */
     sbx_code code;     /* END, RETRYING */
+    int status;        /* HEAD: the answer's HTTP status */
 } sbx_event;
 
 /* Runs an operation to its end and returns its code. Blocks; set total_ms to
@@ -315,7 +317,8 @@ SBX_API void sbx_error_of(const sbx_client *c, sbx_op op, sbx_error *out);
    SBX_ERR_FULL (END events hold every slot of max_ops: pull one). */
 SBX_API sbx_op sbx_shutdown(sbx_client *c, int32_t ms);
 
-/* The next bytes of a streamed upload (sbx_write with `stream`): copies what
+/* The next bytes of a body that the caller pushes (sbx_write with `stream`,
+   sbx_request with `push`): copies what
    the send buffer takes, *taken says how much (possibly 0: wait for
    SBX_EV_WRITABLE, and give the rest again). `end` with everything taken ends
    the body. Does not block. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (not an

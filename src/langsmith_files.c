@@ -3,13 +3,12 @@
 /* ---- hooks ---- */
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op);
 
 #define SBXI_DATA SBXI_BASE_BOX, SBXI_RETRY_SAFE
 #define SBXI_FILE_ROW SBX_RESOURCE_FILE, 60000
 
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
-static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_write_failed, NULL };
+static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_push_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
@@ -183,11 +182,13 @@ static void sbxi_write_frame(sbxi_build *b)
 }
 
 /* Bytes that were pushed, and their end, are the caller's to give again. */
-static bool sbxi_write_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op)
 {
     const sbxi_fail *f = &op->fail;
 
-    if (!(op->flags & SBXI_OP_STREAMING) || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
+    if (!op->u.http.pushed || !(op->u.http.pos || op->flags & SBXI_OP_PUSH_END))
+        return false;
+    if (op->row->retry == SBXI_RETRY_ONCE && op->flags & SBXI_OP_SENT)
         return false;
     if ((f->status && f->status != 429 && f->status != 502 && f->status != 503 && f->status != 504) || op->attempts > op->max_retries ||
         (!f->status && f->code != SBX_ERR_CONNECTION && f->code != SBX_ERR_DEADLINE)) {
@@ -247,6 +248,7 @@ SBX_API sbx_op sbx_write(sbx_client *c, const sbx_box *box, sbx_str path, sbx_st
     h->data = data.p;
     h->size = o->stream ? (uint64_t)o->size : data.n;
     h->chunked = o->stream && o->size == SBX_NONE;
+    h->pushed = o->stream;
     if (o->stream)
         b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_WANTS_ROOM;
     return sbxi_build_end(&b);
@@ -287,11 +289,11 @@ SBX_API sbx_code sbx_push(sbx_client *c, sbx_op handle, sbx_str data, bool end, 
     if (!op)
         return SBX_ERR_HANDLE;
     h = &op->u.http;
-    if (op->row != &sbxi_write_row || !(op->flags & SBXI_OP_STREAMING) || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
+    if (op->row->answer == SBXI_ANSWER_STREAM || !op->u.http.pushed || op->flags & SBXI_OP_PUSH_END || op->state == SBXI_OP_REWIND || op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     if (!h->chunked && (data.n > h->size - h->pos || (end && h->pos + data.n != h->size)))
         return SBX_ERR_ARGUMENT;
-    while (data.n > *taken && op->state == SBXI_OP_SEND && h->step == 1 && !op->block->overflow) {
+    while (data.n > *taken && op->state == SBXI_OP_SEND && sbxi_is_upload(op) && h->step == 1 && !op->block->overflow) {
         size_t n = sbxi_push_some(c, op, sbx_sn(data.p + *taken, data.n - *taken));
 
         *taken += n;

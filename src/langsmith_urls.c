@@ -158,6 +158,307 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
     return sbxi_build_end(&b);
 }
 
+/* ---- requests to a service ---- */
+
+/* A token's last seconds are not begun with. */
+#define SBXI_TOKEN_MARGIN_MS 60000
+
+static bool sbxi_service_stale(const sbx_client *c, const sbx_service *s)
+{
+    bool clock = s->clock_ms || (c->net.t->wall_ms && c->net.t->wall_ms(c->net.ctx));
+
+    return clock && s->expires_ms && s->expires_ms - (sbxi_clock(c) + s->clock_ms) <= SBXI_TOKEN_MARGIN_MS;
+}
+
+/* Why no request may go there, or NULL. */
+static const char *sbxi_service_url_bad(const sbx_client *c, const sbx_service *s)
+{
+    sbxi_url url;
+
+    if (!sbxi_url_parse(sbx_s(s->url), &url))
+        return SBXI_T("must be an http or https URL without user, query or fragment");
+    if (sbxi_url_is_weak(c, &url))
+        return SBXI_T("is http:// though the endpoint is https://: the token would go unencrypted (allow_http_boxes in the client's description permits it)");
+    return NULL;
+}
+
+static bool sbxi_request_next(sbxi_op *op, const sbxi_row *row)
+{
+    sbxi_op_other(op);
+    op->row = row;
+    op->attempts = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+static bool sbxi_token_after(sbx_client *c, sbxi_op *op);
+static void sbxi_request_finished(sbx_client *c, sbxi_op *op);
+
+static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
+
+static sbxi_run sbxi_request_begin(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_http *h = &op->u.http;
+    const sbx_service *s = (const sbx_service *)h->info;
+    const char *why;
+
+    (void)ev;
+    h->err.total = 0;
+    if (h->renew || (!h->renewed && sbxi_service_stale(c, s))) {
+        h->renew = false;
+        h->renewed = true;
+        sbxi_request_next(op, &sbxi_token_row);
+        return SBXI_RUN_IDLE;
+    }
+    why = sbxi_service_url_bad(c, s);
+    if (why)
+        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, why);
+    return SBXI_RUN_IDLE;
+}
+
+/* A line may come in pieces, of which the first has the name. */
+static void sbxi_request_header(sbx_client *c, sbxi_op *op, void *event)
+{
+    const sbx_http1_event *e = (const sbx_http1_event *)event;
+    sbxi_sink *head = &op->u.http.err;
+
+    (void)c;
+    if (e->name.n) {
+        sbxi_sink_put(head, NULL, e->name.p, e->name.n);
+        sbxi_sink_put(head, NULL, ": ", 2);
+    }
+    sbxi_sink_put(head, NULL, e->value.p, e->value.n);
+    if (!e->more)
+        sbxi_sink_put(head, NULL, "\r\n", 2);
+}
+
+static void sbxi_request_head(sbx_client *c, sbxi_op *op)
+{
+    const sbx_http1 *http = &sbxi_op_link(c, op)->codec.http;
+    sbxi_http *h = &op->u.http;
+
+    if (http->status == 401 && h->safe && !h->pushed && !h->renewed) {
+        h->renew = true;
+        op->flags |= SBXI_OP_DRAIN;
+        op->block->seen = 0;
+        return;
+    }
+    h->cursor = http->status;
+    h->until = http->length == SBX_HTTP1_UNKNOWN ? -1 : (int64_t)http->length;
+    op->timeout_ms = h->poll_ms;
+    sbxi_op_allow(c, op, op->timeout_ms);
+    if (op->flags & SBXI_OP_STREAMING)
+        op->notes |= SBXI_NOTE_HEAD;
+}
+
+static bool sbxi_request_after(sbx_client *c, sbxi_op *op)
+{
+    (void)c;
+    if (!op->u.http.renew)
+        return false;
+    op->attempts = 0;
+    op->state = SBXI_OP_START;
+    return true;
+}
+
+/* Behind its head an answer is not asked for again, unless nobody wants it. */
+static bool sbxi_request_failed(sbx_client *c, sbxi_op *op)
+{
+    if (op->state == SBXI_OP_BODY && !op->u.http.renew) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    return sbxi_push_failed(c, op);
+}
+
+static void sbxi_request_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+    sbx_response *r = (sbx_response *)h->out;
+
+    if (op->fail.code != SBX_OK || !r) {
+        if (op->flags & SBXI_OP_ALLOC)
+            sbx_free(c, h->sink.p);
+        return;
+    }
+    memset(r, 0, sizeof *r);
+    r->status = (int)h->cursor;
+    r->head_n = sbxi_sink_n(&h->err);
+    r->head_cut = r->head_n < h->err.total;
+    r->n = sbxi_sink_n(&h->sink);
+    r->total = h->total;
+    r->size = h->until < 0 ? UINT64_MAX : (uint64_t)h->until;
+    r->cut = !(op->flags & SBXI_OP_STREAMING) && r->n < h->total;
+    if (op->flags & SBXI_OP_ALLOC) {
+        if (h->sink.p)
+            h->sink.p[r->n] = 0;
+        r->p = h->sink.p;
+    }
+}
+
+#define SBXI_REQUEST_ROW(retry) \
+    { "request", "", "", "", SBXI_BASE_SERVICE, retry, SBXI_ANSWER_HTTP, SBX_RESOURCE_NONE, 0, NULL, NULL, sbxi_request_head, sbxi_request_after, sbxi_request_header, sbxi_request_begin, sbxi_request_failed, sbxi_request_finished }
+
+static const sbxi_row sbxi_request_rows[2] = { SBXI_REQUEST_ROW(SBXI_RETRY_ONCE), SBXI_REQUEST_ROW(SBXI_RETRY_SAFE) };
+
+static bool sbxi_token_after(sbx_client *c, sbxi_op *op)
+{
+    sbxi_http *h = &op->u.http;
+
+    return sbxi_service_take(c, op, SBX_ACCESS_TOKEN, (sbx_service *)h->info) && sbxi_request_next(op, &sbxi_request_rows[h->safe]);
+}
+
+static bool sbxi_method_safe(sbx_str method)
+{
+    static const char *const idempotent[] = { "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE" };
+
+    for (size_t i = 0; i < SBXI_COUNT(idempotent); i++)
+        if (sbxi_eq(method, sbx_s(idempotent[i])))
+            return true;
+    return false;
+}
+
+static const char *sbxi_request_bad(const sbx_service *s, sbx_str method, const sbx_request_opts *o, const char **why)
+{
+    *why = SBXI_T("must be given, as sbx_service_open wrote it");
+    if (!s || !s->port)
+        return "service";
+    *why = SBXI_T("is none: a service opened with a login takes requests of browsers only");
+    if (!s->token[0])
+        return "service.token";
+    *why = SBXI_T("must be a token (RFC 9110 5.6.2) of up to 36 bytes, and not CONNECT");
+    if (method.n > SBXI_ID_MAX || !sbx_http1_name_ok(method) || sbxi_eq(method, sbx_s("CONNECT")))
+        return "method";
+    *why = SBXI_T("and body exclude each other");
+    if (o->push && o->body.n)
+        return "push";
+    *why = SBXI_T("must be 0 or more, or SBX_NONE, and belongs to push");
+    if (o->size < SBX_NONE || (o->size && !o->push))
+        return "size";
+    *why = SBXI_T("must be SBX_TRI_UNSET, SBX_TRI_NO or SBX_TRI_YES");
+    if ((unsigned)o->repeat > SBX_TRI_YES)
+        return "repeat";
+    *why = SBXI_T("and the other places for the body (out, alloc, stream, discard) exclude each other");
+    if (o->stream && (o->out.p || o->alloc || o->discard))
+        return "stream";
+    if (o->discard && (o->out.p || o->alloc))
+        return "discard";
+    *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
+    if (o->max_bytes && !o->alloc)
+        return "max_bytes";
+    *why = SBXI_T("has a size but no address");
+    if (o->head.n && !o->head.p)
+        return "head";
+    *why = SBXI_T("must be positive milliseconds, 0 (timeout_ms) or SBX_FOREVER");
+    if (o->silence_ms < SBX_FOREVER)
+        return "silence_ms";
+    return NULL;
+}
+
+/* The request for a token, which may be needed first. */
+static void sbxi_request_token(sbxi_build *b, const sbx_service *s, sbx_str api_key)
+{
+    sbx_call call;
+
+    if (!b->op)
+        return;
+    memset(&call, 0, sizeof call);
+    call.api_key = api_key;
+    sbxi_build_name(b, sbx_s(s->box), "service.box");
+    sbxi_build_headers(b, &call);
+    sbxi_service_body(b, s->port, SBX_ACCESS_TOKEN, s->expires_in_s);
+    if (b->op)
+        sbxi_op_other(b->op);
+}
+
+/* Beyond what a caller may set: Content-Type is the library's elsewhere. */
+static void sbxi_request_type(sbxi_build *b, sbx_str type)
+{
+    static const char name[] = "Content-Type: ";
+    size_t room, n = sizeof name - 1 + type.n + 2;
+    char *p;
+
+    if (!b->op || !type.p)
+        return;
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (!type.n || !sbx_http1_value_ok(type)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "content_type", SBXI_T("must be a header value that is not empty"));
+    } else if (n > room) {
+        sbxi_build_too_large(b);
+    } else {
+        memcpy(p, name, sizeof name - 1);
+        memcpy(p + sizeof name - 1, type.p, type.n);
+        memcpy(p + n - 2, "\r\n", 2);
+        b->op->block->header_n += (uint32_t)n;
+    }
+}
+
+static void sbxi_request_fill(sbxi_op *op, sbx_service *s, sbx_str method, const sbx_request_opts *o, sbx_response *out)
+{
+    sbxi_http *h = &op->u.http;
+
+    memcpy(op->block->command_id, method.p, method.n);
+    h->out = out;
+    h->info = s;
+    h->data = o->body.n ? o->body.p : NULL;
+    h->size = o->push ? (uint64_t)o->size : o->body.n;
+    h->chunked = o->push && o->size == SBX_NONE;
+    h->pushed = o->push;
+    h->dated = true;
+    h->safe = op->row == &sbxi_request_rows[1];
+    h->err.p = (char *)o->head.p;
+    h->err.cap = o->head.n;
+    h->poll_ms = o->silence_ms ? o->silence_ms : op->timeout_ms;
+    op->flags |= (uint16_t)((o->stream ? SBXI_OP_STREAMING : 0) | (o->push ? SBXI_OP_WANTS_ROOM : 0));
+}
+
+SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, sbx_str path, const sbx_request_opts *opts, sbx_response *out)
+{
+    const sbx_request_opts *o = opts ? opts : &sbxi_no_opts.request;
+    bool safe = o->repeat == SBX_TRI_UNSET ? sbxi_method_safe(method) : o->repeat == SBX_TRI_YES;
+    sbx_call call = o->call;
+    const char *why, *bad;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_request_rows[safe], &o->call))
+        return b.refused;
+    call.api_key = sbx_sn(NULL, 0);
+    bad = sbxi_request_bad(service, method, o, &why);
+    if (!bad) {
+        why = sbxi_service_url_bad(c, service);
+        bad = why ? "service.url" : NULL;
+    }
+    if (bad)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    else if (!o->stream && !o->out.p && !o->alloc && !o->discard)
+        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, stream or discard"));
+    sbxi_request_token(&b, service, o->call.api_key);
+    sbxi_build_target(&b, path);
+    sbxi_build_headers(&b, &call);
+    sbxi_request_type(&b, o->content_type);
+    if (!b.op || !sbxi_build_sink(&b, &b.op->u.http.sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b.refused;
+    sbxi_request_fill(b.op, service, method, o, out);
+    return sbxi_build_end(&b);
+}
+
+SBX_API bool sbx_head_find(sbx_str head, sbx_str name, sbx_str *value)
+{
+    while (head.n) {
+        const char *p = head.p, *line = (const char *)memchr(p, '\n', head.n);
+        size_t n = line ? (size_t)(line - p) : 0;
+
+        if (!line)
+            return false;
+        if (n > name.n + 2 && p[n - 1] == '\r' && p[name.n] == ':' && sbxi_eq_nocase(sbx_sn(p, name.n), name)) {
+            *value = sbx_sn(p + name.n + 2, n - name.n - 3);
+            return true;
+        }
+        head = sbx_sn(line + 1, head.n - n - 1);
+    }
+    return false;
+}
+
 /* ---- files ---- */
 
 static bool sbxi_download_after(sbx_client *c, sbxi_op *op)

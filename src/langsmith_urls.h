@@ -48,6 +48,75 @@ typedef struct sbx_service_opts {
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
 
+typedef struct sbx_request_opts {
+    sbx_call call;        /* timeout_ms: to the answer's head. headers: of the request. api_key: for a new token only */
+    sbx_str body;         /* borrowed until END and sent without a copy */
+    bool push;            /* the body comes by sbx_push, `body` is empty */
+    int64_t size;         /* with push: its bytes (0 = none); SBX_NONE = not known (chunked) */
+    sbx_str content_type; /* of the body; none = not sent */
+    sbx_tri repeat;       /* whether the request may be sent again once it may have been carried out: UNSET = as its method
+                             says (RFC 9110 9.2.2: GET, HEAD, OPTIONS, TRACE, PUT and DELETE may) */
+    /* The answer's body: one of these four. */
+    sbx_buf out;          /* collected here (what is beyond is counted and dropped), */
+    bool alloc;           /* or in memory of desc.resize, */
+    bool stream;          /* or as SBX_EV_DATA, behind an SBX_EV_HEAD, */
+    bool discard;         /* or only counted */
+    size_t max_bytes;     /* with alloc only: cap, 0 = 64 MiB */
+    sbx_buf head;         /* the answer's header lines, "Name: value" and CRLF each (sbx_head_find); what is beyond is dropped */
+    int32_t silence_ms;   /* how long the answer's body may be silent: 0 = as timeout_ms, SBX_FOREVER = as long as it likes (server-sent events) */
+} sbx_request_opts;
+
+typedef struct sbx_response {
+    int status;
+    bool cut;             /* more of the body came than was stored */
+    bool head_cut;        /* the same of its header lines */
+    size_t head_n;        /* bytes stored in opts.head */
+    size_t n;             /* bytes of the body stored */
+    uint64_t total;       /* bytes of the body that came */
+    uint64_t size;        /* as Content-Length said, UINT64_MAX = it did not */
+    char *p;              /* with alloc: NUL-terminated, the caller's (sbx_free); NULL where nothing came */
+} sbx_response;
+
+/* A request to a service, over HTTP/1.1. method: a token of up to 36 bytes in
+   the letters that the service wants, not CONNECT. path: begins with / and is
+   sent as it is behind the service's URL, percent-encoded already, with its
+   query. Content-Type goes by its option, Accept-Encoding is not sent; content
+   codings and upgrades are not undone nor made. `out` may be NULL; it is
+   written on success, with `stream` together with END.
+
+   Whatever status the service answers is a success: look at `status`. Redirects
+   are not followed and cookies not kept; both stand in the header lines. The
+   operation fails where no answer came whole, by the errors of any call, and
+   SBX_ERR_NO_BUFFER (none of out, alloc, stream, discard), SBX_ERR_OUTCOME (a
+   request that is not to be repeated was sent, and its answer's head was lost),
+   SBX_ERR_CONNECTION (also an answer that broke off behind its head, which is
+   never asked for again), SBX_ERR_DEADLINE (also silence_ms), SBX_ERR_MEMORY.
+
+   The service gets its token and the call's headers, not the API key and none
+   of the client's headers. A service opened with a login takes no requests
+   (SBX_ERR_ARGUMENT). http:// where the endpoint is https:// is refused
+   (allow_http_boxes), but for this machine itself.
+
+   The token is renewed, as part of the operation and with the client's key,
+   when at most 60 s of it remain by the service's clock: this client's, moved
+   by clock_ms. The clock is the transport's wall_ms, or, where it has none, its
+   mono_ms if the Date of the token's answer told what that means. Besides, once
+   after a 401, where the request may be repeated, its body is not pushed, and
+   the token was not renewed just before; the 401 of a second attempt is the
+   answer. *service is written then, and not where that fails, which ends the
+   operation with the errors of sbx_service_open. A copy does not learn of it.
+
+   A pushed body: as for sbx_write; an SBX_EV_REWIND asks for all of it again.
+   An answer that comes before its end ends it. A whole request (without `body`)
+   must fit in request_bytes twice over its host: the request for a token is
+   kept beside it. */
+SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, sbx_str path, const sbx_request_opts *opts, sbx_response *out);
+
+/* The value of the first whole line of that name (compared without case) in an
+   answer's header lines; false: none. The next one of the same name: search
+   behind the value. */
+SBX_API bool sbx_head_find(sbx_str head, sbx_str name, sbx_str *value);
+
 /* ------------------------------------------------------ files by their URL */
 
 typedef enum sbx_disposition {

@@ -54,7 +54,10 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
         url->path = sbxi_root_path(url->path);
     if (op->row->base < SBXI_BASE_BOX)
         return true;
-    text = op->row->base == SBXI_BASE_BOX ? sbx_s(op->box->url) : sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    if (op->row->base == SBXI_BASE_URL)
+        text = sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
+    else
+        text = sbx_s(op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
     return sbxi_url_parse(text, url);
 }
 
@@ -65,7 +68,30 @@ SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace
 
 SBXI_FN char *sbxi_block_text(const sbxi_block *b)
 {
-    return (char *)(b + 1);
+    return (char *)(b + 1) + b->at;
+}
+
+static uint32_t sbxi_parts_end(const uint32_t *p)
+{
+    return p[0] + p[1] + p[2] + p[3] + p[4];
+}
+
+SBXI_FN void sbxi_op_other(sbxi_op *op)
+{
+    sbxi_block *b = op->block;
+    uint32_t now[5];
+
+    now[0] = b->at;
+    now[1] = b->seg_n;
+    now[2] = b->query_n;
+    now[3] = b->header_n;
+    now[4] = b->body_n;
+    b->at = sbxi_parts_end(b->other) ? b->other[0] : sbxi_parts_end(now);
+    b->seg_n = b->other[1];
+    b->query_n = b->other[2];
+    b->header_n = b->other[3];
+    b->body_n = b->other[4];
+    memcpy(b->other, now, sizeof now);
 }
 
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c)
@@ -84,7 +110,7 @@ SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op)
 
     if (!b)
         return;
-    memset(sbxi_block_text(b), 0, c->desc.request_bytes);
+    memset(b + 1, 0, c->desc.request_bytes);
     sbxi_pool_give(&c->blocks, (char *)b);
     op->block = NULL;
 }
@@ -220,10 +246,11 @@ SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op)
 SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room)
 {
     sbxi_block *b = op->block;
-    size_t used = (size_t)b->seg_n + b->query_n + b->header_n + b->body_n;
+    size_t used = (size_t)b->at + b->seg_n + b->query_n + b->header_n + b->body_n;
 
+    used = SBXI_MAX(used, sbxi_parts_end(b->other));
     *room = c->desc.request_bytes - used;
-    return sbxi_block_text(b) + used;
+    return (char *)(b + 1) + used;
 }
 
 SBXI_FN bool sbxi_op_segment(sbx_client *c, sbxi_op *op, sbx_str seg)
@@ -466,6 +493,18 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
         sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
+SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
+{
+    return op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
+}
+
+SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
+{
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        return op->u.http.pushed || op->u.http.data;
+    return op->block && op->block->boundary[0];
+}
+
 static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
 {
     sbxi_block *b = op->block;
@@ -477,6 +516,8 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
         parts[0] = sbx_s("multipart/form-data; boundary=");
         parts[1] = sbx_s(b->boundary);
         sbx_http1w_header(w, sbx_s("Content-Type"), sbx_sn(text, sbxi_join(text, sizeof text, parts, 2)));
+    }
+    if (sbxi_is_upload(op)) {
         if (op->u.http.chunked)
             sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
@@ -484,9 +525,17 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
     } else if (b && b->body_n) {
         sbxi_put_header(w, "Content-Type", "application/json");
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
-    } else if (op->row->method[0] == 'P') {
+    } else if (sbxi_op_method(op)[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
     }
+}
+
+/* What the trace may see: no query, and of a link nothing at all. */
+static sbx_str sbxi_shown(const sbxi_row *row, sbx_str target)
+{
+    const char *query = (const char *)memchr(target.p, '?', target.n);
+
+    return sbx_sn(target.p, row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
 }
 
 SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
@@ -495,7 +544,8 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const sbxi_block *b = op->block;
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
-    bool foreign = row->base == SBXI_BASE_URL;
+    const char *method = sbxi_op_method(op);
+    bool foreign = row->base >= SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -524,14 +574,16 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         return false;
     }
     host = sbxi_host_text(p + tail + target.n, room - tail - target.n, &url);
-    sbx_http1w_request(&w, p, tail, sbx_s(row->method), target, host);
+    sbx_http1w_request(&w, p, tail, sbx_s(method), target, host);
     w.cap = room;
     if (w.n > tail)
         w.error = SBX_HTTP1W_FULL;
-    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbx_sn(target.p, target.n - parts[4].n));
+    sbxi_net_trace(&c->net, SBX_TRACE_REQUEST, l, sbxi_op_id(c, op) + 1, 0, sbxi_shown(row, target));
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
+    if (row->base == SBXI_BASE_SERVICE)
+        sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
@@ -564,6 +616,6 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
             l->out.body.n = b->body_n;
         }
     }
-    sbxi_exchange_begin(&c->net, l, row->method[0] == 'H');
+    sbxi_exchange_begin(&c->net, l, strcmp(method, "HEAD") == 0);
     return true;
 }

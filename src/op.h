@@ -19,7 +19,9 @@ typedef enum sbxi_base {
     SBXI_BASE_CONTROL, /* the client's endpoint */
     SBXI_BASE_ROOT,    /* the endpoint without the sandbox API's own path */
     SBXI_BASE_BOX,     /* the sandbox's data plane */
-    SBXI_BASE_URL      /* its own: the origin is the segment, path and query the query. A host that gets neither key nor default headers */
+    /* Hosts that get neither key nor default headers: */
+    SBXI_BASE_URL,     /* the origin is the segment, path and query the query */
+    SBXI_BASE_SERVICE  /* the sbx_service in u.http.info; path and query are the query */
 } sbxi_base;
 
 typedef enum sbxi_retry {
@@ -33,6 +35,7 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_LIST,  /* items, one by one */
     SBXI_ANSWER_FILE,  /* bytes */
     SBXI_ANSWER_STAT,  /* only its headers */
+    SBXI_ANSWER_HTTP,  /* whatever it is: status, head, bytes */
     SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
 } sbxi_answer;
 
@@ -55,20 +58,22 @@ typedef enum sbxi_run { SBXI_RUN_IDLE, SBXI_RUN_EVENT, SBXI_RUN_HELD, SBXI_RUN_S
 
 typedef struct sbxi_row {
     const char *operation;
-    const char *method;
+    const char *method; /* "" = the block's command_id has it */
     const char *prefix, *suffix; /* around the encoded segment of the path */
     uint8_t base, retry, answer, resource;
     int32_t timeout_ms; /* 0 = the client's */
     const sbxi_model *model;
     const sbxi_rules *rules;
-    /* A model is about to be decoded. */
+    /* A model is about to be decoded. SBXI_ANSWER_HTTP: the head is complete. */
     void (*prepare)(sbx_client *c, sbxi_op *op);
     /* The answer is complete. True: the operation goes on (it has a new row
        or a time to wake at). NULL = it is done. */
     bool (*after)(sbx_client *c, sbxi_op *op);
-    /* An item or object was decoded and may be finished by hand. */
+    /* An item or object was decoded and may be finished by hand.
+       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
+       SBXI_ANSWER_HTTP: an attempt begins; may put another row first, or end it.
        SBXI_ANSWER_LIST: an item is complete (sbxi_op_item); named here so that
        a program without lists does not link it. */
     sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -116,13 +121,15 @@ typedef struct sbxi_page {
 /* Shared among operations whose answer has not ended: request bytes behind
    it, kept for repetition, and the answer while it is decoded. */
 typedef struct sbxi_block {
+    uint32_t at;   /* where its text begins behind the block */
     uint32_t seg_n, query_n, header_n, body_n; /* lengths of the parts of its text, in this order */
+    uint32_t other[5]; /* the same of another request that this one needs, or follows (sbxi_op_other) */
     uint32_t seen; /* bytes of an error body */
     bool overflow;
     bool stat_known;
     uint8_t recent_at;
     char boundary[32]; /* of a multipart body; "" = none */
-    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id */
+    char command_id[SBXI_ID_MAX + 1]; /* see sbxi_command.id; of an exchange the method, where the row has none */
     sbxi_dec dec;
     sbxi_failure failure;
     union {
@@ -163,7 +170,7 @@ typedef enum sbxi_state {
 typedef enum sbxi_list_id { SBXI_LIST_NONE, SBXI_LIST_RUN, SBXI_LIST_EVENT, SBXI_LIST_LINK, SBXI_LIST_STARVED, SBXI_LIST_COUNT } sbxi_list_id;
 
 /* Events that wait to be pulled. */
-enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32 };
+enum { SBXI_NOTE_RETRYING = 1, SBXI_NOTE_WRITABLE = 2, SBXI_NOTE_REWIND = 4, SBXI_NOTE_RECONNECTED = 8, SBXI_NOTE_STARTED = 16, SBXI_NOTE_GAP = 32, SBXI_NOTE_HEAD = 64 };
 
 enum {
     SBXI_OP_STREAMING = 1,  /* its output is pulled by the caller */
@@ -195,21 +202,23 @@ typedef struct sbxi_fail {
 typedef struct sbxi_http {
     void *out, *info;
     sbxi_sink sink;     /* file bytes, items, a command's stdout */
-    sbxi_sink err;      /* a command's stderr */
+    sbxi_sink err;      /* a command's stderr; an answer's head */
     sbx_buf raw;        /* the answer's text */
     size_t raw_total;
     size_t *raw_n;
     uint64_t total;     /* bytes or items that came */
-    uint64_t cursor;    /* list: hash of the last page's cursor */
+    uint64_t cursor;    /* list: hash of the last page's cursor; SBXI_ANSWER_HTTP: its status */
     const char *data;   /* upload: the caller's bytes */
     uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
-    int64_t until;      /* polling ends; a token: the answer's Date */
-    int32_t poll_ms;
+    int64_t until;      /* polling ends; a token: the answer's Date; SBXI_ANSWER_HTTP: its length, -1 = not said */
+    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have */
     uint8_t step;       /* upload: the part that is sent; list: options */
-    bool chunked, resume, from_end, bad_range, if_range, not_modified, one_page, unique, executed;
-    bool dated; /* of a model, the Date is wanted */
+    bool chunked : 1, resume : 1, from_end : 1, bad_range : 1, if_range : 1, not_modified : 1, one_page : 1, unique : 1, executed : 1;
+    bool dated : 1;     /* of a model, the Date is wanted */
+    bool pushed : 1;    /* the body comes by sbx_push */
+    bool safe : 1, renew : 1, renewed : 1; /* request to a service: it may be repeated; its token is, or was, replaced */
     uint64_t skip;      /* read: bytes to drop, where the server ignored the range; list: like cursor, of an older page */
 } sbxi_http;
 
@@ -342,7 +351,14 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
 /* Tells the trace hook of its link's status, its repetition or its end. */
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
+SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op);
+/* Whether its body is sent part by part, from the caller's bytes. */
+SBXI_FN bool sbxi_is_upload(const sbxi_op *op);
+
 SBXI_FN char *sbxi_block_text(const sbxi_block *b);
+/* Goes over to the block's other request; at first that is an empty one behind
+   the first. */
+SBXI_FN void sbxi_op_other(sbxi_op *op);
 SBXI_FN sbxi_block *sbxi_op_block(sbx_client *c); /* a clean one, or NULL */
 SBXI_FN void sbxi_op_drop_block(sbx_client *c, sbxi_op *op);
 /* Puts the segment, query or body into the block, in this order. */

@@ -6,23 +6,30 @@
 
 /* ---- sending ---- */
 
-/* Text of the multipart frame into the send buffer; false while it has no room. */
+/* Text of the multipart frame, or (n 0) only what ends the body, into the send
+   buffer; false while it has no room. */
 static bool sbxi_send_text(sbx_client *c, sbxi_op *op, const char *p, size_t n, bool end)
 {
+    static const char tail[] = "\r\n0\r\n\r\n";
     sbxi_link *l = sbxi_op_link(c, op);
+    bool chunked = op->u.http.chunked;
     char size[18];
-    size_t room, size_n = op->u.http.chunked ? sbx_http1_chunk(size, n) : 0;
+    size_t room, size_n = chunked && n ? sbx_http1_chunk(size, n) : 0;
     sbxi_got got;
-    char *to = sbxi_link_room(&c->net, l, &room, &got);
+    char *to;
 
+    if (!n && !(chunked && end))
+        return true;
+    to = sbxi_link_room(&c->net, l, &room, &got);
     if (!to || room < n + size_n + 7)
         return false;
     memcpy(to, size, size_n);
     memcpy(to + size_n, p, n);
     to += size_n + n;
-    if (op->u.http.chunked) {
-        memcpy(to, end ? "\r\n0\r\n\r\n" : "\r\n", end ? 7 : 2);
-        to += end ? 7 : 2;
+    if (chunked) {
+        size_n = (n ? 2 : 0) + (end ? 5 : 0);
+        memcpy(to, tail + (n ? 0 : 2), size_n);
+        to += size_n;
     }
     l->tx_end = (uint32_t)(to - l->tx);
     return true;
@@ -43,7 +50,7 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
         h->step = 1;
         return true;
     case 1:
-        if (op->flags & SBXI_OP_STREAMING) {
+        if (h->pushed) {
             if (op->flags & SBXI_OP_PUSH_END) {
                 h->step = 2;
                 return true;
@@ -74,14 +81,9 @@ static bool sbxi_send_next(sbx_client *c, sbxi_op *op)
    buffer's. */
 static bool sbxi_send_starved(sbx_client *c, const sbxi_op *op)
 {
-    bool caller = op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
+    bool caller = sbxi_is_upload(op) && op->u.http.step == 1 && !(op->flags & SBXI_OP_WANTS_ROOM);
 
     return !caller && !sbxi_link_has_room(&c->net, sbxi_op_link(c, op));
-}
-
-static bool sbxi_is_upload(const sbxi_op *op)
-{
-    return op->block && op->block->boundary[0];
 }
 
 static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -250,7 +252,9 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (sbxi_header_is(e, "retry-after"))
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        op->row->decoded(c, op, (void *)e);
+    else if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
@@ -311,6 +315,10 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
+    if (op->row->answer == SBXI_ANSWER_HTTP) {
+        op->row->prepare(c, op);
+        return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
+    }
     if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
         sbxi_begin_failure(c, op, status);
         return true;
@@ -363,7 +371,7 @@ static sbxi_run sbxi_file_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     op->attempts = 1; /* what came refills the budget */
     if (op->flags & SBXI_OP_STREAMING) {
         sbxi_event_init(c, op, ev, SBX_EV_DATA);
-        ev->offset = h->pos + h->total - n;
+        ev->offset = h->total - n + (op->row->answer == SBXI_ANSWER_FILE ? h->pos : 0);
         ev->data = sbx_sn(p, (size_t)n);
         return SBXI_RUN_EVENT;
     }
@@ -471,7 +479,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_failure_piece(c, op);
         return SBXI_RUN_IDLE;
     }
-    if (op->row->answer == SBXI_ANSWER_FILE)
+    if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_HTTP)
         return sbxi_file_piece(c, op, ev);
     return sbxi_answer_piece(c, op, ev);
 }
@@ -546,7 +554,7 @@ static void sbxi_op_upgraded(sbx_client *c, sbxi_op *op)
 static bool sbxi_op_must_wait(const sbxi_op *op, const sbx_event *ev)
 {
     return !ev && op->state == SBXI_OP_BODY && op->flags & SBXI_OP_STREAMING && !(op->flags & (SBXI_OP_DRAIN | SBXI_OP_FAILING)) &&
-           op->row->answer != SBXI_ANSWER_NONE;
+           op->row->answer >= SBXI_ANSWER_LIST;
 }
 
 static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)

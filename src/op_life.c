@@ -291,8 +291,8 @@ SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sb
 /* The next event that waits in `notes`, in the order in which they make sense. */
 static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE };
-    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE };
+    static const uint8_t order[] = { SBXI_NOTE_STARTED, SBXI_NOTE_RETRYING, SBXI_NOTE_RECONNECTED, SBXI_NOTE_GAP, SBXI_NOTE_REWIND, SBXI_NOTE_WRITABLE, SBXI_NOTE_HEAD };
+    static const uint8_t kinds[] = { SBX_EV_STARTED, SBX_EV_RETRYING, SBX_EV_RECONNECTED, SBX_EV_GAP, SBX_EV_REWIND, SBX_EV_WRITABLE, SBX_EV_HEAD };
     unsigned i = 0;
 
     if (!op->notes)
@@ -308,6 +308,10 @@ static bool sbxi_op_note(sbx_client *c, sbxi_op *op, sbx_event *ev)
         break;
     case SBXI_NOTE_STARTED:
         ev->pid = op->u.command.pid;
+        break;
+    case SBXI_NOTE_HEAD:
+        ev->status = (int)op->u.http.cursor;
+        ev->data = sbx_sn(op->u.http.err.p, sbxi_sink_n(&op->u.http.err));
         break;
     case SBXI_NOTE_GAP:
         ev->stream = op->s.gap_stream;
@@ -343,6 +347,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     uint64_t origin;
     sbxi_link *l;
 
+    if (op->row->answer == SBXI_ANSWER_HTTP)
+        op->row->stream(c, op, NULL);
+    if (op->state != SBXI_OP_START)
+        return SBXI_RUN_HELD;
     if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
         return SBXI_RUN_HELD;

@@ -30,7 +30,7 @@ static bool sbxi_visible(sbx_str s)
     return true;
 }
 
-static void sbxi_build_too_large(sbxi_build *b)
+SBXI_FN void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
 }
@@ -51,8 +51,7 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
         sbxi_build_too_large(b);
 }
 
-/* Whether it would carry a secret unencrypted that the endpoint does not. */
-static bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
+SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
 {
     return c->base.tls && !url->tls && !c->desc.allow_http_boxes && !sbxi_url_is_loopback(url);
 }
@@ -66,6 +65,26 @@ static size_t sbxi_url_origin(sbx_str url)
     while (p < end && *p != '/' && *p != '?')
         p++;
     return (size_t)(p - url.p);
+}
+
+SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target)
+{
+    size_t room;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (target.n > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, target.p, target.n);
+    b->op->block->query_n = (uint32_t)target.n;
 }
 
 SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url)

@@ -22,6 +22,7 @@ typedef union sbxi_options {
     sbx_registry_opts registry;
     sbx_service_opts service;
     sbx_download_opts download;
+    sbx_request_opts request;
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -54,8 +55,14 @@ SBXI_FN bool sbxi_build_begin(sbxi_build *b, sbx_client *c, const sbxi_row *row,
 /* For a function that is not called like its row. */
 SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *row, const sbx_call *call, sbxi_as as);
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
+/* It does not fit in request_bytes. */
+SBXI_FN void sbxi_build_too_large(sbxi_build *b);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
+/* Whether it would carry a secret unencrypted that the endpoint does not. */
+SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url);
+/* A request target as it was given: path and query. */
+SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target);
 /* An absolute URL with its query, as it was given. */
 SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
@@ -120,6 +127,8 @@ SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
    row's base says so) at a URL. */
 SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
 SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* `failed` of a body that is pushed: the caller has to push it again. */
+SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op);
 /* Their hooks. */
 SBXI_FN bool sbxi_read_failed(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_read_finished(sbx_client *c, sbxi_op *op);

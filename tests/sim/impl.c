@@ -64,7 +64,7 @@ const char *sim_client_stall(sbx_client *c)
         }
         if (op->list == SBXI_LIST_RUN || op->list == SBXI_LIST_EVENT || op->list == SBXI_LIST_LINK || starved || waits_io || op->state == SBXI_OP_REWIND)
             continue;
-        if ((op->flags & SBXI_OP_STREAMING) && op->state == SBXI_OP_SEND && !(op->flags & SBXI_OP_PUSH_END))
+        if (op->row->answer != SBXI_ANSWER_STREAM && op->u.http.pushed && op->state == SBXI_OP_SEND && !(op->flags & SBXI_OP_PUSH_END))
             continue; /* the caller pushes */
         if (c->shutdown == i || (sim_timer_set(c, i) && op->state == SBXI_OP_PAUSE))
             continue;

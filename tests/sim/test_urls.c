@@ -8,11 +8,6 @@ static sbx_download link_out;
 #define LINK "POST /boxes/one/download-url"
 #define TOKEN_ANSWER "{\"browser_url\":\"http://s.test/auth?t=j\",\"service_url\":\"http://s.test/p\",\"token\":\"tok-1\",\"expires_at\":\"2026-01-02T03:04:05Z\"}"
 
-static void log_all(void)
-{
-    K.s->log_max = 64;
-}
-
 /* ---- services ---- */
 
 static void test_open_token(void **state)
@@ -23,7 +18,6 @@ static void test_open_token(void **state)
 
     (void)state;
     kit_start(1);
-    log_all();
     strcpy(K.box.id, "id-1");
     kit_expect(SERVICE, 200, "Date: Fri, 02 Jan 2026 02:54:05 GMT\r\n", TOKEN_ANSWER);
     o.expires_in_s = 600;
@@ -54,7 +48,6 @@ static void test_open_login(void **state)
 
     (void)state;
     kit_start(2);
-    log_all();
     for (int workspace = 0; workspace < 2; workspace++) {
         kit_expect(SERVICE, 200, NULL, workspace ? "{\"service_url\":\"https://id--3000.host/\",\"access\":\"workspace\"}"
                                                  : "{\"browser_url\":\"https://id--3000.host/\",\"token\":null,\"expires_at\":null,\"access\":\"restricted\"}");
@@ -161,7 +154,6 @@ static void test_link(void **state)
 
     (void)state;
     kit_start(4);
-    log_all();
     kit_expect(LINK, 200, NULL, "{\"download_url\":\"http://dl.test/d/tok?x=1\",\"token\":\"tok\",\"expires_at\":null}");
     ASSERT_CODE(sbx_await(K.c, sbx_download_url(K.c, &K.box, sbx_s("/tmp/a \"b\""), NULL, &link_out)), SBX_OK);
     assert_string_equal(kit_request(0)->body, "{\"path\":\"/tmp/a \\\"b\\\"\"}");
@@ -302,7 +294,6 @@ static void test_fetch(void **state)
         K.d.headers_n = 1;
         K.d.tenant_id = "tenant";
         kit_open();
-        log_all();
         put_file(50000);
         if (i > 1)
             kit_expect("GET /", 200, NULL, "bytes");
@@ -342,8 +333,7 @@ static void test_fetch_resumes(void **state)
             char text[40], raw[2000];
 
             kit_start((uint64_t)end);
-            log_all();
-            put_file(50000);
+                put_file(50000);
             K.s->files[0].version = same ? 1 : 2;
             e.raw_n = (size_t)sprintf(raw, "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 50000\r\n\r\n");
             memcpy(raw + e.raw_n, sim_pattern(), 1000);
