@@ -11732,10 +11732,6 @@ SBXI_FN void sbxi_build_too_large(sbxi_build *b);
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
 /* Whether it would carry a secret unencrypted that the endpoint does not. */
 SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url);
-/* A request target as it was given: path and query. */
-SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target);
-/* An absolute URL with its query, as it was given. */
-SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
 /* One more parameter of the query, encoded. */
@@ -11794,10 +11790,9 @@ SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_stat
    themselves. A proxy given as JSON is not looked into. */
 SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
 #endif
-/* Calls that read a file, or its stat, at a path in the sandbox or (where the
-   row's base says so) at a URL. */
-SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
-SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* Calls that read a file, or its stat, from there on where it is known which. */
+SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out);
+SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out);
 /* `failed` of a body that is pushed: the caller has to push it again. */
 SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op);
 /* Their hooks. */
@@ -11833,15 +11828,6 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
     b->op = NULL;
 }
 
-/* Nothing but what a request target may hold. */
-static bool sbxi_visible(sbx_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '#')
-            return false;
-    return true;
-}
-
 SBXI_FN void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
@@ -11866,76 +11852,6 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
 SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
 {
     return c->base.tls && !url->tls && !c->desc.allow_http_boxes && !sbxi_url_is_loopback(url);
-}
-
-/* Up to where its path begins. */
-static size_t sbxi_url_origin(sbx_str url)
-{
-    const char *p = (const char *)memchr(url.p, '/', url.n), *end = url.p + url.n;
-
-    p = p && end - p > 2 ? p + 2 : end;
-    while (p < end && *p != '/' && *p != '?')
-        p++;
-    return (size_t)(p - url.p);
-}
-
-SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target)
-{
-    size_t room;
-    char *p;
-
-    if (!b->op)
-        return;
-    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
-        return;
-    }
-    p = sbxi_op_room(b->c, b->op, &room);
-    if (target.n > room) {
-        sbxi_build_too_large(b);
-        return;
-    }
-    memcpy(p, target.p, target.n);
-    b->op->block->query_n = (uint32_t)target.n;
-}
-
-SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url)
-{
-    const char *cut = url.n ? (const char *)memchr(url.p, '#', url.n) : NULL;
-    size_t origin, room;
-    sbxi_url parsed;
-    bool bare;
-    char *p;
-
-    if (!b->op)
-        return;
-    url.n = cut ? (size_t)(cut - url.p) : url.n; /* the fragment is the reader's own */
-    origin = url.n ? sbxi_url_origin(url) : 0;
-    bare = origin == url.n || url.p[origin] != '/';
-    if (!sbxi_url_parse(sbx_sn(url.p, origin), &parsed)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be an absolute http or https URL without user"));
-        return;
-    }
-    if (!sbxi_visible(sbx_sn(url.p + origin, url.n - origin))) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be percent-encoded: it has a blank, a control character or one beyond ASCII"));
-        return;
-    }
-    if (sbxi_url_is_weak(b->c, &parsed)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("is http:// though the endpoint is https://: its token would go unencrypted (allow_http_boxes in the client's description permits it)"));
-        return;
-    }
-    p = sbxi_op_room(b->c, b->op, &room);
-    if (url.n + bare > room) {
-        sbxi_build_too_large(b);
-        return;
-    }
-    memcpy(p, url.p, origin);
-    p += origin;
-    if (bare)
-        *p++ = '/';
-    memcpy(p, url.p + origin, url.n - origin);
-    b->op->block->seg_n = (uint32_t)origin;
-    b->op->block->query_n = (uint32_t)(url.n + bare - origin);
 }
 
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)
@@ -14136,44 +14052,26 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
     return NULL;
 }
 
-/* Which file: in a sandbox, or at a URL. */
-static void sbxi_build_file(sbxi_build *b, const sbx_box *box, sbx_str where, const sbx_call *call)
+SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out)
 {
-    if (b->op && b->op->row->base == SBXI_BASE_URL) {
-        if (call->api_key.p)
-            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
-        sbxi_build_url(b, where);
-    } else {
-        sbxi_build_box(b, box);
-        sbxi_build_path(b, where);
-    }
-    sbxi_build_headers(b, call);
-}
-
-SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out)
-{
-    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
     const char *why, *bad;
-    sbxi_build b;
     sbxi_http *h;
 
-    if (!sbxi_build_begin(&b, c, row, &o->call))
-        return b.refused;
     bad = sbxi_read_bad(o, &why);
     if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
     else if (!o->stream && !o->out.p && !o->alloc)
-        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
-    sbxi_build_file(&b, box, where, &o->call);
-    sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
-    sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_header(b, "If-None-Match", o->if_none_match, "if_none_match");
+    sbxi_build_header(b, "If-Range", o->if_match_etag, "if_match_etag");
     /* A compressed body would not be the file's bytes. */
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (!b.op)
-        return b.refused;
-    h = &b.op->u.http;
-    if (!sbxi_build_sink(&b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
-        return b.refused;
+    sbxi_build_header(b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (!b->op)
+        return b->refused;
+    h = &b->op->u.http;
+    if (!sbxi_build_sink(b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b->refused;
     h->out = out;
     h->size = UINT64_MAX;
     h->resume = !o->no_resume && !o->if_match_etag.n;
@@ -14186,13 +14084,20 @@ SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box 
         h->want = (uint64_t)o->length;
     }
     if (o->stream)
-        b.op->flags |= SBXI_OP_STREAMING;
-    return sbxi_build_end(&b);
+        b->op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(b);
 }
 
 SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
 {
-    return sbxi_read_call(c, &sbxi_read_row, box, path, opts, out);
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    return sbxi_read_call(&b, o, out);
 }
 
 /* ---- write ---- */
@@ -14377,23 +14282,25 @@ SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out)
+SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out)
 {
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, row, &o->call))
-        return b.refused;
-    sbxi_build_file(&b, box, where, &o->call);
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (b.op)
-        b.op->u.http.out = out;
-    return sbxi_build_end(&b);
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_header(b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (b->op)
+        b->op->u.http.out = out;
+    return sbxi_build_end(b);
 }
 
 SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
 {
-    return sbxi_stat_call(c, &sbxi_stat_row, box, path, opts, out);
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    return sbxi_stat_call(&b, o, out);
 }
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op)
@@ -14958,14 +14865,17 @@ static void sbxi_refine_share(sbxi_op *op)
 #else
     static const char why[] = "the port is shared in the other mode (token or login): sbx_service_close ends that. ";
     sbxi_failure *f = op->fail.has_text && op->block ? &op->block->failure : NULL;
-    char said[sizeof f->text];
+    size_t n = f ? strlen(f->text) : 0, at = sizeof why - 1;
 
     if (!f)
         return;
-    memcpy(said, f->text, sizeof said);
-    memcpy(f->text, why, sizeof why - 1);
-    if (!sbxi_copy_z(f->text + sizeof why - 1, sizeof f->text - (sizeof why - 1), said))
+    if (n >= sizeof f->text - at) {
+        n = sbxi_utf8_cut(f->text, sizeof f->text - at - 1);
         f->cut = true;
+    }
+    memmove(f->text + at, f->text, n);
+    memcpy(f->text, why, at);
+    f->text[at + n] = 0;
 #endif
 }
 const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };
@@ -15900,6 +15810,15 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
 
 /* ---- requests to a service ---- */
 
+/* Nothing but what a request target may hold. */
+static bool sbxi_visible(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '#')
+            return false;
+    return true;
+}
+
 /* A token's last seconds are not begun with. */
 #define SBXI_TOKEN_MARGIN_MS 60000
 
@@ -16095,6 +16014,26 @@ static const char *sbxi_request_bad(const sbx_service *s, sbx_str method, const 
     return NULL;
 }
 
+static void sbxi_build_target(sbxi_build *b, sbx_str target)
+{
+    size_t room;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (target.n > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, target.p, target.n);
+    b->op->block->query_n = (uint32_t)target.n;
+}
+
 /* The request for a token, which may be needed first. */
 static void sbxi_request_token(sbxi_build *b, const sbx_service *s, sbx_str api_key)
 {
@@ -16242,6 +16181,59 @@ SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path,
     return sbxi_build_end(&b);
 }
 
+/* Up to where its path begins. */
+static size_t sbxi_url_origin(sbx_str url)
+{
+    const char *p = (const char *)memchr(url.p, '/', url.n), *end = url.p + url.n;
+
+    p = p && end - p > 2 ? p + 2 : end;
+    while (p < end && *p != '/' && *p != '?')
+        p++;
+    return (size_t)(p - url.p);
+}
+
+/* An absolute URL with its query, as it was given. */
+static void sbxi_build_url(sbxi_build *b, sbx_str url, const sbx_call *call)
+{
+    const char *cut = url.n ? (const char *)memchr(url.p, '#', url.n) : NULL;
+    size_t origin, room;
+    sbxi_url parsed;
+    bool bare;
+    char *p;
+
+    if (b->op && call->api_key.p)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
+    if (!b->op)
+        return;
+    url.n = cut ? (size_t)(cut - url.p) : url.n; /* the fragment is the reader's own */
+    origin = url.n ? sbxi_url_origin(url) : 0;
+    bare = origin == url.n || url.p[origin] != '/';
+    if (!sbxi_url_parse(sbx_sn(url.p, origin), &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be an absolute http or https URL without user"));
+        return;
+    }
+    if (!sbxi_visible(sbx_sn(url.p + origin, url.n - origin))) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be percent-encoded: it has a blank, a control character or one beyond ASCII"));
+        return;
+    }
+    if (sbxi_url_is_weak(b->c, &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("is http:// though the endpoint is https://: its token would go unencrypted (allow_http_boxes in the client's description permits it)"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (url.n + bare > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, url.p, origin);
+    p += origin;
+    if (bare)
+        *p++ = '/';
+    memcpy(p, url.p + origin, url.n - origin);
+    b->op->block->seg_n = (uint32_t)origin;
+    b->op->block->query_n = (uint32_t)(url.n + bare - origin);
+}
+
 #define SBXI_LINK_ROW "", "", SBXI_BASE_URL, SBXI_RETRY_SAFE
 
 static const sbxi_row sbxi_fetch_row = { "fetch", "GET", SBXI_LINK_ROW, SBXI_ANSWER_FILE, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
@@ -16249,12 +16241,24 @@ static const sbxi_row sbxi_fetch_stat_row = { "fetch_stat", "HEAD", SBXI_LINK_RO
 
 SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out)
 {
-    return sbxi_read_call(c, &sbxi_fetch_row, NULL, url, opts, out);
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_fetch_row, &o->call))
+        return b.refused;
+    sbxi_build_url(&b, url, &o->call);
+    return sbxi_read_call(&b, o, out);
 }
 
 SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out)
 {
-    return sbxi_stat_call(c, &sbxi_fetch_stat_row, NULL, url, opts, out);
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_fetch_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_url(&b, url, &o->call);
+    return sbxi_stat_call(&b, o, out);
 }
 
 /* ======== src/ports.c ======== */

@@ -82,44 +82,26 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
     return NULL;
 }
 
-/* Which file: in a sandbox, or at a URL. */
-static void sbxi_build_file(sbxi_build *b, const sbx_box *box, sbx_str where, const sbx_call *call)
+SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out)
 {
-    if (b->op && b->op->row->base == SBXI_BASE_URL) {
-        if (call->api_key.p)
-            sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
-        sbxi_build_url(b, where);
-    } else {
-        sbxi_build_box(b, box);
-        sbxi_build_path(b, where);
-    }
-    sbxi_build_headers(b, call);
-}
-
-SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out)
-{
-    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
     const char *why, *bad;
-    sbxi_build b;
     sbxi_http *h;
 
-    if (!sbxi_build_begin(&b, c, row, &o->call))
-        return b.refused;
     bad = sbxi_read_bad(o, &why);
     if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, bad, why);
     else if (!o->stream && !o->out.p && !o->alloc)
-        sbxi_build_refuse(&b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
-    sbxi_build_file(&b, box, where, &o->call);
-    sbxi_build_header(&b, "If-None-Match", o->if_none_match, "if_none_match");
-    sbxi_build_header(&b, "If-Range", o->if_match_etag, "if_match_etag");
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or alloc, or stream"));
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_header(b, "If-None-Match", o->if_none_match, "if_none_match");
+    sbxi_build_header(b, "If-Range", o->if_match_etag, "if_match_etag");
     /* A compressed body would not be the file's bytes. */
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (!b.op)
-        return b.refused;
-    h = &b.op->u.http;
-    if (!sbxi_build_sink(&b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
-        return b.refused;
+    sbxi_build_header(b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (!b->op)
+        return b->refused;
+    h = &b->op->u.http;
+    if (!sbxi_build_sink(b, &h->sink, o->out, o->alloc, o->max_bytes, (size_t)64 << 20))
+        return b->refused;
     h->out = out;
     h->size = UINT64_MAX;
     h->resume = !o->no_resume && !o->if_match_etag.n;
@@ -132,13 +114,20 @@ SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box 
         h->want = (uint64_t)o->length;
     }
     if (o->stream)
-        b.op->flags |= SBXI_OP_STREAMING;
-    return sbxi_build_end(&b);
+        b->op->flags |= SBXI_OP_STREAMING;
+    return sbxi_build_end(b);
 }
 
 SBX_API sbx_op sbx_read(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_read_opts *opts, sbx_read_result *out)
 {
-    return sbxi_read_call(c, &sbxi_read_row, box, path, opts, out);
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_read_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    return sbxi_read_call(&b, o, out);
 }
 
 /* ---- write ---- */
@@ -323,23 +312,25 @@ SBXI_FN bool sbxi_stat_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out)
+SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out)
 {
-    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, row, &o->call))
-        return b.refused;
-    sbxi_build_file(&b, box, where, &o->call);
-    sbxi_build_header(&b, "Accept-Encoding", sbx_s("identity"), NULL);
-    if (b.op)
-        b.op->u.http.out = out;
-    return sbxi_build_end(&b);
+    sbxi_build_headers(b, &o->call);
+    sbxi_build_header(b, "Accept-Encoding", sbx_s("identity"), NULL);
+    if (b->op)
+        b->op->u.http.out = out;
+    return sbxi_build_end(b);
 }
 
 SBX_API sbx_op sbx_stat(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_box_opts *opts, sbx_file_stat *out)
 {
-    return sbxi_stat_call(c, &sbxi_stat_row, box, path, opts, out);
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_path(&b, path);
+    return sbxi_stat_call(&b, o, out);
 }
 
 static bool sbxi_find_after(sbx_client *c, sbxi_op *op)

@@ -497,14 +497,17 @@ static void sbxi_refine_share(sbxi_op *op)
 #else
     static const char why[] = "the port is shared in the other mode (token or login): sbx_service_close ends that. ";
     sbxi_failure *f = op->fail.has_text && op->block ? &op->block->failure : NULL;
-    char said[sizeof f->text];
+    size_t n = f ? strlen(f->text) : 0, at = sizeof why - 1;
 
     if (!f)
         return;
-    memcpy(said, f->text, sizeof said);
-    memcpy(f->text, why, sizeof why - 1);
-    if (!sbxi_copy_z(f->text + sizeof why - 1, sizeof f->text - (sizeof why - 1), said))
+    if (n >= sizeof f->text - at) {
+        n = sbxi_utf8_cut(f->text, sizeof f->text - at - 1);
         f->cut = true;
+    }
+    memmove(f->text + at, f->text, n);
+    memcpy(f->text, why, at);
+    f->text[at + n] = 0;
 #endif
 }
 const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };

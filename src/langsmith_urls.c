@@ -160,6 +160,15 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
 
 /* ---- requests to a service ---- */
 
+/* Nothing but what a request target may hold. */
+static bool sbxi_visible(sbx_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '#')
+            return false;
+    return true;
+}
+
 /* A token's last seconds are not begun with. */
 #define SBXI_TOKEN_MARGIN_MS 60000
 
@@ -355,6 +364,26 @@ static const char *sbxi_request_bad(const sbx_service *s, sbx_str method, const 
     return NULL;
 }
 
+static void sbxi_build_target(sbxi_build *b, sbx_str target)
+{
+    size_t room;
+    char *p;
+
+    if (!b->op)
+        return;
+    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (target.n > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, target.p, target.n);
+    b->op->block->query_n = (uint32_t)target.n;
+}
+
 /* The request for a token, which may be needed first. */
 static void sbxi_request_token(sbxi_build *b, const sbx_service *s, sbx_str api_key)
 {
@@ -502,6 +531,59 @@ SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path,
     return sbxi_build_end(&b);
 }
 
+/* Up to where its path begins. */
+static size_t sbxi_url_origin(sbx_str url)
+{
+    const char *p = (const char *)memchr(url.p, '/', url.n), *end = url.p + url.n;
+
+    p = p && end - p > 2 ? p + 2 : end;
+    while (p < end && *p != '/' && *p != '?')
+        p++;
+    return (size_t)(p - url.p);
+}
+
+/* An absolute URL with its query, as it was given. */
+static void sbxi_build_url(sbxi_build *b, sbx_str url, const sbx_call *call)
+{
+    const char *cut = url.n ? (const char *)memchr(url.p, '#', url.n) : NULL;
+    size_t origin, room;
+    sbxi_url parsed;
+    bool bare;
+    char *p;
+
+    if (b->op && call->api_key.p)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "call.api_key", SBXI_T("does not belong here: a URL gets no key"));
+    if (!b->op)
+        return;
+    url.n = cut ? (size_t)(cut - url.p) : url.n; /* the fragment is the reader's own */
+    origin = url.n ? sbxi_url_origin(url) : 0;
+    bare = origin == url.n || url.p[origin] != '/';
+    if (!sbxi_url_parse(sbx_sn(url.p, origin), &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be an absolute http or https URL without user"));
+        return;
+    }
+    if (!sbxi_visible(sbx_sn(url.p + origin, url.n - origin))) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be percent-encoded: it has a blank, a control character or one beyond ASCII"));
+        return;
+    }
+    if (sbxi_url_is_weak(b->c, &parsed)) {
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("is http:// though the endpoint is https://: its token would go unencrypted (allow_http_boxes in the client's description permits it)"));
+        return;
+    }
+    p = sbxi_op_room(b->c, b->op, &room);
+    if (url.n + bare > room) {
+        sbxi_build_too_large(b);
+        return;
+    }
+    memcpy(p, url.p, origin);
+    p += origin;
+    if (bare)
+        *p++ = '/';
+    memcpy(p, url.p + origin, url.n - origin);
+    b->op->block->seg_n = (uint32_t)origin;
+    b->op->block->query_n = (uint32_t)(url.n + bare - origin);
+}
+
 #define SBXI_LINK_ROW "", "", SBXI_BASE_URL, SBXI_RETRY_SAFE
 
 static const sbxi_row sbxi_fetch_row = { "fetch", "GET", SBXI_LINK_ROW, SBXI_ANSWER_FILE, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
@@ -509,10 +591,22 @@ static const sbxi_row sbxi_fetch_stat_row = { "fetch_stat", "HEAD", SBXI_LINK_RO
 
 SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out)
 {
-    return sbxi_read_call(c, &sbxi_fetch_row, NULL, url, opts, out);
+    const sbx_read_opts *o = opts ? opts : &sbxi_no_opts.read;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_fetch_row, &o->call))
+        return b.refused;
+    sbxi_build_url(&b, url, &o->call);
+    return sbxi_read_call(&b, o, out);
 }
 
 SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out)
 {
-    return sbxi_stat_call(c, &sbxi_fetch_stat_row, NULL, url, opts, out);
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_fetch_stat_row, &o->call))
+        return b.refused;
+    sbxi_build_url(&b, url, &o->call);
+    return sbxi_stat_call(&b, o, out);
 }

@@ -21,15 +21,6 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
     b->op = NULL;
 }
 
-/* Nothing but what a request target may hold. */
-static bool sbxi_visible(sbx_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7f || s.p[i] == '#')
-            return false;
-    return true;
-}
-
 SBXI_FN void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));
@@ -54,76 +45,6 @@ SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field)
 SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url)
 {
     return c->base.tls && !url->tls && !c->desc.allow_http_boxes && !sbxi_url_is_loopback(url);
-}
-
-/* Up to where its path begins. */
-static size_t sbxi_url_origin(sbx_str url)
-{
-    const char *p = (const char *)memchr(url.p, '/', url.n), *end = url.p + url.n;
-
-    p = p && end - p > 2 ? p + 2 : end;
-    while (p < end && *p != '/' && *p != '?')
-        p++;
-    return (size_t)(p - url.p);
-}
-
-SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target)
-{
-    size_t room;
-    char *p;
-
-    if (!b->op)
-        return;
-    if (!target.n || target.p[0] != '/' || !sbxi_visible(target)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "path", SBXI_T("must begin with / and be percent-encoded, without blanks, control characters, # or bytes beyond ASCII"));
-        return;
-    }
-    p = sbxi_op_room(b->c, b->op, &room);
-    if (target.n > room) {
-        sbxi_build_too_large(b);
-        return;
-    }
-    memcpy(p, target.p, target.n);
-    b->op->block->query_n = (uint32_t)target.n;
-}
-
-SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url)
-{
-    const char *cut = url.n ? (const char *)memchr(url.p, '#', url.n) : NULL;
-    size_t origin, room;
-    sbxi_url parsed;
-    bool bare;
-    char *p;
-
-    if (!b->op)
-        return;
-    url.n = cut ? (size_t)(cut - url.p) : url.n; /* the fragment is the reader's own */
-    origin = url.n ? sbxi_url_origin(url) : 0;
-    bare = origin == url.n || url.p[origin] != '/';
-    if (!sbxi_url_parse(sbx_sn(url.p, origin), &parsed)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be an absolute http or https URL without user"));
-        return;
-    }
-    if (!sbxi_visible(sbx_sn(url.p + origin, url.n - origin))) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("must be percent-encoded: it has a blank, a control character or one beyond ASCII"));
-        return;
-    }
-    if (sbxi_url_is_weak(b->c, &parsed)) {
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "url", SBXI_T("is http:// though the endpoint is https://: its token would go unencrypted (allow_http_boxes in the client's description permits it)"));
-        return;
-    }
-    p = sbxi_op_room(b->c, b->op, &room);
-    if (url.n + bare > room) {
-        sbxi_build_too_large(b);
-        return;
-    }
-    memcpy(p, url.p, origin);
-    p += origin;
-    if (bare)
-        *p++ = '/';
-    memcpy(p, url.p + origin, url.n - origin);
-    b->op->block->seg_n = (uint32_t)origin;
-    b->op->block->query_n = (uint32_t)(url.n + bare - origin);
 }
 
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box)

@@ -61,10 +61,6 @@ SBXI_FN void sbxi_build_too_large(sbxi_build *b);
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
 /* Whether it would carry a secret unencrypted that the endpoint does not. */
 SBXI_FN bool sbxi_url_is_weak(const sbx_client *c, const sbxi_url *url);
-/* A request target as it was given: path and query. */
-SBXI_FN void sbxi_build_target(sbxi_build *b, sbx_str target);
-/* An absolute URL with its query, as it was given. */
-SBXI_FN void sbxi_build_url(sbxi_build *b, sbx_str url);
 SBXI_FN void sbxi_build_name(sbxi_build *b, sbx_str name, const char *field);
 SBXI_FN void sbxi_build_query(sbxi_build *b, const sbxi_schema *schema, const void *opts);
 /* One more parameter of the query, encoded. */
@@ -123,10 +119,9 @@ SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_stat
    themselves. A proxy given as JSON is not looked into. */
 SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
 #endif
-/* Calls that read a file, or its stat, at a path in the sandbox or (where the
-   row's base says so) at a URL. */
-SBXI_FN sbx_op sbxi_read_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_read_opts *opts, sbx_read_result *out);
-SBXI_FN sbx_op sbxi_stat_call(sbx_client *c, const sbxi_row *row, const sbx_box *box, sbx_str where, const sbx_box_opts *opts, sbx_file_stat *out);
+/* Calls that read a file, or its stat, from there on where it is known which. */
+SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out);
+SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out);
 /* `failed` of a body that is pushed: the caller has to push it again. */
 SBXI_FN bool sbxi_push_failed(sbx_client *c, sbxi_op *op);
 /* Their hooks. */
