@@ -16,6 +16,7 @@
 #include "files.h"
 #include "http.h"
 #include "loop.h"
+#include "resources.h"
 #include "server.h"
 #include "store.h"
 #include "stream.h"
@@ -33,7 +34,8 @@ struct server server = {
 };
 
 const struct route *const route_tables[] = {
-	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes, NULL,
+	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
+	registries_routes, NULL,
 };
 
 static const char help[] =
@@ -233,6 +235,7 @@ int main(int argc, char **argv)
 		store_close();
 		return 1;
 	}
+	registries_load();
 	box_load_all();
 	printf("sandboxd listening on %s\n", server.url);
 	fflush(stdout);

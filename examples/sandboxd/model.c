@@ -62,7 +62,7 @@ static void check_bool(const json_t *body, const char *key, json_t *details)
 		PROBLEM(key, "%s must be a boolean", key);
 }
 
-static void check_name(const json_t *body, json_t *details)
+void model_check_name(const json_t *body, json_t *details)
 {
 	const json_t *v = json_object_get(body, "name");
 	const char *s = json_string_value(v);
@@ -196,7 +196,7 @@ static void check_configs(const json_t *body, json_t *details)
 /* What create and update share. */
 static void check_common(const json_t *body, json_t *details)
 {
-	check_name(body, details);
+	model_check_name(body, details);
 	check_ttl(body, "idle_ttl_seconds", INT32_MAX, details);
 	check_ttl(body, "delete_after_stop_seconds", MAX_DELETE_AFTER, details);
 	check_integer(body, "vcpus", 1, 64, details);

@@ -21,6 +21,9 @@ bool model_update(json_t *doc, const json_t *body, json_t *details);
 /* A copy with the values of write-only secrets taken out. */
 json_t *model_redact(const json_t *value);
 
+/* Checks "name", if it is given. */
+void model_check_name(const json_t *body, json_t *details);
+
 /* Checks a run_config, which commands carry too. */
 void model_check_run_config(const json_t *rc, json_t *details);
 void model_check_env(const json_t *env, const char *field, json_t *details);

@@ -226,21 +226,27 @@ bool store_prepare_root(const char *id, uid_t uid, char **why)
 	return ok;
 }
 
-bool store_save(const char *id, const json_t *doc)
+bool store_save_json(const char *path, const json_t *doc)
 {
-	char *tmp = xasprintf("%s/boxes/%s/box.json.new", server.state, id);
-	char *final = xasprintf("%s/boxes/%s/box.json", server.state, id);
-	char *text = json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS);
+	char *tmp = xasprintf("%s.new", path), *text = json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS);
 	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	bool ok = fd >= 0 && text && write_all(fd, text, strlen(text));
 
 	close_fd(&fd);
-	ok = ok && rename(tmp, final) == 0;
+	ok = ok && rename(tmp, path) == 0;
 	if (!ok)
-		logf_err("cannot save sandbox %s: %s", id, strerror(errno));
+		logf_err("cannot save %s: %s", path, strerror(errno));
 	free(text);
 	free(tmp);
-	free(final);
+	return ok;
+}
+
+bool store_save(const char *id, const json_t *doc)
+{
+	char *path = xasprintf("%s/boxes/%s/box.json", server.state, id);
+	bool ok = store_save_json(path, doc);
+
+	free(path);
 	return ok;
 }
 

@@ -20,6 +20,8 @@ bool store_make_root(const char *id, uid_t uid, char **why);
  * there (a symlink, say) must not direct a mount elsewhere. */
 bool store_prepare_root(const char *id, uid_t uid, char **why);
 
+/* Replaces the file at once, or leaves the old one. */
+bool store_save_json(const char *path, const json_t *doc);
 bool store_save(const char *id, const json_t *doc);
 /* Calls back with each saved sandbox. */
 void store_load(void (*found)(const char *id, json_t *doc));
