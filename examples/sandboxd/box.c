@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "model.h"
+#include "seed.h"
 #include "server.h"
 #include "store.h"
 
@@ -373,22 +374,25 @@ static void on_stop_limit(struct timer *t)
 	kill(container(t, struct box, stop_limit)->pid, SIGKILL);
 }
 
-void box_start(struct box *b)
+static bool own_system(const struct box *b)
+{
+	return json_is_true(json_object_get(b->doc, "own_system"));
+}
+
+static void start_failed(struct box *b, const char *why)
+{
+	set_status(b, BOX_FAILED, why);
+	wake_waiters(b);
+}
+
+static void launch(struct box *b)
 {
 	struct launched l;
-	char *why = NULL, *root;
+	char *why = NULL, *root = store_root(b->id);
 
-	if (b->status == BOX_DELETING || server.stopping)
-		return;
-	if (b->pid) {
-		b->restart = b->stopping;
-		return;
-	}
-	set_status(b, BOX_PROVISIONING, NULL);
-	root = store_root(b->id);
-	if (!store_prepare_root(b->id, b->uid, &why) || !launch_agent(root, b->home, b->uid, &l, &why)) {
-		set_status(b, BOX_FAILED, why);
-		wake_waiters(b);
+	if (!store_prepare_root(b->id, b->uid, own_system(b), &why) ||
+	    !launch_agent(root, b->home, b->uid, own_system(b), &l, &why)) {
+		start_failed(b, why);
 	} else {
 		b->pid = l.pid;
 		source_add(&b->process, l.pidfd, EPOLLIN, on_process);
@@ -397,6 +401,42 @@ void box_start(struct box *b)
 	}
 	free(root);
 	free(why);
+}
+
+static void on_seeded(struct job *j, bool ok, const char *text)
+{
+	struct box *b = container(j, struct box, seeding);
+	char *why = NULL;
+
+	if (ok)
+		ok = store_make_root(b->id, b->uid, own_system(b), &why);
+	if (ok) {
+		seed_done(b);
+		box_changed(b);
+		launch(b);
+	} else {
+		start_failed(b, why ? why : text);
+	}
+	free(why);
+}
+
+void box_start(struct box *b)
+{
+	char *why;
+
+	if (b->status == BOX_DELETING || server.stopping || b->seeding.pid)
+		return;
+	if (b->pid) {
+		b->restart = b->stopping;
+		return;
+	}
+	set_status(b, BOX_PROVISIONING, NULL);
+	if (!seed_wanted(b)) {
+		launch(b);
+	} else if (!seed_start(b, on_seeded, &why)) {
+		start_failed(b, why);
+		free(why);
+	}
 }
 
 /* The agent ends when its socket does, and with it everything inside. */
@@ -425,6 +465,7 @@ void box_delete(struct box *b)
 	set_status(b, BOX_DELETING, NULL);
 	timer_del(&b->idle);
 	timer_del(&b->removal);
+	job_kill(&b->seeding);
 	b->waiters = NULL;
 	b->restart = false;
 	for (; w; w = next) {
@@ -502,7 +543,8 @@ struct box *box_create(json_t *doc, char **why)
 
 	make_uuid(id);
 	put_time(doc, "created_at", wall_ms());
-	if (!store_make_root(id, launch_uid(id), why)) {
+	/* A root that is to be filled is completed afterwards. */
+	if (!(json_object_get(doc, "seed") ? store_make_dir(id, why) : store_make_root(id, launch_uid(id), false, why))) {
 		char *dir = store_box_dir(id);
 
 		store_remove_tree(dir);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "job.h"
 #include "loop.h"
 #include "util.h"
 #include "wire.h"
@@ -42,6 +43,7 @@ struct box {
 	uid_t uid;
 	char *home; /* as its commands see it */
 
+	struct job seeding; /* its root is being filled */
 	pid_t pid;
 	struct source process, agent;
 	struct buf unsent;	/* wire_send_later's queue: headers and payloads */
@@ -63,7 +65,8 @@ const char *box_status_text(const struct box *b);
 /* The record as the API shows it: secrets redacted. */
 json_t *box_json(const struct box *b);
 
-/* Takes over doc (which has a name); makes the directory and starts it. */
+/* Takes over doc (which has a name); makes the directory and starts it. What
+ * doc says of where the root's files come from is seed.h's. */
 struct box *box_create(json_t *doc, char **why);
 void box_load_all(void);
 /* The record was changed: updated_at, saving, timers. */

@@ -7,6 +7,7 @@
 #include "box.h"
 #include "model.h"
 #include "page.h"
+#include "seed.h"
 
 #define DEFAULT_WAIT_S 30
 
@@ -78,8 +79,7 @@ static void on_wait_limit(struct timer *t)
 static void create(struct req *r)
 {
 	json_t *body = http_body_json(r), *details, *doc;
-	const char *snapshot = NULL, *name;
-	static const char *const references[] = { "snapshot_id", "snapshot_name", "snapshot" };
+	const char *name;
 	struct waiting *w;
 	struct box *b;
 	char *why = NULL;
@@ -93,11 +93,8 @@ static void create(struct req *r)
 		return;
 	}
 	json_decref(details);
-	for (int i = 0; i < 3 && !snapshot; i++)
-		snapshot = json_string_value(json_object_get(body, references[i]));
 	name = json_string_value(json_object_get(doc, "name"));
-	if (snapshot) {
-		http_error(r, 404, "ResourceNotFound", "Snapshot '%s' not found", snapshot);
+	if (!seed_choose(r, body, doc)) {
 		json_decref(doc);
 		return;
 	}

@@ -379,11 +379,8 @@ struct command *command_start(struct box *b, struct command_spec *spec)
 	struct command *c = xcalloc(1, sizeof *c);
 	struct buf payload = { 0 };
 	struct command **bucket;
-	json_t *run_config = json_object_get(b->doc, "run_config");
-	const char *cwd = spec->cwd, *dir = json_string_value(json_object_get(run_config, "work_dir"));
+	const char *cwd = spec->cwd && *spec->cwd ? spec->cwd : model_work_dir(b);
 
-	if (!cwd || !*cwd)
-		cwd = dir && *dir ? dir : b->home;
 	buf_addz(&payload, cwd);
 	buf_addz(&payload, spec->id);
 	buf_addz(&payload, spec->command ? "3" : "1");

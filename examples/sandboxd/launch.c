@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <link.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,9 +28,19 @@
 #define UID_BASE 0x70000000u
 #define SOCK_FD 3
 #define EXE_FD 4
+#define LOADER_FD 5
+#define LIBRARY_FD 6 /* and on */
+#define MAX_LIBRARY_DIRS 8
 
 struct args {
 	const char *v[96];
+	int n;
+};
+
+/* This program's dynamic loader, and where its libraries lie. */
+struct loader {
+	char *path;
+	char *dirs[MAX_LIBRARY_DIRS];
 	int n;
 };
 
@@ -58,7 +69,65 @@ uid_t launch_uid(const char *id)
 	return UID_BASE + low;
 }
 
-static void bwrap_args(struct args *a, const char *root, const char *home)
+static void die(const char *what)
+{
+	fprintf(stderr, "sandboxd: cannot start a sandbox: %s: %s\n", what, strerror(errno));
+	_exit(126);
+}
+
+static int look_at_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct loader *l = arg;
+	const char *slash = strrchr(info->dlpi_name, '/');
+	char *dir;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum && !l->path; i++)
+		if (info->dlpi_phdr[i].p_type == PT_INTERP)
+			l->path = xstrdup((const char *)(uintptr_t)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr));
+	if (!slash || slash == info->dlpi_name || l->n == MAX_LIBRARY_DIRS)
+		return 0;
+	dir = xasprintf("%.*s", (int)(slash - info->dlpi_name), info->dlpi_name);
+	for (int i = 0; i < l->n; i++) {
+		if (strcmp(l->dirs[i], dir) == 0) {
+			free(dir);
+			return 0;
+		}
+	}
+	l->dirs[l->n++] = dir;
+	return 0;
+}
+
+static void at_number(const char *path, int flags, int number)
+{
+	int fd = open(path, flags);
+
+	if (fd < 0 || (fd != number && dup2(fd, number) < 0))
+		die(path);
+	if (fd != number)
+		close(fd);
+}
+
+/* Inside a root with a system of its own, the agent's libraries are not found by
+ * name. Opened outside, they are reached through descriptors. */
+static void agent_by_loader(struct args *a)
+{
+	struct loader l = { 0 };
+	struct buf path = { 0 };
+
+	dl_iterate_phdr(look_at_object, &l);
+	if (!l.path) /* linked statically */
+		return;
+	at_number(l.path, O_RDONLY, LOADER_FD);
+	for (int i = 0; i < l.n; i++) {
+		at_number(l.dirs[i], O_RDONLY | O_DIRECTORY, LIBRARY_FD + i);
+		buf_addf(&path, "%s/proc/self/fd/%d", i ? ":" : "", LIBRARY_FD + i);
+	}
+	buf_add(&path, "", 1);
+	add3(a, "/proc/self/fd/5", "--library-path", path.p);
+}
+
+static void bwrap_args(struct args *a, const char *root, const char *home, bool own_system)
 {
 	static const char sock_text[] = "3", exe_text[] = "/proc/self/fd/4";
 
@@ -79,10 +148,10 @@ static void bwrap_args(struct args *a, const char *root, const char *home)
 	add(a, "--clearenv");
 	add3(a, "--cap-drop", "ALL", NULL);
 	add3(a, "--bind", root, "/");
-	for (int i = 0; store_host_dirs[i]; i++)
+	for (int i = 0; !own_system && store_host_dirs[i]; i++)
 		if (store_host_is_dir(store_host_dirs[i]))
 			add3(a, "--ro-bind", store_host_dirs[i], store_host_dirs[i]);
-	for (int i = 0; store_host_etc[i]; i++)
+	for (int i = 0; !own_system && store_host_etc[i]; i++)
 		add3(a, "--ro-bind-try", store_host_etc[i], store_host_etc[i]);
 	if (server.share_net)
 		add3(a, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf");
@@ -94,14 +163,10 @@ static void bwrap_args(struct args *a, const char *root, const char *home)
 	add3(a, "--chdir", "/", NULL);
 	add(a, "--as-pid-1");
 	add(a, "--");
+	if (own_system)
+		agent_by_loader(a);
 	add3(a, exe_text, "--agent", sock_text);
 	add(a, home);
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "sandboxd: cannot start a sandbox: %s: %s\n", what, strerror(errno));
-	_exit(126);
 }
 
 /* The chosen user id may have no way through the directories above the state
@@ -120,7 +185,7 @@ static const char *reachable(const char *root)
 	return NULL;
 }
 
-static void child(const char *root, const char *home, uid_t uid, int sock)
+static void child(const char *root, const char *home, uid_t uid, bool own_system, int sock)
 {
 	struct args a = { .n = 0 };
 	sigset_t none;
@@ -154,12 +219,12 @@ static void child(const char *root, const char *home, uid_t uid, int sock)
 	}
 	if (chdir("/") < 0)
 		die("/");
-	bwrap_args(&a, root, home);
+	bwrap_args(&a, root, home, own_system);
 	execvp("bwrap", (char *const *)(uintptr_t)a.v);
 	die("bubblewrap (bwrap) is needed for isolation");
 }
 
-bool launch_agent(const char *root, const char *home, uid_t uid, struct launched *out, char **why)
+bool launch_agent(const char *root, const char *home, uid_t uid, bool own_system, struct launched *out, char **why)
 {
 	int pair[2], size = 1 << 20;
 
@@ -171,7 +236,7 @@ bool launch_agent(const char *root, const char *home, uid_t uid, struct launched
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	out->pid = fork();
 	if (out->pid == 0)
-		child(root, home, uid, pair[1]);
+		child(root, home, uid, own_system, pair[1]);
 	close(pair[1]);
 	out->pidfd = out->pid > 0 ? (int)syscall(SYS_pidfd_open, out->pid, 0) : -1;
 	if (out->pidfd < 0) {
@@ -195,10 +260,10 @@ bool launch_probe(char **why)
 	bool ok;
 	char *root;
 
-	if (!store_make_root(id, launch_uid(id), why))
+	if (!store_make_root(id, launch_uid(id), false, why))
 		return false;
 	root = store_root(id);
-	ok = launch_agent(root, "/root", launch_uid(id), &l, why);
+	ok = launch_agent(root, "/root", launch_uid(id), false, &l, why);
 	if (ok) {
 		struct pollfd p = { .fd = l.sock, .events = POLLIN };
 

@@ -15,9 +15,12 @@
 #include "fault.h"
 #include "files.h"
 #include "http.h"
+#include "image.h"
+#include "job.h"
 #include "loop.h"
 #include "resources.h"
 #include "server.h"
+#include "snapshot.h"
 #include "store.h"
 #include "stream.h"
 #include "tls.h"
@@ -35,7 +38,7 @@ struct server server = {
 
 const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
-	registries_routes, NULL,
+	snapshots_routes, registries_routes, NULL,
 };
 
 static const char help[] =
@@ -50,6 +53,8 @@ static const char help[] =
 	"  --tls-key FILE         the certificate's key, PEM\n"
 	"  --api-key KEY          ask for this key in X-Api-Key (none: every request is accepted)\n"
 	"  --state DIR            keep sandboxes here (none: a temporary directory, removed at the end)\n"
+	"  --image NAME=DIR       the Docker image NAME is the root directory DIR; may be repeated.\n"
+	"                         A root without programs of its own sees this machine's\n"
 	"  --no-isolation         run commands on this machine directly, WITHOUT ANY ISOLATION:\n"
 	"                         paths are the machine's own, only relative ones are a sandbox's\n"
 	"  --share-net            sandboxes use this machine's network (else: their own, loopback only)\n"
@@ -102,7 +107,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "no-isolation", 0, NULL, 'n' }, { "share-net", 0, NULL, 'N' }, { "ring-bytes", 1, NULL, 'r' },
 		{ "kept-bytes", 1, NULL, 'K' }, { "max-message", 1, NULL, 'm' }, { "ws-ping", 1, NULL, 'p' },
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
-		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },
+		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },
 		{ 0 },
 	};
 	char *why, *colon;
@@ -147,6 +152,10 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 			break;
 		case 'y':
 			server.tls_key = optarg;
+			break;
+		case 'i':
+			if (!image_add(optarg, &why))
+				fail(why);
 			break;
 		case 'v':
 			log_verbose = true;
@@ -236,6 +245,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	registries_load();
+	snapshots_load();
 	box_load_all();
 	printf("sandboxd listening on %s\n", server.url);
 	fflush(stdout);
@@ -245,6 +255,7 @@ int main(int argc, char **argv)
 	logf_info("ending");
 	server.stopping = true;
 	ws_shutdown();
+	jobs_shutdown();
 	boxes_shutdown();
 	http_stop();
 	tls_stop();

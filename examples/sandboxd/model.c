@@ -32,7 +32,7 @@ static bool given(const json_t *body, const char *key)
 	return v && !json_is_null(v);
 }
 
-static void check_integer(const json_t *body, const char *key, json_int_t min, json_int_t max, json_t *details)
+void model_check_integer(const json_t *body, const char *key, json_int_t min, json_int_t max, json_t *details)
 {
 	const json_t *v = json_object_get(body, key);
 
@@ -50,7 +50,7 @@ static void check_ttl(const json_t *body, const char *key, json_int_t max, json_
 {
 	size_t before = json_array_size(details);
 
-	check_integer(body, key, 0, max, details);
+	model_check_integer(body, key, 0, max, details);
 	if (given(body, key) && json_array_size(details) == before &&
 	    json_integer_value(json_object_get(body, key)) % 60 != 0)
 		PROBLEM(key, "%s must be a multiple of 60 seconds", key);
@@ -141,7 +141,7 @@ static void check_delegation(const json_t *body, json_t *details)
 			PROBLEM("access_delegation", "access_delegation.permissions must be strings");
 }
 
-static void check_labels(const json_t *body, json_t *details)
+void model_check_labels(const json_t *body, json_t *details)
 {
 	json_t *labels = json_object_get(body, "labels"), *v;
 	const char *key;
@@ -199,10 +199,10 @@ static void check_common(const json_t *body, json_t *details)
 	model_check_name(body, details);
 	check_ttl(body, "idle_ttl_seconds", INT32_MAX, details);
 	check_ttl(body, "delete_after_stop_seconds", MAX_DELETE_AFTER, details);
-	check_integer(body, "vcpus", 1, 64, details);
-	check_integer(body, "cpu_millicores", 1, 64000, details);
-	check_integer(body, "mem_bytes", 1, 64 * GIB, details);
-	check_integer(body, "fs_capacity_bytes", 1, INT64_MAX, details);
+	model_check_integer(body, "vcpus", 1, 64, details);
+	model_check_integer(body, "cpu_millicores", 1, 64000, details);
+	model_check_integer(body, "mem_bytes", 1, 64 * GIB, details);
+	model_check_integer(body, "fs_capacity_bytes", 1, INT64_MAX, details);
 	if (given(body, "run_config"))
 		model_check_run_config(json_object_get(body, "run_config"), details);
 	check_configs(body, details);
@@ -262,11 +262,13 @@ json_t *model_create(const json_t *body, json_t *details)
 	}
 	check_common(body, details);
 	check_delegation(body, details);
-	check_labels(body, details);
+	model_check_labels(body, details);
 	model_check_env(json_object_get(body, "env_vars"), "env_vars", details);
 	check_bool(body, "wait_for_ready", details);
 	check_bool(body, "preserve_memory_on_stop", details);
 	check_bool(body, "restore_memory", details);
+	if (json_is_true(json_object_get(body, "restore_memory")))
+		PROBLEM("restore_memory", "this server's snapshots hold no memory to restore");
 	if (given(body, "timeout") && !(json_number_value(json_object_get(body, "timeout")) > 0))
 		PROBLEM("timeout", "timeout must be a number of seconds > 0");
 	sources = given(body, "snapshot_id") + (given(body, "snapshot_name") || given(body, "snapshot"));
@@ -354,7 +356,8 @@ json_t *model_redact(const json_t *value)
 
 json_t *box_json(const struct box *b)
 {
-	static const char *const hidden[] = { "stopped_ms", "status", "env_vars", NULL };
+	static const char *const hidden[] = { "stopped_ms",	     "status",	   "env_vars", "seed",
+					      "snapshot_run_config", "own_system", NULL };
 	json_t *out = json_object(), *v;
 	const char *key;
 
@@ -378,6 +381,19 @@ json_t *box_json(const struct box *b)
 	if (!json_object_get(out, "stopped_at"))
 		json_object_set_new(out, "stopped_at", json_null());
 	return out;
+}
+
+const char *model_work_dir(const struct box *b)
+{
+	static const char *const layers[] = { "run_config", "snapshot_run_config" };
+
+	for (int i = 0; i < 2; i++) {
+		const char *dir = json_string_value(json_object_get(json_object_get(b->doc, layers[i]), "work_dir"));
+
+		if (dir && *dir)
+			return dir;
+	}
+	return b->home;
 }
 
 static void merge_env(json_t *all, const json_t *env)
@@ -407,6 +423,7 @@ void model_environment(const struct box *b, const json_t *env, bool pty, struct 
 		if (!json_is_false(json_object_get(v, "enabled")))
 			merge_env(all, json_object_get(v, "env_vars"));
 	}
+	merge_env(all, json_object_get(json_object_get(b->doc, "snapshot_run_config"), "env_vars"));
 	merge_env(all, json_object_get(b->doc, "env_vars"));
 	merge_env(all, json_object_get(json_object_get(b->doc, "run_config"), "env_vars"));
 	merge_env(all, env);

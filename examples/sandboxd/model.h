@@ -21,15 +21,20 @@ bool model_update(json_t *doc, const json_t *body, json_t *details);
 /* A copy with the values of write-only secrets taken out. */
 json_t *model_redact(const json_t *value);
 
-/* Checks "name", if it is given. */
+/* Check one member, if it is given. */
 void model_check_name(const json_t *body, json_t *details);
+void model_check_labels(const json_t *body, json_t *details);
+void model_check_integer(const json_t *body, const char *key, json_int_t min, json_int_t max, json_t *details);
 
 /* Checks a run_config, which commands carry too. */
 void model_check_run_config(const json_t *rc, json_t *details);
 void model_check_env(const json_t *env, const char *field, json_t *details);
 
-/* The environment of a sandbox's commands: the server's own, proxy rules,
- * env_vars, run_config, then the command's env; later ones win. Appends NUL-terminated NAME=VALUE. */
+/* Where commands start that name no directory. */
+const char *model_work_dir(const struct box *b);
+/* The environment of a sandbox's commands: the server's own, proxy rules, the
+ * snapshot's run_config, env_vars, run_config, then the command's env; later
+ * ones win. Appends NUL-terminated NAME=VALUE. */
 void model_environment(const struct box *b, const json_t *env, bool pty, struct buf *out);
 
 #endif

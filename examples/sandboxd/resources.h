@@ -10,4 +10,6 @@ extern const struct route registries_routes[];
 void registries_load(void);
 bool registry_exists(const char *name_or_id);
 
+extern const struct route snapshots_routes[];
+
 #endif

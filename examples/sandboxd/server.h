@@ -34,8 +34,9 @@ struct launched {
 };
 /* The host user id a sandbox runs under: an otherwise unused one when the server is root. */
 uid_t launch_uid(const char *id);
-/* Starts the agent for a root directory; false with a reason. */
-bool launch_agent(const char *root, const char *home, uid_t uid, struct launched *out, char **why);
+/* Starts the agent for a root directory, which is shown the host's programs
+ * unless it has a system of its own; false with a reason. */
+bool launch_agent(const char *root, const char *home, uid_t uid, bool own_system, struct launched *out, char **why);
 /* Starts and ends one agent; false with a reason when sandboxes cannot work here. */
 bool launch_probe(char **why);
 

@@ -146,63 +146,100 @@ static bool mount_point(int root, const char *path, bool file, uid_t uid)
 
 static bool put_file(int etc, const char *name, const char *text, uid_t uid)
 {
-	int fd = openat(etc, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int fd = openat(etc, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	bool ok = fd >= 0 && write_all(fd, text, strlen(text)) && (uid == geteuid() || fchown(fd, uid, uid) == 0);
 
+	if (fd < 0 && errno == EEXIST)
+		return true;
 	close_fd(&fd);
 	return ok;
 }
 
-bool store_make_root(const char *id, uid_t uid, char **why)
+/* What is missing of the usual directories. */
+static bool usual_dir(int root, const char *path, uid_t uid)
 {
-	static const char *const dirs[] = { "/root", "/home", "/opt", "/srv", "/mnt", "/media", "/etc", "/var",
-					    "/var/lib", "/var/log", "/var/cache", "/workspace", NULL };
-	char *path = store_box_dir(id), *root = store_root(id);
-	int fd = -1, etc = -1, sub;
-	bool ok = ensure(path) && ensure(root);
+	struct stat st;
 
-	if (ok)
-		fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ok = fd >= 0 && fchmod(fd, 0755) == 0 && (uid == geteuid() || fchown(fd, uid, uid) == 0);
-	for (int i = 0; ok && dirs[i]; i++)
-		ok = mount_point(fd, dirs[i], false, uid);
-	if (ok) {
-		sub = openat(fd, "var", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		etc = real_dir(sub, "tmp", 01777, uid);
-		close(sub);
-		close_fd(&etc);
-		etc = openat(fd, "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		ok = put_file(etc, "passwd",
-			      "root:x:0:0:root:/root:/bin/bash\n"
-			      "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-			      uid) &&
-		     put_file(etc, "group", "root:x:0:\nnogroup:x:65534:\n", uid) &&
-		     put_file(etc, "hosts", "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost\n", uid) &&
-		     put_file(etc, "hostname", "sandbox\n", uid) &&
-		     put_file(etc, "nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", uid);
-		close_fd(&etc);
-	}
-	for (int i = 0; ok && store_host_dirs[i]; i++) {
+	return fstatat(root, path + 1, &st, AT_SYMLINK_NOFOLLOW) == 0 || mount_point(root, path, false, uid);
+}
+
+/* /bin and its like are symlinks where /usr was merged. */
+static bool host_links(int root, uid_t uid)
+{
+	for (int i = 0; store_host_dirs[i]; i++) {
+		const char *name = store_host_dirs[i] + 1;
 		char target[256];
 		ssize_t n = readlink(store_host_dirs[i], target, sizeof target - 1);
 
 		if (n <= 0)
 			continue;
 		target[n] = 0;
-		if (symlinkat(target, fd, store_host_dirs[i] + 1) < 0 && errno != EEXIST)
-			ok = false;
-		if (uid != geteuid() && fchownat(fd, store_host_dirs[i] + 1, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
-			ok = false;
+		if (symlinkat(target, root, name) < 0 && errno != EEXIST)
+			return false;
+		if (uid != geteuid() && fchownat(root, name, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
+			return false;
+	}
+	return true;
+}
+
+static bool etc_files(int root, uid_t uid)
+{
+	int etc = real_dir(root, "etc", 0755, uid);
+	bool ok = etc >= 0 &&
+		  put_file(etc, "passwd",
+			   "root:x:0:0:root:/root:/bin/bash\n"
+			   "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+			   uid) &&
+		  put_file(etc, "group", "root:x:0:\nnogroup:x:65534:\n", uid) &&
+		  put_file(etc, "hosts", "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost\n", uid) &&
+		  put_file(etc, "hostname", "sandbox\n", uid) &&
+		  put_file(etc, "nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", uid);
+
+	close_fd(&etc);
+	return ok;
+}
+
+bool store_make_dir(const char *id, char **why)
+{
+	char *path = store_box_dir(id);
+	bool ok = ensure(path);
+
+	if (!ok)
+		*why = xasprintf("cannot make the sandbox's directory: %s", strerror(errno));
+	free(path);
+	return ok;
+}
+
+bool store_make_root(const char *id, uid_t uid, bool own_system, char **why)
+{
+	static const char *const dirs[] = { "/root", "/home", "/opt", "/srv", "/mnt", "/media", "/etc", "/var",
+					    "/var/lib", "/var/log", "/var/cache", "/workspace", NULL };
+	char *path = store_box_dir(id), *root = store_root(id);
+	int fd = -1;
+	bool ok = ensure(path) && ensure(root);
+
+	if (ok)
+		fd = open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	ok = fd >= 0 && fchmod(fd, 0755) == 0 && (uid == geteuid() || fchown(fd, uid, uid) == 0);
+	for (int i = 0; ok && dirs[i]; i++)
+		ok = usual_dir(fd, dirs[i], uid);
+	if (ok) {
+		int var = real_dir(fd, "var", 0755, uid);
+		int tmp = real_dir(var, "tmp", 01777, uid);
+
+		ok = tmp >= 0 && etc_files(fd, uid) && (own_system || host_links(fd, uid));
+		close_fd(&tmp);
+		close_fd(&var);
 	}
 	if (!ok)
 		*why = xasprintf("cannot make the sandbox's directory: %s", strerror(errno));
 	close_fd(&fd);
 	free(path);
 	free(root);
-	return ok && store_prepare_root(id, uid, why);
+	return ok && store_prepare_root(id, uid, own_system, why);
 }
 
-bool store_prepare_root(const char *id, uid_t uid, char **why)
+bool store_prepare_root(const char *id, uid_t uid, bool own_system, char **why)
 {
 	static const char *const points[] = { "/proc", "/dev", "/tmp", "/run", "/etc", "/root", NULL };
 	char *root = store_root(id);
@@ -211,10 +248,10 @@ bool store_prepare_root(const char *id, uid_t uid, char **why)
 
 	for (int i = 0; ok && points[i]; i++)
 		ok = mount_point(fd, points[i], false, uid);
-	for (int i = 0; ok && store_host_dirs[i]; i++)
+	for (int i = 0; ok && !own_system && store_host_dirs[i]; i++)
 		if (store_host_is_dir(store_host_dirs[i]))
 			ok = mount_point(fd, store_host_dirs[i], false, uid);
-	for (int i = 0; ok && store_host_etc[i]; i++)
+	for (int i = 0; ok && !own_system && store_host_etc[i]; i++)
 		if (access(store_host_etc[i], F_OK) == 0)
 			ok = mount_point(fd, store_host_etc[i], !store_host_is_dir(store_host_etc[i]), uid);
 	if (ok && server.share_net)
@@ -316,17 +353,32 @@ static void on_removed(struct source *s, uint32_t events)
 	removals--;
 }
 
-void store_remove_box_later(const char *id)
+/* Waits for whoever still reads the directory. */
+static void wait_for_readers(const char *path)
 {
-	char *from = store_box_dir(id), *to = xasprintf("%s/trash/%s", server.state, id);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0) {
+		int root = openat(fd, "root", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		flock(fd, LOCK_EX);
+		flock(root, LOCK_EX);
+	}
+}
+
+void store_remove_later(const char *path)
+{
+	static unsigned number;
+	char *to = xasprintf("%s/trash/%u", server.state, number++);
 	struct removal *r;
 	pid_t pid = -1;
 	int pidfd;
 
-	if (rename(from, to) == 0)
+	if (rename(path, to) == 0)
 		pid = fork();
 	if (pid == 0) {
 		close_range(3, ~0U, 0);
+		wait_for_readers(to);
 		store_remove_tree(to);
 		_exit(0);
 	}
@@ -340,8 +392,15 @@ void store_remove_box_later(const char *id)
 	} else {
 		store_remove_tree(to);
 	}
-	free(from);
 	free(to);
+}
+
+void store_remove_box_later(const char *id)
+{
+	char *path = store_box_dir(id);
+
+	store_remove_later(path);
+	free(path);
 }
 
 void store_wait(void)

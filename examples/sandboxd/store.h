@@ -14,11 +14,14 @@ void store_close(void);
 char *store_box_dir(const char *id);
 char *store_root(const char *id);
 
-/* A new sandbox's root directory. */
-bool store_make_root(const char *id, uid_t uid, char **why);
+/* A new sandbox's directory, still without a root. */
+bool store_make_dir(const char *id, char **why);
+/* Its root directory; what it holds already stays.
+ * own_system: it has its programs and libraries itself and sees none of the host's. */
+bool store_make_root(const char *id, uid_t uid, bool own_system, char **why);
 /* Makes every mount point a real directory or file again: what a sandbox left
  * there (a symlink, say) must not direct a mount elsewhere. */
-bool store_prepare_root(const char *id, uid_t uid, char **why);
+bool store_prepare_root(const char *id, uid_t uid, bool own_system, char **why);
 
 /* Replaces the file at once, or leaves the old one. */
 bool store_save_json(const char *path, const json_t *doc);
@@ -28,7 +31,10 @@ void store_load(void (*found)(const char *id, json_t *doc));
 
 /* Removes a directory tree, following no symlink. */
 void store_remove_tree(const char *path);
-/* The same in a child process, out of the way of the loop. */
+/* The same in a child process, out of the way of the loop. The path is free at
+ * once. A directory that somebody holds a lock on (flock), or whose "root" is
+ * locked, is removed when the lock is gone. */
+void store_remove_later(const char *path);
 void store_remove_box_later(const char *id);
 /* Waits for removals under way. */
 void store_wait(void);

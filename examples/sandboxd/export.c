@@ -1,0 +1,159 @@
+#include "export.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "box.h"
+#include "commands.h"
+#include "snapshot.h"
+#include "store.h"
+
+#define EXPORT_DIR "/var/lib/sandboxd-export"
+#define LIMIT_S 1800
+#define ERROR_MAX 2000
+
+struct export {
+	struct snapshot *snapshot;
+	char box_id[37];
+	char *dir; /* where its files are unpacked, as the sandbox sees it */
+	struct box_waiter waiter;
+	struct watcher watcher;
+	struct command_spec spec;
+};
+
+/* Unpacked inside, so that nothing in the archive can reach outside. A real
+ * daemon wants a container to export from, and a command even where the image
+ * has none. */
+static char *script(const char *image, const char *dir)
+{
+	struct buf b = { 0 };
+
+	buf_adds(&b, "set -eu -o pipefail; mkdir -p ");
+	buf_adds(&b, dir);
+	buf_adds(&b, "; container=$(docker create '");
+	for (const char *p = image; *p; p++)
+		buf_add(&b, *p == '\'' ? "'\\''" : p, *p == '\'' ? 4 : 1);
+	buf_addf(&b, "' /bin/true); docker export \"$container\" | tar -C %s -xf -; docker rm \"$container\" >/dev/null", dir);
+	buf_add(&b, "", 1);
+	return b.p;
+}
+
+static void export_free(struct export *e)
+{
+	e->snapshot->export = NULL;
+	box_wait_cancel(&e->waiter);
+	command_detach(&e->watcher);
+	command_spec_free(&e->spec);
+	free(e->dir);
+	loop_free_later(e);
+}
+
+static void fail(struct export *e, const char *why, const char *more)
+{
+	snapshot_fail(e->snapshot, "the image '%s' cannot be exported from the sandbox: %s%s%s",
+		      record_text(&e->snapshot->rec, "docker_image"), why, *more ? ": " : "", more);
+	export_free(e);
+}
+
+static void fail_with_output(struct export *e, const struct command *c)
+{
+	const struct ring *ring = &c->out[1].ring;
+	size_t n = (size_t)(ring->end - ring->start);
+	struct buf text = { 0 };
+	struct iovec v[2];
+	int parts;
+
+	n = n > ERROR_MAX ? ERROR_MAX : n;
+	parts = ring_view(ring, ring->end - n, n, v);
+	for (int i = 0; i < parts; i++)
+		buf_add(&text, v[i].iov_base, v[i].iov_len);
+	while (text.n && text.p[text.n - 1] == '\n')
+		text.n--;
+	buf_add(&text, "", 1);
+	fail(e, c->error ? c->error : "its docker failed", text.p);
+	buf_free(&text);
+}
+
+static void on_notify(struct watcher *w)
+{
+	struct export *e = container(w, struct export, watcher);
+	struct command *c = w->command;
+	struct box *b = c->box;
+	char *root;
+
+	w->offset[0] = c->out[0].ring.end;
+	w->offset[1] = c->out[1].ring.end;
+	if (!command_done(c))
+		return;
+	if (c->error_type || c->exit_code != 0) {
+		fail_with_output(e, c);
+		return;
+	}
+	root = store_root(b->id);
+	snapshot_take(e->snapshot, root, e->dir);
+	free(root);
+	export_free(e);
+}
+
+static void on_gone(struct watcher *w)
+{
+	fail(container(w, struct export, watcher), "the sandbox was deleted", "");
+}
+
+static void on_ready(struct box_waiter *w, bool ok)
+{
+	struct export *e = container(w, struct export, waiter);
+	struct box *b = box_find(e->box_id, false);
+	struct command *c = ok && b ? command_start(b, &e->spec) : NULL;
+
+	if (!c) {
+		fail(e, b ? "the sandbox is not ready" : "the sandbox was deleted", "");
+		return;
+	}
+	e->watcher.notify = on_notify;
+	e->watcher.gone = on_gone;
+	command_attach(c, &e->watcher, 0, 0);
+}
+
+void export_start(struct snapshot *s, struct box *b)
+{
+	struct export *e = xcalloc(1, sizeof *e);
+
+	e->snapshot = s;
+	s->export = e;
+	memcpy(e->box_id, b->id, sizeof e->box_id);
+	e->dir = xasprintf(EXPORT_DIR "/%s", s->rec.id);
+	e->spec = (struct command_spec){ .id = xasprintf("export-%s", s->rec.id),
+					 .command = script(record_text(&s->rec, "docker_image"), e->dir),
+					 .shell = xstrdup("/bin/bash"),
+					 .timeout_s = LIMIT_S,
+					 .kill_on_disconnect = true,
+					 .close_stdin = true };
+	box_when_ready(b, &e->waiter, on_ready);
+}
+
+bool export_finished(const struct snapshot *s)
+{
+	const char *id = record_text(&s->rec, "source_sandbox_id");
+	struct box *b = id ? box_find(id, false) : NULL;
+	struct command_spec spec;
+
+	if (!id || !record_text(&s->rec, "docker_image"))
+		return true;
+	if (b) {
+		spec = (struct command_spec){ .id = xasprintf("forget-%s", s->rec.id),
+					      .command = xasprintf("rm -rf " EXPORT_DIR "/%s", s->rec.id),
+					      .shell = xstrdup("/bin/sh"),
+					      .timeout_s = LIMIT_S,
+					      .close_stdin = true };
+		command_start(b, &spec);
+		command_spec_free(&spec);
+	}
+	return b != NULL;
+}
+
+void export_cancel(struct snapshot *s)
+{
+	if (s->export)
+		export_free(s->export);
+}
