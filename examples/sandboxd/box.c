@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "binds.h"
 #include "commands.h"
 #include "model.h"
 #include "seed.h"
@@ -388,10 +389,16 @@ static void start_failed(struct box *b, const char *why)
 static void launch(struct box *b)
 {
 	struct launched l;
+	struct binds binds = { 0 };
 	char *why = NULL, *root = store_root(b->id);
+	struct launch how = { .root = root, .home = b->home, .uid = b->uid, .own_system = own_system(b) };
+	bool ok = binds_of(b, &binds, &why) && store_prepare_root(b->id, b->uid, how.own_system, &why);
 
-	if (!store_prepare_root(b->id, b->uid, own_system(b), &why) ||
-	    !launch_agent(root, b->home, b->uid, own_system(b), &l, &why)) {
+	for (size_t i = 0; ok && i < binds.n; i++)
+		ok = store_mount_point(b->id, binds.v[i].to, b->uid, &why);
+	how.binds = binds.v;
+	how.binds_n = binds.n;
+	if (!ok || !launch_agent(&how, &l, &why)) {
 		start_failed(b, why);
 	} else {
 		b->pid = l.pid;
@@ -399,6 +406,7 @@ static void launch(struct box *b)
 		source_add(&b->agent, l.sock, EPOLLIN, on_agent);
 		timer_set(&b->start_limit, START_LIMIT_MS, on_start_limit);
 	}
+	binds_free(&binds);
 	free(root);
 	free(why);
 }

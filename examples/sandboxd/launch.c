@@ -33,7 +33,7 @@
 #define MAX_LIBRARY_DIRS 8
 
 struct args {
-	const char *v[96];
+	const char *v[256];
 	int n;
 };
 
@@ -127,7 +127,8 @@ static void agent_by_loader(struct args *a)
 	add3(a, "/proc/self/fd/5", "--library-path", path.p);
 }
 
-static void bwrap_args(struct args *a, const char *root, const char *home, bool own_system)
+/* `bind`: the caller's directories are not mounted yet. */
+static void bwrap_args(struct args *a, const struct launch *l, const char *root, bool bind)
 {
 	static const char sock_text[] = "3", exe_text[] = "/proc/self/fd/4";
 
@@ -148,10 +149,10 @@ static void bwrap_args(struct args *a, const char *root, const char *home, bool 
 	add(a, "--clearenv");
 	add3(a, "--cap-drop", "ALL", NULL);
 	add3(a, "--bind", root, "/");
-	for (int i = 0; !own_system && store_host_dirs[i]; i++)
+	for (int i = 0; !l->own_system && store_host_dirs[i]; i++)
 		if (store_host_is_dir(store_host_dirs[i]))
 			add3(a, "--ro-bind", store_host_dirs[i], store_host_dirs[i]);
-	for (int i = 0; !own_system && store_host_etc[i]; i++)
+	for (int i = 0; !l->own_system && store_host_etc[i]; i++)
 		add3(a, "--ro-bind-try", store_host_etc[i], store_host_etc[i]);
 	if (server.share_net)
 		add3(a, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf");
@@ -160,13 +161,15 @@ static void bwrap_args(struct args *a, const char *root, const char *home, bool 
 	add3(a, "--perms", "1777", NULL);
 	add3(a, "--tmpfs", "/tmp", NULL);
 	add3(a, "--tmpfs", "/run", NULL);
+	for (size_t i = 0; bind && i < l->binds_n; i++)
+		add3(a, l->binds[i].read_only ? "--ro-bind" : "--bind", l->binds[i].from, l->binds[i].to);
 	add3(a, "--chdir", "/", NULL);
 	add(a, "--as-pid-1");
 	add(a, "--");
-	if (own_system)
+	if (l->own_system)
 		agent_by_loader(a);
 	add3(a, exe_text, "--agent", sock_text);
-	add(a, home);
+	add(a, l->home);
 }
 
 /* The chosen user id may have no way through the directories above the state
@@ -176,18 +179,31 @@ static const char *reachable(const char *root)
 {
 	static const char *const places[] = { "/mnt", "/srv", "/media", "/opt", "/home", NULL };
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		die("mount namespace");
 	for (int i = 0; places[i]; i++)
-		if (mount(root, places[i], NULL, MS_BIND, NULL) == 0)
+		if (mount(root, places[i], NULL, MS_BIND | MS_REC, NULL) == 0)
 			return places[i];
 	die("mounting its root");
 	return NULL;
 }
 
-static void child(const char *root, const char *home, uid_t uid, bool own_system, int sock)
+/* Nothing runs in the root yet, so its directories are what the server made them. */
+static void bind_all(const struct launch *l)
 {
+	for (size_t i = 0; i < l->binds_n; i++) {
+		char *to = xasprintf("%s%s", l->root, l->binds[i].to);
+
+		if (mount(l->binds[i].from, to, NULL, MS_BIND, NULL) < 0 ||
+		    (l->binds[i].read_only && mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0))
+			die(to);
+		free(to);
+	}
+}
+
+static void child(const struct launch *l, int sock)
+{
+	const char *root = l->root;
 	struct args a = { .n = 0 };
+	bool own_uid = l->uid != geteuid();
 	sigset_t none;
 	int null;
 
@@ -207,24 +223,27 @@ static void child(const char *root, const char *home, uid_t uid, bool own_system
 	if (!server.isolation) {
 		char *const env[] = { NULL };
 		char *const argv[] = { (char *)(uintptr_t)"sandboxd-agent", (char *)(uintptr_t)"--agent",
-				       (char *)(uintptr_t)"3", (char *)(uintptr_t)home, NULL };
+				       (char *)(uintptr_t)"3", (char *)(uintptr_t)l->home, NULL };
 
 		execve("/proc/self/fd/4", argv, env);
 		die("agent");
 	}
-	if (uid != geteuid()) {
+	if (own_uid) {
+		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+			die("mount namespace");
+		bind_all(l);
 		root = reachable(root);
-		if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+		if (setgroups(0, NULL) < 0 || setresgid(l->uid, l->uid, l->uid) < 0 || setresuid(l->uid, l->uid, l->uid) < 0)
 			die("user id");
 	}
 	if (chdir("/") < 0)
 		die("/");
-	bwrap_args(&a, root, home, own_system);
+	bwrap_args(&a, l, root, !own_uid);
 	execvp("bwrap", (char *const *)(uintptr_t)a.v);
 	die("bubblewrap (bwrap) is needed for isolation");
 }
 
-bool launch_agent(const char *root, const char *home, uid_t uid, bool own_system, struct launched *out, char **why)
+bool launch_agent(const struct launch *l, struct launched *out, char **why)
 {
 	int pair[2], size = 1 << 20;
 
@@ -236,7 +255,7 @@ bool launch_agent(const char *root, const char *home, uid_t uid, bool own_system
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	out->pid = fork();
 	if (out->pid == 0)
-		child(root, home, uid, own_system, pair[1]);
+		child(l, pair[1]);
 	close(pair[1]);
 	out->pidfd = out->pid > 0 ? (int)syscall(SYS_pidfd_open, out->pid, 0) : -1;
 	if (out->pidfd < 0) {
@@ -263,7 +282,7 @@ bool launch_probe(char **why)
 	if (!store_make_root(id, launch_uid(id), false, why))
 		return false;
 	root = store_root(id);
-	ok = launch_agent(root, "/root", launch_uid(id), false, &l, why);
+	ok = launch_agent(&(struct launch){ .root = root, .home = "/root", .uid = launch_uid(id) }, &l, why);
 	if (ok) {
 		struct pollfd p = { .fd = l.sock, .events = POLLIN };
 

@@ -55,6 +55,7 @@ static const char help[] =
 	"  --state DIR            keep sandboxes here (none: a temporary directory, removed at the end)\n"
 	"  --image NAME=DIR       the Docker image NAME is the root directory DIR; may be repeated.\n"
 	"                         A root without programs of its own sees this machine's\n"
+	"  --tools DIR            more programs for all sandboxes, first in their PATH\n"
 	"  --no-isolation         run commands on this machine directly, WITHOUT ANY ISOLATION:\n"
 	"                         paths are the machine's own, only relative ones are a sandbox's\n"
 	"  --share-net            sandboxes use this machine's network (else: their own, loopback only)\n"
@@ -107,7 +108,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "no-isolation", 0, NULL, 'n' }, { "share-net", 0, NULL, 'N' }, { "ring-bytes", 1, NULL, 'r' },
 		{ "kept-bytes", 1, NULL, 'K' }, { "max-message", 1, NULL, 'm' }, { "ws-ping", 1, NULL, 'p' },
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
-		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },
+		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },	 { "tools", 1, NULL, 't' },
 		{ 0 },
 	};
 	char *why, *colon;
@@ -156,6 +157,12 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		case 'i':
 			if (!image_add(optarg, &why))
 				fail(why);
+			break;
+		case 't':
+			free(server.tools);
+			server.tools = realpath(optarg, NULL);
+			if (!server.tools || !store_host_is_dir(server.tools))
+				fail("--tools needs a directory");
 			break;
 		case 'v':
 			log_verbose = true;

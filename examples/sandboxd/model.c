@@ -406,10 +406,11 @@ void model_environment(const struct box *b, const json_t *env, bool pty, struct 
 {
 	json_t *all = json_object(), *v;
 	json_t *rules = json_object_get(json_object_get(b->doc, "proxy_config"), "rules");
-	const char *key;
+	const char *key, *tools = !server.tools ? "" : server.isolation ? TOOLS_DIR : server.tools;
 	size_t i;
 
-	json_object_set_new(all, "PATH", json_string("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+	json_object_set_new(all, "PATH",
+			    json_sprintf("%s%s/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", tools, *tools ? ":" : ""));
 	json_object_set_new(all, "HOME", json_string(b->home));
 	json_object_set_new(all, "USER", json_string("root"));
 	json_object_set_new(all, "LOGNAME", json_string("root"));

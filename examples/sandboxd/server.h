@@ -16,6 +16,7 @@ struct server {
 	bool state_is_temporary;
 	bool isolation;
 	bool share_net;
+	char *tools; /* a directory of programs for all sandboxes, NULL: none */
 	size_t ring_bytes;	/* most output kept a stream */
 	size_t kept_bytes;	/* most output kept by all finished commands */
 	size_t max_message;	/* largest WebSocket message accepted */
@@ -26,6 +27,9 @@ struct server {
 };
 extern struct server server;
 
+/* Where sandboxes see --tools. */
+#define TOOLS_DIR "/opt/sandboxd/bin"
+
 /* The agent of a sandbox, started and connected. */
 struct launched {
 	pid_t pid;
@@ -34,9 +38,20 @@ struct launched {
 };
 /* The host user id a sandbox runs under: an otherwise unused one when the server is root. */
 uid_t launch_uid(const char *id);
-/* Starts the agent for a root directory, which is shown the host's programs
- * unless it has a system of its own; false with a reason. */
-bool launch_agent(const char *root, const char *home, uid_t uid, bool own_system, struct launched *out, char **why);
+/* A directory from outside that a sandbox sees. */
+struct bind {
+	char *from, *to;
+	bool read_only;
+};
+struct launch {
+	const char *root, *home;
+	uid_t uid;
+	bool own_system; /* the root has its programs itself and is shown none of the host's */
+	const struct bind *binds; /* their places in the root are there */
+	size_t binds_n;
+};
+/* Starts the agent for a root directory; false with a reason. */
+bool launch_agent(const struct launch *l, struct launched *out, char **why);
 /* Starts and ends one agent; false with a reason when sandboxes cannot work here. */
 bool launch_probe(char **why);
 

@@ -263,6 +263,19 @@ bool store_prepare_root(const char *id, uid_t uid, bool own_system, char **why)
 	return ok;
 }
 
+bool store_mount_point(const char *id, const char *path, uid_t uid, char **why)
+{
+	char *root = store_root(id);
+	int fd = open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool ok = fd >= 0 && mount_point(fd, path, false, uid);
+
+	if (!ok)
+		*why = xasprintf("cannot make the directory %s: %s", path, strerror(errno));
+	close_fd(&fd);
+	free(root);
+	return ok;
+}
+
 bool store_save_json(const char *path, const json_t *doc)
 {
 	char *tmp = xasprintf("%s.new", path), *text = json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS);

@@ -23,6 +23,9 @@ bool store_make_root(const char *id, uid_t uid, bool own_system, char **why);
  * there (a symlink, say) must not direct a mount elsewhere. */
 bool store_prepare_root(const char *id, uid_t uid, bool own_system, char **why);
 
+/* Makes one more mount point, a directory. */
+bool store_mount_point(const char *id, const char *path, uid_t uid, char **why);
+
 /* Replaces the file at once, or leaves the old one. */
 bool store_save_json(const char *path, const json_t *doc);
 bool store_save(const char *id, const json_t *doc);

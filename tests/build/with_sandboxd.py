@@ -4,7 +4,9 @@
 sandboxd ($SANDBOXD, else the one in $BUILD, by default build/ of this
 repository, to which a relative path is relative) gets a free port, an API key and a
 state directory that goes away afterwards; the command finds LANGSMITH_ENDPOINT
-and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. With --tls it speaks
+and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. There is one Docker image,
+`example/image:1`, with a file /opt/image/hello ("hello from the image\\n"), and the
+stand-ins for BuildKit and Docker are first in every sandbox's PATH. With --tls it speaks
 https, by a CA made on the spot: SANDBOXD_CA, which Node's and curl's variables
 name as well, and SANDBOXD_CERT and SANDBOXD_KEY, for another sandboxd that the
 command may start. Without it these are empty. Whatever happens,
@@ -81,6 +83,15 @@ def stop(server, seconds=15):
         return False
 
 
+def make_image(folder):
+    """The options for what stands in for images and for building them."""
+    os.makedirs(os.path.join(folder, "image/opt/image"))
+    with open(os.path.join(folder, "image/opt/image/hello"), "w") as f:
+        f.write("hello from the image\n")
+    return ["--image", "example/image:1=" + os.path.join(folder, "image"),
+            "--tools", os.path.join(ROOT, "examples/sandboxd/tools")]
+
+
 def make_tls(folder):
     """The variables that tell of a new CA and of a server's certificate."""
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tls"))
@@ -110,6 +121,7 @@ def main():
     try:
         more = make_tls(work) if tls else dict.fromkeys(("SANDBOXD_CA", "SANDBOXD_CERT", "SANDBOXD_KEY"), "")
         options = ["--tls-cert", more["SANDBOXD_CERT"], "--tls-key", more["SANDBOXD_KEY"]] if tls else []
+        options += make_image(work)
         with open(said, "w") as out, open(log, "w") as err:
             server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options],
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=err)

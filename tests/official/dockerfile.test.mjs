@@ -1,0 +1,113 @@
+// Snapshots from a Dockerfile: the official client drives the stand-in BuildKit
+// and Docker of examples/sandboxd/tools.
+import { after, before, describe, it } from "node:test";
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { LangSmithResourceCreationError } from "langsmith/sandbox";
+import { request, startServer } from "./helper.mjs";
+
+const GIB = 1024 ** 3;
+
+describe("snapshots from a Dockerfile", () => {
+  let server, client, context;
+
+  before(async () => {
+    assert.ok(process.env.SANDBOXD_TOOLS, "SANDBOXD_TOOLS must name the directory of the stand-ins");
+    server = await startServer("--tools", process.env.SANDBOXD_TOOLS);
+    client = server.client();
+    context = await mkdtemp("/tmp/sandboxd-context-");
+    await mkdir(`${context}/app/sub`, { recursive: true });
+    await mkdir(`${context}/.git`);
+    await writeFile(`${context}/.git/secret`, "x");
+    await writeFile(`${context}/app/run.sh`, "#!/bin/sh\necho built\n");
+    await chmod(`${context}/app/run.sh`, 0o755);
+    await writeFile(`${context}/app/sub/data`, "data\n");
+    await symlink("sub/data", `${context}/app/link`);
+    await writeFile(`${context}/one file`, "");
+  });
+  after(async () => {
+    assert.deepEqual(await client.listSandboxes(), [], "every builder is deleted");
+    await server.stop();
+    await rm(context, { recursive: true, force: true });
+  });
+
+  const build = async (text, options = {}) => {
+    await writeFile(`${context}/Dockerfile`, text);
+    const log = [];
+    const collect = (part) => log.push(part);
+    try {
+      return { log, snapshot: await client.createSnapshotFromDockerfile("built", "Dockerfile", GIB, { context, onBuildLog: collect, ...options }) };
+    } catch (error) {
+      error.log = log.join("");
+      throw error;
+    }
+  };
+
+  it("builds, logs, captures, and boots what was built", async () => {
+    const { snapshot, log } = await build(
+      `# a comment
+FROM scratch AS files
+COPY app /opt/app
+ARG WHO=nobody
+ENV GREETING="hello there" \\
+    OTHER=2
+WORKDIR /srv
+RUN echo "$GREETING $WHO $OTHER" > greeting && \\
+    ls
+COPY app/s* app/run.sh extra/
+FROM debian:12
+COPY --from=files /opt/app/ /opt/app/
+COPY --from=files /srv /srv
+CMD ["/opt/app/run.sh"]
+`,
+      { buildArgs: { WHO: "world" } },
+    );
+    assert.equal(snapshot.status, "ready");
+    assert.match(snapshot.docker_image, /^langsmith-snapshot-build:[0-9a-f]{32}$/);
+    assert.equal(snapshot.fs_capacity_bytes, GIB);
+    assert.match(log.join(""), /COPY app \/opt\/app/);
+    assert.match(log.join(""), /Loaded image: langsmith-snapshot-build:/);
+    const box = await client.createSandbox(snapshot.id);
+    const seen = await box.run("/opt/app/run.sh; cat /opt/app/link /srv/greeting; ls /srv/extra; ls -A / /var/lib | grep -c -e context -e docker");
+    assert.equal(seen.stdout, "built\ndata\nhello there world 2\ndata\nrun.sh\n0\n", seen.stderr);
+    await box.delete();
+    await client.deleteSnapshot(snapshot.id);
+  });
+
+  it("builds one target, and another Dockerfile", async () => {
+    const stages = "FROM scratch AS first\nCOPY app/run.sh /first\nFROM scratch AS second\nCOPY app/run.sh /second\n";
+    const { snapshot } = await build(stages, { target: "first" });
+    const box = await client.createSandbox(snapshot.id);
+    assert.equal((await box.run("ls -d /first /second 2>/dev/null")).stdout, "/first\n");
+    await box.delete();
+    await client.deleteSnapshot(snapshot.id);
+    await assert.rejects(build(stages, { target: "third" }), (e) => /target stage "third" could not be found/.test(e.log));
+  });
+
+  it("fails with the reason in its log", async () => {
+    for (const [text, why] of [
+      ["FROM scratch\nCOPY missing /x\n", /"\/missing": not found/],
+      ["FROM scratch\nRUN exit 3\n", /exit code: 3/],
+      ["FROM scratch\nFETCH x\n", /unknown instruction: FETCH/],
+      ["COPY app /\n", /first instruction must be FROM/],
+      ["FROM scratch\nCOPY .git/secret /x\n", /not found/],
+    ])
+      await assert.rejects(build(text), (e) => {
+        assert.ok(e instanceof LangSmithResourceCreationError, e.stack);
+        assert.match(e.log, why);
+        return true;
+      });
+  });
+
+  it("names what Docker says when the image is not there", async () => {
+    const box = await client.createSandbox({ name: "no-image" });
+    await assert.rejects(box.captureSnapshot("x", { dockerImage: "not'there:1" }), (e) => {
+      assert.ok(e instanceof LangSmithResourceCreationError);
+      assert.match(e.message, /'not'there:1' cannot be exported from the sandbox: its docker failed: .*No such image: not'there:1/);
+      return true;
+    });
+    const made = await request(`${server.base}/boxes/no-image/snapshot`, { method: "POST", json: { name: "y", docker_image: "z" } });
+    await box.delete();
+    await assert.rejects(client.waitForSnapshot(made.json.id, { pollInterval: 0.05 }), LangSmithResourceCreationError);
+  });
+});
