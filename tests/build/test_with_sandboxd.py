@@ -54,7 +54,7 @@ class WithSandboxd(unittest.TestCase):
         status, out, err = self.run_beside(script, "--tls", "sh", "-c", f"cat {self.folder}/arguments; echo $SANDBOXD_CERT $SANDBOXD_KEY; grep -c BEGIN $SANDBOXD_CA; [ $NODE_EXTRA_CA_CERTS = $SANDBOXD_CA ] && echo $LANGSMITH_ENDPOINT")
         self.assertEqual((status, err), (0, ""))
         arguments, files, n, endpoint = out.splitlines()
-        self.assertEqual(arguments.split()[6::2] + arguments.split()[7::2], ["--tls-cert", "--tls-key", *files.split()])
+        self.assertEqual(arguments.split()[6:10:2] + arguments.split()[7:10:2], ["--tls-cert", "--tls-key", *files.split()])
         self.assertEqual((n, endpoint), ("1", "https://127.0.0.1:4711"))
 
     def test_status_of_the_command(self):

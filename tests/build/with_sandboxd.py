@@ -121,9 +121,8 @@ def main():
     try:
         more = make_tls(work) if tls else dict.fromkeys(("SANDBOXD_CA", "SANDBOXD_CERT", "SANDBOXD_KEY"), "")
         options = ["--tls-cert", more["SANDBOXD_CERT"], "--tls-key", more["SANDBOXD_KEY"]] if tls else []
-        options += make_image(work)
         with open(said, "w") as out, open(log, "w") as err:
-            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options],
+            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options, *make_image(work)],
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
             url = started(server, said)
