@@ -74,6 +74,34 @@ static bool environment_fields(const json_t *msg, struct command_spec *s, char *
 	return ok;
 }
 
+/* A command as a list of words instead of a text for the shell. */
+static bool words_field(json_t *v, struct command_spec *s, char **why)
+{
+	json_t *word;
+	size_t i;
+
+	json_array_foreach(v, i, word)
+	{
+		if (json_is_string(word) && strlen(json_string_value(word)) == json_string_length(word))
+			continue;
+		*why = xstrdup("command must be a list of strings without NUL characters");
+		return false;
+	}
+	if (!i) {
+		*why = xstrdup("command must not be an empty list");
+		return false;
+	}
+	s->argv = json_incref(v);
+	return true;
+}
+
+static bool command_field(const json_t *msg, struct command_spec *s, char **why)
+{
+	json_t *v = json_object_get(msg, "command");
+
+	return json_is_array(v) ? words_field(v, s, why) : string_field(msg, "command", &s->command, why);
+}
+
 bool command_spec_parse(const json_t *msg, struct command_spec *s, const char **type, char **why)
 {
 	bool ok;
@@ -81,7 +109,7 @@ bool command_spec_parse(const json_t *msg, struct command_spec *s, const char **
 	*s = (struct command_spec){ .shell = xstrdup("/bin/bash"), .idle_timeout_s = 3600, .ttl_s = 300 };
 	*type = "InvalidRequest";
 	*why = NULL;
-	ok = string_field(msg, "command", &s->command, why) && string_field(msg, "shell", &s->shell, why) &&
+	ok = command_field(msg, s, why) && string_field(msg, "shell", &s->shell, why) &&
 	     string_field(msg, "cwd", &s->cwd, why) && string_field(msg, "command_id", &s->id, why) &&
 	     number_field(msg, "timeout_seconds", &s->timeout_s, why) &&
 	     number_field(msg, "idle_timeout_seconds", &s->idle_timeout_s, why) &&
@@ -91,7 +119,7 @@ bool command_spec_parse(const json_t *msg, struct command_spec *s, const char **
 	     environment_fields(msg, s, why);
 	s->cols = (int)json_integer_value(json_object_get(msg, "cols"));
 	s->rows = (int)json_integer_value(json_object_get(msg, "rows"));
-	if (ok && !s->command && !s->pty) {
+	if (ok && !s->command && !s->argv && !s->pty) {
 		*why = xstrdup("command is required");
 		ok = false;
 	}
@@ -112,6 +140,7 @@ void command_spec_free(struct command_spec *s)
 	free(s->command);
 	free(s->shell);
 	free(s->cwd);
+	json_decref(s->argv);
 	json_decref(s->env);
 	*s = (struct command_spec){ 0 };
 }

@@ -74,9 +74,12 @@ static size_t room_for(const struct command *c, int i)
 	const struct ring *r = &c->out[i].ring;
 	uint64_t waiting;
 
-	if (!c->watchers)
+	if (c->keep_unacked)
+		waiting = r->end - r->start;
+	else if (!c->watchers)
 		return READ_MAX;
-	waiting = r->end > c->watchers->offset[i] ? r->end - c->watchers->offset[i] : 0;
+	else
+		waiting = r->end > c->watchers->offset[i] ? r->end - c->watchers->offset[i] : 0;
 	return waiting >= r->max ? 0 : r->max - waiting < READ_MAX ? r->max - waiting : READ_MAX;
 }
 
@@ -89,6 +92,13 @@ static void update_reading(struct command *c)
 
 void command_progress(struct command *c)
 {
+	update_reading(c);
+}
+
+void command_ack(struct command *c, const uint64_t offset[2])
+{
+	for (int i = 0; i < 2; i++)
+		ring_drop(&c->out[i].ring, offset[i]);
 	update_reading(c);
 }
 
@@ -105,8 +115,11 @@ static void on_grace(struct timer *t)
 	struct command *c = container(t, struct command, grace);
 
 	for (int i = 0; i < 2; i++) {
-		/* Back-pressure holds output back: look again later. */
-		if (c->out[i].fd >= 0 && !room_for(c, i)) {
+		int waiting = 0;
+
+		/* Back-pressure holds output back, or did until now: look again later. */
+		if (c->out[i].fd >= 0 && !c->given_up &&
+		    (!room_for(c, i) || (ioctl(c->out[i].fd, FIONREAD, &waiting) == 0 && waiting))) {
 			timer_set(&c->grace, GRACE_MS, on_grace);
 			return;
 		}
@@ -309,6 +322,7 @@ static void on_idle(struct timer *t)
 	struct command *c = container(t, struct command, idle);
 
 	logf_info("command %s: no client for %g s, killing it", c->id, c->idle_timeout_s);
+	c->given_up = true;
 	command_kill(c);
 }
 
@@ -374,6 +388,27 @@ static void on_agent_answer(void *arg, const struct wire *w, const struct buf *p
 	}
 }
 
+/* The process's arguments, counted. The shell finds a command given as words in
+ * its PATH. */
+static void add_words(struct buf *payload, const struct command_spec *spec)
+{
+	json_t *v;
+	size_t i;
+
+	buf_addf(payload, "%zu", spec->argv ? json_array_size(spec->argv) + 4 : spec->command ? 3 : 1);
+	buf_add(payload, "", 1);
+	buf_addz(payload, spec->shell);
+	if (spec->argv) {
+		buf_addz(payload, "-c");
+		buf_addz(payload, "exec \"$@\"");
+		buf_addz(payload, spec->shell);
+		json_array_foreach(spec->argv, i, v) buf_addz(payload, json_string_value(v));
+	} else if (spec->command) {
+		buf_addz(payload, "-c");
+		buf_addz(payload, spec->command);
+	}
+}
+
 struct command *command_start(struct box *b, struct command_spec *spec)
 {
 	struct command *c = xcalloc(1, sizeof *c);
@@ -383,12 +418,7 @@ struct command *command_start(struct box *b, struct command_spec *spec)
 
 	buf_addz(&payload, cwd);
 	buf_addz(&payload, spec->id);
-	buf_addz(&payload, spec->command ? "3" : "1");
-	buf_addz(&payload, spec->shell);
-	if (spec->command) {
-		buf_addz(&payload, "-c");
-		buf_addz(&payload, spec->command);
-	}
+	add_words(&payload, spec);
 	model_environment(b, spec->env, spec->pty, &payload);
 	buf_addf(&payload, AGENT_TAG "=%s", spec->id);
 	buf_add(&payload, "", 1);
@@ -396,6 +426,7 @@ struct command *command_start(struct box *b, struct command_spec *spec)
 	c->box = b;
 	c->input_fd = c->out[0].fd = c->out[1].fd = -1;
 	c->pty = spec->pty;
+	c->keep_unacked = spec->keep_unacked;
 	c->kill_on_disconnect = spec->kill_on_disconnect;
 	c->idle_timeout_s = spec->idle_timeout_s;
 	c->ttl_s = spec->ttl_s;

@@ -28,11 +28,13 @@ struct watcher {
 struct command_spec {
 	char *id; /* never NULL once started */
 	char *command, *shell, *cwd;
+	json_t *argv; /* instead of command: its words */
 	json_t *env;
 	double timeout_s;      /* 0: none */
 	double idle_timeout_s; /* < 0: none */
 	double ttl_s;	       /* < 0: for ever */
 	bool kill_on_disconnect, close_stdin, pty;
+	bool keep_unacked; /* output is kept until command_ack; for lack of room the command waits */
 	int cols, rows;
 	size_t ring_max;
 };
@@ -54,13 +56,14 @@ struct command {
 	struct box *box;
 	char *id;
 	enum command_state state;
-	bool pty, kill_on_disconnect, exited, timed_out, kill_pending;
+	bool pty, keep_unacked, kill_on_disconnect, exited, timed_out, given_up, kill_pending;
 	uint32_t call;
 	int pid, exit_code;
 	char *error_type, *error; /* ended by an error instead of an exit */
 	struct output out[2];
 	struct source input_source;
 	int input_fd;
+	uint64_t delivered[2]; /* the furthest that was sent to a client, of keep_unacked */
 	struct buf input;
 	size_t input_at;
 	bool input_close; /* once the queue is written */
@@ -84,6 +87,9 @@ void command_attach(struct command *c, struct watcher *w, uint64_t out_offset, u
 void command_detach(struct watcher *w);
 /* The watcher took output: reading may go on. */
 void command_progress(struct command *c);
+
+/* Forgets what is below these offsets, of a command with keep_unacked. */
+void command_ack(struct command *c, const uint64_t offset[2]);
 
 void command_kill(struct command *c);
 void command_input(struct command *c, const char *p, size_t n);

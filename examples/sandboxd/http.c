@@ -71,6 +71,23 @@ void http_continue(struct req *r)
 	resume(r);
 }
 
+void http_suspend(struct req *r)
+{
+	MHD_suspend_connection(r->conn);
+	r->suspended = true;
+}
+
+void http_abandon(struct req *r)
+{
+	r->abandoned = true;
+	resume(r);
+}
+
+int http_socket(struct req *r)
+{
+	return MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 void http_reply(struct req *r, unsigned status, struct MHD_Response *response)
 {
 	if (r->response) { /* the first answer counts */
@@ -274,7 +291,7 @@ static bool authorized(struct req *r)
 	const char *key = http_header(r, "X-Api-Key");
 	unsigned char diff;
 
-	if (!server.api_key)
+	if (!server.api_key || r->route->kind == ROUTE_PUBLIC)
 		return true;
 	if (!key || !*key) {
 		plain_detail(r, 401, "No API key was sent (X-Api-Key)");
@@ -385,6 +402,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		find_route(r);
 		return MHD_YES;
 	}
+	if (r->abandoned)
+		return MHD_NO;
 	if (*n) {
 		if (take_body(r, data, *n)) {
 			*n = 0;
@@ -399,8 +418,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	}
 	if (r->response && !*n)
 		return MHD_queue_response(conn, r->status, r->response);
-	MHD_suspend_connection(conn);
-	r->suspended = true;
+	http_suspend(r);
 	return MHD_YES;
 }
 
@@ -490,11 +508,13 @@ void http_stop(void)
 {
 	for (struct req *r = requests, *next; r; r = next) {
 		next = r->next;
-		if (r->suspended)
+		if (r->suspended && r->response)
+			http_abandon(r);
+		else if (r->suspended)
 			http_error(r, 503, "ServiceUnavailable", "The server is shutting down");
 	}
-	MHD_run(daemon_);
-	MHD_run(daemon_);
+	for (int i = 0; i < 16; i++)
+		MHD_run(daemon_);
 	source_del(&epoll_source);
 	loop_set_idle(NULL);
 	MHD_stop_daemon(daemon_);

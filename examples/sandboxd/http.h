@@ -16,6 +16,7 @@ struct box;
 enum route_kind {
 	ROUTE_CONTROL, /* body is JSON, wrong key: 401 or 403 */
 	ROUTE_DATA,    /* the first path argument is a sandbox id; wrong key: 401 */
+	ROUTE_PUBLIC,  /* no key is asked for: the handler checks what the request carries */
 };
 
 struct route {
@@ -44,6 +45,7 @@ struct req {
 	struct MHD_Response *response;
 	unsigned status;
 	bool suspended, in_handler;
+	bool abandoned; /* the connection ends, without an answer or within one */
 	struct req *next, *prev;
 };
 
@@ -56,6 +58,12 @@ void http_stop(void);
 void http_kick(void);
 /* A body handler can take more. */
 void http_continue(struct req *r);
+/* Within libmicrohttpd's callbacks: nothing more until http_continue. */
+void http_suspend(struct req *r);
+/* Ends the connection without a further word. */
+void http_abandon(struct req *r);
+/* The request's socket, which stays the connection's own. */
+int http_socket(struct req *r);
 
 /* Answers. Each takes over what it is given and may be called from anywhere. */
 void http_reply(struct req *r, unsigned status, struct MHD_Response *response);

@@ -21,6 +21,7 @@
 #include "resources.h"
 #include "server.h"
 #include "snapshot.h"
+#include "sse.h"
 #include "store.h"
 #include "stream.h"
 #include "tls.h"
@@ -33,12 +34,14 @@ struct server server = {
 	.kept_bytes = 256 << 20,
 	.max_message = 16 << 20,
 	.ws_ping_ms = 30000,
+	.heartbeat_ms = 15000,
 	.exe_fd = -1,
 };
 
 const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
-	snapshots_routes, registries_routes, NULL,
+	snapshots_routes, registries_routes,
+	sse_routes, NULL,
 };
 
 static const char help[] =
@@ -63,14 +66,15 @@ static const char help[] =
 	"  --kept-bytes N         output kept by all finished commands (268435456)\n"
 	"  --max-message N        largest WebSocket message accepted (16777216)\n"
 	"  --ws-ping SECONDS      ping interval on WebSockets, 0 for none (30)\n"
+	"  --sse-heartbeat SECONDS  comment interval on event streams (15)\n"
 	"  --verbose              log to stderr\n"
 	"  --fault SPEC           misbehave, to test clients; may be repeated. SPEC is one of\n"
 	"      status=503[:count=N][:path=TEXT][:type=T][:message=M][:retry-after=S]\n"
 	"                         answer requests whose path holds TEXT with this status\n"
 	"      drop-ws-after=BYTES[:count=N][:path=TEXT]\n"
-	"                         reset WebSockets once they sent more than BYTES\n"
+	"                         reset WebSockets and event streams once they sent more than BYTES\n"
 	"      close-ws-after=BYTES[:code=1001][:count=N][:path=TEXT]\n"
-	"                         close them with that code instead\n";
+	"                         close them with that code instead (event streams: end them)\n";
 
 static bool running = true;
 
@@ -109,6 +113,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "kept-bytes", 1, NULL, 'K' }, { "max-message", 1, NULL, 'm' }, { "ws-ping", 1, NULL, 'p' },
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
 		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },	 { "tools", 1, NULL, 't' },
+		{ "sse-heartbeat", 1, NULL, 'H' },
 		{ 0 },
 	};
 	char *why, *colon;
@@ -147,6 +152,9 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 			break;
 		case 'p':
 			server.ws_ping_ms = (int64_t)(number("--ws-ping", optarg, 0) * 1000);
+			break;
+		case 'H':
+			server.heartbeat_ms = (int64_t)(number("--sse-heartbeat", optarg, 1) * 1000);
 			break;
 		case 'c':
 			server.tls_cert = optarg;
@@ -263,6 +271,7 @@ int main(int argc, char **argv)
 	server.stopping = true;
 	ws_shutdown();
 	jobs_shutdown();
+	sse_shutdown();
 	boxes_shutdown();
 	http_stop();
 	tls_stop();

@@ -77,6 +77,12 @@ int ring_view(const struct ring *r, uint64_t from, size_t want, struct iovec v[2
 	return pieces(r, from, n < want ? n : want, v);
 }
 
+void ring_drop(struct ring *r, uint64_t before)
+{
+	if (before > r->start)
+		r->start = before < r->end ? before : r->end;
+}
+
 void ring_shrink(struct ring *r)
 {
 	size_t held = (size_t)(r->end - r->start);

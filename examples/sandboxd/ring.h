@@ -18,6 +18,8 @@ int ring_room(struct ring *r, size_t want, struct iovec v[2], size_t *room);
 void ring_added(struct ring *r, size_t n);
 /* The bytes from offset `from` on, at most want, as one or two pieces. */
 int ring_view(const struct ring *r, uint64_t from, size_t want, struct iovec v[2]);
+/* Forgets the bytes before an offset. */
+void ring_drop(struct ring *r, uint64_t before);
 /* Gives back memory that the held bytes do not need. */
 void ring_shrink(struct ring *r);
 void ring_free(struct ring *r);

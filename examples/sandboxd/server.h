@@ -21,6 +21,7 @@ struct server {
 	size_t kept_bytes;	/* most output kept by all finished commands */
 	size_t max_message;	/* largest WebSocket message accepted */
 	int64_t ws_ping_ms;	/* 0: none */
+	int64_t heartbeat_ms; /* of event streams */
 	int exe_fd;		/* this program, executed again as the agent */
 	struct rlimit files;	/* descriptor limit that commands get back */
 	bool stopping;

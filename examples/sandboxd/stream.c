@@ -132,6 +132,11 @@ static void on_gone(struct watcher *watcher)
 
 static void attach(struct session *s, struct command *c, uint64_t out_offset, uint64_t err_offset)
 {
+	if (c->keep_unacked) { /* what this one read would never be acknowledged */
+		end_with_error(s, "TransportMismatch", "this command streams as events: resume it there (execute/stream/resume)",
+			       1000);
+		return;
+	}
 	s->watcher.notify = on_notify;
 	s->watcher.gone = on_gone;
 	command_attach(c, &s->watcher, out_offset, err_offset);
