@@ -55,6 +55,12 @@
    libcurl is linked to); GnuTLS makes an error of it; over others, and over an
    OpenSSL that is linked statically, a cut looks like a clean end.
 
+   Messages without data (TLS 1.3: key updates, tickets)
+   recv takes in 32 at most, so that a server that sends nothing else keeps
+   neither step nor deadlines waiting. Again by asking OpenSSL itself; over
+   what else libcurl may use, and in the TLS of an https:// proxy, their number
+   is what that library allows.
+
    Memory
    This transport's state lies in the client's memory (about 330 bytes a
    connection), but libcurl takes its own from malloc: 10 KB a connection, with
@@ -187,7 +193,8 @@ enum {
     SBXI_CURL_HOST = 256,      /* the longest name has 253 bytes */
     SBXI_CURL_BATCH = 64,      /* events taken from the kernel at a time */
     SBXI_CURL_RECORD = 16384,  /* a TLS record's content */
-    SBXI_CURL_READ = 512 * 1024 /* most bytes that libcurl reads at a time */
+    SBXI_CURL_READ = 512 * 1024, /* most bytes that libcurl reads at a time */
+    SBXI_CURL_BARREN = 32      /* TLS messages without data that one recv takes */
 };
 
 /* States of a connection; zeroed memory is NEW. */
@@ -201,7 +208,17 @@ enum {
 
 struct sbxi_curl_ctx;
 
+/* Functions of OpenSSL, and the numbers that its header gives them. */
 typedef int (*sbxi_curl_ssl_shutdown)(const void *ssl);
+typedef long (*sbxi_curl_ssl_ctrl)(void *ssl, int command, long number, void *p);
+typedef long (*sbxi_curl_ssl_callback)(void *ssl, int command, void (*f)(void));
+enum {
+    SBXI_CURL_SSL_RECEIVED_SHUTDOWN = 2,
+    SBXI_CURL_SSL_SET_MSG_CALLBACK = 15,
+    SBXI_CURL_SSL_SET_MSG_ARG = 16,
+    SBXI_CURL_SSL_CLEAR_MODE = 78,
+    SBXI_CURL_SSL_AUTO_RETRY = 4
+};
 
 /* Some connections that share a multi handle. */
 typedef struct sbxi_curl_group {
@@ -226,6 +243,7 @@ typedef struct sbxi_curl_conn {
     uint8_t sockets; /* that libcurl has us watch */
     bool listed, tls;
     bool fresh; /* the kernel has reported nothing yet */
+    bool listens, heard; /* OpenSSL tells of messages; there was one */
     char error[CURL_ERROR_SIZE];
 } sbxi_curl_conn;
 
@@ -239,6 +257,8 @@ typedef struct sbxi_curl_ctx {
     char *record;  /* where TLS sends copy to, so that they can be repeated from there */
     sbxi_curl_conn *first, *last;
     sbxi_curl_ssl_shutdown ssl_shutdown; /* OpenSSL's SSL_get_shutdown, NULL = not known */
+    sbxi_curl_ssl_ctrl ssl_ctrl;         /* SSL_ctrl and SSL_callback_ctrl, both or neither */
+    sbxi_curl_ssl_callback ssl_callback;
     uint32_t groups;                     /* places */
     uint32_t begun;                      /* of them with a multi handle */
     char text[256];
@@ -795,6 +815,50 @@ static void sbxi_curl_arm(sbxi_curl_ctx *x)
     (void)timerfd_settime(x->timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
+/* OpenSSL's session of a connection; NULL = none, or another library's. */
+static void *sbxi_curl_ssl(const sbxi_curl_conn *c)
+{
+    struct curl_tlssessioninfo *s = NULL;
+    if (!c->tls || curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &s) || !s || s->backend != CURLSSLBACKEND_OPENSSL)
+        return NULL;
+    return s->internals;
+}
+
+static void sbxi_curl_on_message(int out, int version, int type, const void *p, size_t n, void *ssl, void *user)
+{
+    (void)version;
+    (void)type;
+    (void)p;
+    (void)n;
+    (void)ssl;
+    if (!out)
+        ((sbxi_curl_conn *)user)->heard = true;
+}
+
+/* By itself OpenSSL goes on reading as long as messages without data come (TLS
+   1.3: key updates, tickets), so a server that sends nothing else would keep a
+   recv for ever. It is told to return after each, and to say so. libcurl gives
+   its session out once it has sent or received: our first send comes before
+   the server can say anything. */
+static void sbxi_curl_listen(const sbxi_curl_ctx *x, sbxi_curl_conn *c)
+{
+    void (*f)(int, int, int, const void *, size_t, void *, void *) = sbxi_curl_on_message;
+    void *ssl = x->ssl_ctrl && !c->listens ? sbxi_curl_ssl(c) : NULL;
+    if (!ssl)
+        return;
+    c->listens = true;
+    (void)x->ssl_ctrl(ssl, SBXI_CURL_SSL_SET_MSG_ARG, 0, c);
+    (void)x->ssl_callback(ssl, SBXI_CURL_SSL_SET_MSG_CALLBACK, (void (*)(void))f);
+    (void)x->ssl_ctrl(ssl, SBXI_CURL_SSL_CLEAR_MODE, SBXI_CURL_SSL_AUTO_RETRY, NULL);
+}
+
+static void sbxi_curl_unlisten(const sbxi_curl_ctx *x, sbxi_curl_conn *c)
+{
+    void *ssl = c->listens ? sbxi_curl_ssl(c) : NULL;
+    if (ssl)
+        (void)x->ssl_callback(ssl, SBXI_CURL_SSL_SET_MSG_CALLBACK, NULL);
+}
+
 static void sbxi_curl_stand(sbxi_curl_ctx *x, sbxi_curl_conn *c)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
@@ -1008,10 +1072,23 @@ static sbx_io sbxi_curl_idle(const sbxi_curl_conn *c, size_t n, sbx_fault *fault
    knows whether close_notify came before. */
 static bool sbxi_curl_clean(const sbxi_curl_ctx *x, const sbxi_curl_conn *c)
 {
-    struct curl_tlssessioninfo *s = NULL;
-    if (!c->tls || !x->ssl_shutdown || curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &s) || !s || !s->internals)
-        return true;
-    return s->backend != CURLSSLBACKEND_OPENSSL || (x->ssl_shutdown(s->internals) & 2) != 0; /* SSL_RECEIVED_SHUTDOWN */
+    void *ssl = x->ssl_shutdown ? sbxi_curl_ssl(c) : NULL;
+    return !ssl || (x->ssl_shutdown(ssl) & SBXI_CURL_SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
+/* AGAIN behind a message without data says nothing of what else is there. */
+static CURLcode sbxi_curl_read(sbxi_curl_ctx *x, sbxi_curl_conn *c, void *p, size_t room, size_t *got)
+{
+    CURLcode result;
+    int i;
+    for (i = 0; i < SBXI_CURL_BARREN; i++) {
+        c->heard = false;
+        result = curl_easy_recv(c->easy, p, room, got);
+        if (result != CURLE_AGAIN || !c->heard)
+            return result;
+    }
+    sbxi_curl_enlist(x, c); /* more in the next round */
+    return CURLE_AGAIN;
 }
 
 static sbx_io sbxi_curl_recv(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault)
@@ -1023,7 +1100,7 @@ static sbx_io sbxi_curl_recv(void *ctx, void *conn, void *p, size_t room, size_t
     if (sbxi_curl_idle(c, room, fault))
         return SBX_IO_FAIL;
     c->error[0] = 0;
-    result = curl_easy_recv(c->easy, p, room, got);
+    result = sbxi_curl_read(x, c, p, room, got);
     if (result == CURLE_OK && !*got)
         return sbxi_curl_clean(x, c) ? SBX_IO_EOF : sbxi_curl_cut(fault, CURLE_RECV_ERROR);
     if (result == CURLE_OK)
@@ -1050,6 +1127,7 @@ static CURLcode sbxi_curl_send_record(sbxi_curl_ctx *x, sbxi_curl_conn *c, const
         return CURLE_BAD_FUNCTION_ARGUMENT;
     }
     result = curl_easy_send(c->easy, c->held, c->held_n, sent);
+    sbxi_curl_listen(x, c);
     if (result == CURLE_AGAIN)
         return result;
     if (x->record)
@@ -1090,6 +1168,7 @@ static void sbxi_curl_close(void *ctx, void *conn)
     if (c->fd1)
         sbxi_curl_unwatch_fd(x, c->fd1 - 1);
     if (c->easy) {
+        sbxi_curl_unlisten(x, c);
         (void)curl_multi_remove_handle(c->group->multi, c->easy);
         curl_easy_cleanup(c->easy);
     }
@@ -1374,7 +1453,7 @@ static CURLcode sbxi_curl_model(CURL *m, const sbx_curl_config *f)
     return r ? r : sbxi_curl_secrets(m, f);
 }
 
-/* The function of that OpenSSL which libcurl itself uses. */
+/* The functions of that OpenSSL which libcurl itself uses. */
 static void sbxi_curl_seek(sbxi_curl_ctx *x)
 {
     CURLcode (*in_curl)(CURL *, void *, size_t, size_t *) = curl_easy_recv;
@@ -1391,6 +1470,10 @@ static void sbxi_curl_seek(sbxi_curl_ctx *x)
         return;
     found = dlsym(library, "SSL_get_shutdown");
     memcpy(&x->ssl_shutdown, &found, sizeof found);
+    found = dlsym(library, "SSL_callback_ctrl");
+    memcpy(&x->ssl_callback, &found, sizeof found);
+    found = x->ssl_callback ? dlsym(library, "SSL_ctrl") : NULL;
+    memcpy(&x->ssl_ctrl, &found, sizeof found);
     dlclose(library); /* it stays, as it was here before */
 }
 

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,7 +56,8 @@ static sbx_code open_code(const sbx_client_desc *more, const char *host, unsigne
     char endpoint[128];
 
     snprintf(endpoint, sizeof endpoint, "https://%s:%u/x", host, port);
-    d.transport = rig->transport;
+    if (!d.transport)
+        d.transport = rig->transport;
     d.transport_config = rig->config(wish);
     d.endpoint = endpoint;
     d.api_key = "secret-key-of-the-tests";
@@ -67,14 +69,19 @@ static sbx_code open_code(const sbx_client_desc *more, const char *host, unsigne
     return sbx_open(&d, c, e);
 }
 
-static sbx_client *open_client(const char *host, unsigned port, const tls_wish *wish)
+static sbx_client *open_as(const sbx_client_desc *more, const char *host, unsigned port, const tls_wish *wish)
 {
     sbx_client *c;
     sbx_error e;
 
-    if (open_code(NULL, host, port, wish, &c, &e) != SBX_OK)
+    if (open_code(more, host, port, wish, &c, &e) != SBX_OK)
         fail_msg("open: %s: %s", sbx_code_name(e.code), e.text);
     return c;
+}
+
+static sbx_client *open_client(const char *host, unsigned port, const tls_wish *wish)
+{
+    return open_as(NULL, host, port, wish);
 }
 
 static void must(sbx_client *c, sbx_op op)
@@ -381,6 +388,46 @@ static void quiet_end_of_idle(void **state)
     tls_stop(&server);
 }
 
+/* ---- messages without data ---- */
+
+static int barren_most; /* bytes that one recv took in beside those it gave */
+
+static sbx_io watched_recv(void *ctx, void *conn, void *p, size_t room, size_t *got, sbx_fault *fault)
+{
+    int before = 0, after = 0, fd = (int)rig->transport->conn_handle(ctx, conn);
+    sbx_io r;
+
+    ioctl(fd, FIONREAD, &before);
+    r = rig->transport->recv(ctx, conn, p, room, got, fault);
+    if (ioctl(fd, FIONREAD, &after) == 0 && before - after - (int)*got > barren_most)
+        barren_most = before - after - (int)*got;
+    return r;
+}
+
+/* A server may send as many key updates as it likes: a step takes in some of
+   them, and what stands behind them all still comes. */
+static void key_update_flood(void **state)
+{
+    tls_server server;
+    tls_wish wish = trusting("ca");
+    sbx_transport watched = *rig->transport;
+    sbx_client *c;
+
+    (void)state;
+    if (!rig->tls13)
+        skip();
+    server = start((tls_server_desc){ .cert = "right", .act = TLS_FLOODS, .min = 13 });
+    barren_most = 0;
+    watched.recv = watched_recv;
+    c = open_as(&(sbx_client_desc){ .transport = &watched }, "localhost", server.port, &wish);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(strstr(status(c), "TLSv1.3"));
+    sbx_close(c);
+    tls_stop(&server);
+    print_message("           %d bytes at most\n", barren_most);
+    assert_in_range(barren_most, 1, TLS_FLOOD * 4);
+}
+
 /* ---- files, whose end may be the stream's ---- */
 
 static sbx_error read_file(tls_server_desc desc, sbx_read_result *result)
@@ -497,6 +544,7 @@ int tls_main(const tls_rig *r)
         cmocka_unit_test(resumed_by_ticket),
         cmocka_unit_test(not_resumed_elsewhere),
         cmocka_unit_test(quiet_end_of_idle),
+        cmocka_unit_test(key_update_flood),
         cmocka_unit_test(file_ends_with_notify),
         cmocka_unit_test(file_with_length_no_notify),
         cmocka_unit_test(file_tiny_records),

@@ -136,7 +136,7 @@ static size_t status_body(session *s, char *p, size_t room)
 
 static bool ends_after_one(const tls_server_desc *d)
 {
-    return d->act != TLS_SERVES;
+    return d->act != TLS_SERVES && d->act != TLS_FLOODS;
 }
 
 static bool answer(session *s, const char *request)
@@ -160,6 +160,11 @@ static bool answer(session *s, const char *request)
     return say(s, head, head_n) && say(s, body, n);
 }
 
+static void say_plain(int fd, const char *text, size_t n)
+{
+    send(fd, text, n, MSG_NOSIGNAL);
+}
+
 /* Insists: false when the client refused. */
 static bool renegotiated(session *s)
 {
@@ -171,6 +176,24 @@ static bool renegotiated(session *s)
            !SSL_renegotiate_pending(s->ssl);
 }
 
+static bool flooded(session *s)
+{
+    BIO *all = BIO_new(BIO_s_mem());
+    const char *p;
+    long n, i;
+
+    BIO_up_ref(all);
+    SSL_set0_wbio(s->ssl, all);
+    for (i = 0; i < TLS_FLOOD; i++)
+        if (SSL_key_update(s->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 || SSL_do_handshake(s->ssl) != 1)
+            break;
+    SSL_set0_wbio(s->ssl, BIO_new_socket(s->fd, BIO_NOCLOSE));
+    n = BIO_get_mem_data(all, &p);
+    say_plain(s->fd, p, (size_t)n);
+    BIO_free(all);
+    return i == TLS_FLOOD;
+}
+
 static void serve(session *s)
 {
     char head[8192];
@@ -178,6 +201,8 @@ static void serve(session *s)
     while (read_head(s, head, sizeof head)) {
         if (s->d->act == TLS_RENEGOTIATES && !renegotiated(s))
             return;
+        if (s->d->act == TLS_FLOODS && !flooded(s))
+            die("key update");
         if (!answer(s, head) || ends_after_one(s->d))
             break;
     }
@@ -208,11 +233,6 @@ static void end(int fd)
     if (pthread_create(&thread, NULL, drain, (void *)(intptr_t)fd))
         die("thread");
     pthread_detach(thread);
-}
-
-static void say_plain(int fd, const char *text, size_t n)
-{
-    send(fd, text, n, MSG_NOSIGNAL);
 }
 
 /* Whoever does not do a handshake. */

@@ -17,6 +17,7 @@ typedef enum tls_act {
     TLS_HALF_ANSWER, /* ends in the middle of a body, without close_notify */
     TLS_HALF_NOTIFY, /* the same with close_notify */
     TLS_RENEGOTIATES, /* asks for another handshake behind the first request */
+    TLS_FLOODS,      /* TLS 1.3: TLS_FLOOD key updates in one go before each answer */
     TLS_HANGS_UP,    /* ends behind the client's first message */
     TLS_RESETS,      /* resets there */
     TLS_SILENT,      /* takes the connection and says nothing */
@@ -44,7 +45,7 @@ typedef struct tls_server {
    connection: "TLSv1.2 resumed, sni localhost, alpn http/1.1, client -,
    3 full 1 resumed", the last of all connections until then. A request for a
    file is answered with TLS_FILE_BYTES of 'x'. */
-enum { TLS_FILE_BYTES = 50000 };
+enum { TLS_FILE_BYTES = 50000, TLS_FLOOD = 1000 };
 tls_server tls_start(const tls_server_desc *desc);
 void tls_stop(tls_server *s);
 
