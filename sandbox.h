@@ -1847,9 +1847,10 @@ typedef struct sbx_create_opts {
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
    CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
-   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_CONFLICT (the
-   name is taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it
-   may exist: look for its name; delete_on_close sees to that). */
+   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_NO_ENDPOINT
+   (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
+   taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may
+   exist: look for its name; delete_on_close sees to that). */
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out);
 
 typedef struct sbx_box_opts {
@@ -10325,7 +10326,7 @@ SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
     f->layer = SBX_LAYER_SERVICE;
     f->resource = op->row->resource;
     f->code = SBX_ERR_SERVER;
-    f->text = NULL;
+    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
     if (op->block) {
         op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
         op->block->failure.typed = op->block->failure.type[0] != 0;
@@ -10428,6 +10429,16 @@ static const char *sbxi_fail_text(const sbxi_fail *f)
     if (f->code == SBX_ERR_NOT_FOUND && f->resource == SBX_RESOURCE_FILE) /* HEAD: no body says which */
         return "there is no such file, or the sandbox itself is gone";
     return sbx_code_text((sbx_code)f->code);
+}
+
+/* Of an attempt that failed without an answer: whether the server, which is
+   spoken to in the clear, may have waited for TLS. */
+static bool sbxi_op_perhaps_tls(sbx_client *c, const sbxi_op *op, bool noise)
+{
+    const sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url;
+
+    return l && !l->reused && (l->got_any ? noise : l->sent_any) && sbxi_op_url(c, op, &url) && !url.tls;
 }
 
 /* What the service's support asks for. It stays whole: the text before it gives way. */
@@ -10588,7 +10599,13 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     /* TLS: an end without close_notify. The handshake was long ago. */
     bool stale = l && l->reused && !l->got_any && (f->code == SBX_ERR_CONNECTION || f->code == SBX_ERR_TLS);
+    const char *outcome = NULL;
     uint32_t delay;
+
+#if !SBX_NO_ERROR_TEXT
+    if (f->code == SBX_ERR_CONNECTION && sbxi_op_perhaps_tls(c, op, false))
+        outcome = "there was no answer: it is not known whether the request was carried out. If the server speaks TLS, its URL must begin with https://";
+#endif
 
     if (l && l->sent_any)
         op->flags |= SBXI_OP_SENT;
@@ -10606,7 +10623,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
         return;
     }
     if (!f->status && sbxi_fail_is_network(f) && op->flags & SBXI_OP_SENT && op->row->retry == SBXI_RETRY_ONCE) {
-        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, NULL);
+        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, outcome);
         return;
     }
     delay = f->retry_after_s >= 0 ? (uint32_t)SBXI_MIN(f->retry_after_s, 86400) * 1000 : sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000);
@@ -10624,6 +10641,12 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
     op->fail.permanent = got != SBXI_GOT_EOF && fault->permanent;
     op->fail.status = 0;
+#if !SBX_NO_ERROR_TEXT
+    if (code == SBX_ERR_CONNECTION && sbxi_op_perhaps_tls(c, op, false))
+        op->fail.text = "the server ended the connection without an answer: if it speaks TLS, its URL must begin with https://";
+    else if (code == SBX_ERR_PROTOCOL && fault->sys == SBX_HTTP1_BAD_STATUS_LINE && sbxi_op_perhaps_tls(c, op, true))
+        op->fail.text = "what the server says is not HTTP: if it speaks TLS, its URL must begin with https://";
+#endif
     sbxi_op_attempt_failed(c, op);
 }
 
@@ -11386,13 +11409,42 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
     return d->max_retries > 100 ? "max_retries" : NULL;
 }
 
+#if !SBX_NO_ERROR_TEXT
+static bool sbxi_url_begins(sbx_str url, const char *scheme)
+{
+    size_t n = strlen(scheme);
+
+    return url.n >= n && sbxi_eq_nocase(sbx_sn(url.p, n), sbx_sn(scheme, n));
+}
+#endif
+
+/* What is wrong with a URL that sbxi_url_parse refuses. */
+static const char *sbxi_url_why(sbx_str url)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)url;
+#else
+    if (!sbxi_url_begins(url, "https://") && !sbxi_url_begins(url, "http://"))
+        return "must begin with https:// or http://, such as https://api.smith.langchain.com/v2/sandboxes";
+    for (size_t i = 0; i < url.n; i++) {
+        if (url.p[i] == '@')
+            return "must not have @, or a user and password (the key goes into api_key)";
+        if (url.p[i] == '?' || url.p[i] == '#')
+            return "must not have a query or fragment (? or #)";
+        if ((unsigned char)url.p[i] <= ' ' || (unsigned char)url.p[i] >= 0x7f || url.p[i] == '\\')
+            return "must not have spaces, control characters, backslashes or bytes beyond ASCII";
+    }
+#endif
+    return SBXI_T("must name a host (253 bytes at most; an IPv6 address in brackets) and, if any, a port of 1 to 65535");
+}
+
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 {
     sbxi_url url;
     size_t n = 0;
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
-        *why = SBXI_T("must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes");
+        *why = sbxi_url_why(sbx_s(d->endpoint ? d->endpoint : ""));
         return "endpoint";
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
@@ -14761,8 +14813,27 @@ static void sbxi_refine_quota(sbxi_op *op)
 
 const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };
 
+/* A server's words for a path that it does not know say less than our own. */
+static bool sbxi_is_unknown_path(const sbxi_op *op)
+{
+    const sbxi_failure *f = op->block ? &op->block->failure : NULL;
+
+    return op->fail.status == 404 && f && !f->type[0] && (!f->text[0] || sbxi_eq_nocase(sbx_s(f->text), sbx_s("Not Found")));
+}
+
+/* 404 for a collection's own path. */
+static void sbxi_refine_endpoint(sbxi_op *op)
+{
+    if (!sbxi_is_unknown_path(op))
+        return;
+    op->fail.code = SBX_ERR_NO_ENDPOINT;
+    op->fail.resource = op->row->resource;
+    op->fail.has_text = false;
+    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older");
+}
+
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
-const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, NULL };
+const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
 
 /* 422 with a creation type is the sandbox that failed, not the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
@@ -14777,6 +14848,7 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 
 static void sbxi_refine_creation(sbxi_op *op)
 {
+    sbxi_refine_endpoint(op);
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
         sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }

@@ -118,13 +118,42 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
     return d->max_retries > 100 ? "max_retries" : NULL;
 }
 
+#if !SBX_NO_ERROR_TEXT
+static bool sbxi_url_begins(sbx_str url, const char *scheme)
+{
+    size_t n = strlen(scheme);
+
+    return url.n >= n && sbxi_eq_nocase(sbx_sn(url.p, n), sbx_sn(scheme, n));
+}
+#endif
+
+/* What is wrong with a URL that sbxi_url_parse refuses. */
+static const char *sbxi_url_why(sbx_str url)
+{
+#if SBX_NO_ERROR_TEXT
+    (void)url;
+#else
+    if (!sbxi_url_begins(url, "https://") && !sbxi_url_begins(url, "http://"))
+        return "must begin with https:// or http://, such as https://api.smith.langchain.com/v2/sandboxes";
+    for (size_t i = 0; i < url.n; i++) {
+        if (url.p[i] == '@')
+            return "must not have @, or a user and password (the key goes into api_key)";
+        if (url.p[i] == '?' || url.p[i] == '#')
+            return "must not have a query or fragment (? or #)";
+        if ((unsigned char)url.p[i] <= ' ' || (unsigned char)url.p[i] >= 0x7f || url.p[i] == '\\')
+            return "must not have spaces, control characters, backslashes or bytes beyond ASCII";
+    }
+#endif
+    return SBXI_T("must name a host (253 bytes at most; an IPv6 address in brackets) and, if any, a port of 1 to 65535");
+}
+
 static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 {
     sbxi_url url;
     size_t n = 0;
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
-        *why = SBXI_T("must be an http or https URL without user, query or fragment, such as https://api.smith.langchain.com/v2/sandboxes");
+        *why = sbxi_url_why(sbx_s(d->endpoint ? d->endpoint : ""));
         return "endpoint";
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {

@@ -117,9 +117,10 @@ typedef struct sbx_create_opts {
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
    CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
-   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_CONFLICT (the
-   name is taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it
-   may exist: look for its name; delete_on_close sees to that). */
+   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_NO_ENDPOINT
+   (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
+   taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may
+   exist: look for its name; delete_on_close sees to that). */
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out);
 
 typedef struct sbx_box_opts {

@@ -393,8 +393,27 @@ static void sbxi_refine_quota(sbxi_op *op)
 
 const sbxi_rules sbxi_control_rules = { sbxi_control_rule_list, SBXI_COUNT(sbxi_control_rule_list), NULL, sbxi_refine_quota };
 
+/* A server's words for a path that it does not know say less than our own. */
+static bool sbxi_is_unknown_path(const sbxi_op *op)
+{
+    const sbxi_failure *f = op->block ? &op->block->failure : NULL;
+
+    return op->fail.status == 404 && f && !f->type[0] && (!f->text[0] || sbxi_eq_nocase(sbx_s(f->text), sbx_s("Not Found")));
+}
+
+/* 404 for a collection's own path. */
+static void sbxi_refine_endpoint(sbxi_op *op)
+{
+    if (!sbxi_is_unknown_path(op))
+        return;
+    op->fail.code = SBX_ERR_NO_ENDPOINT;
+    op->fail.resource = op->row->resource;
+    op->fail.has_text = false;
+    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older");
+}
+
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
-const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, NULL };
+const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
 
 /* 422 with a creation type is the sandbox that failed, not the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
@@ -409,6 +428,7 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 
 static void sbxi_refine_creation(sbxi_op *op)
 {
+    sbxi_refine_endpoint(op);
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
         sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }

@@ -633,7 +633,7 @@ SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
     f->layer = SBX_LAYER_SERVICE;
     f->resource = op->row->resource;
     f->code = SBX_ERR_SERVER;
-    f->text = NULL;
+    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
     if (op->block) {
         op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
         op->block->failure.typed = op->block->failure.type[0] != 0;

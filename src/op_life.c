@@ -81,6 +81,16 @@ static const char *sbxi_fail_text(const sbxi_fail *f)
     return sbx_code_text((sbx_code)f->code);
 }
 
+/* Of an attempt that failed without an answer: whether the server, which is
+   spoken to in the clear, may have waited for TLS. */
+static bool sbxi_op_perhaps_tls(sbx_client *c, const sbxi_op *op, bool noise)
+{
+    const sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_url url;
+
+    return l && !l->reused && (l->got_any ? noise : l->sent_any) && sbxi_op_url(c, op, &url) && !url.tls;
+}
+
 /* What the service's support asks for. It stays whole: the text before it gives way. */
 static void sbxi_append_id(sbx_error *out, const char *id)
 {
@@ -239,7 +249,13 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
     sbxi_link *l = sbxi_op_link(c, op);
     /* TLS: an end without close_notify. The handshake was long ago. */
     bool stale = l && l->reused && !l->got_any && (f->code == SBX_ERR_CONNECTION || f->code == SBX_ERR_TLS);
+    const char *outcome = NULL;
     uint32_t delay;
+
+#if !SBX_NO_ERROR_TEXT
+    if (f->code == SBX_ERR_CONNECTION && sbxi_op_perhaps_tls(c, op, false))
+        outcome = "there was no answer: it is not known whether the request was carried out. If the server speaks TLS, its URL must begin with https://";
+#endif
 
     if (l && l->sent_any)
         op->flags |= SBXI_OP_SENT;
@@ -257,7 +273,7 @@ SBXI_FN void sbxi_op_attempt_failed(sbx_client *c, sbxi_op *op)
         return;
     }
     if (!f->status && sbxi_fail_is_network(f) && op->flags & SBXI_OP_SENT && op->row->retry == SBXI_RETRY_ONCE) {
-        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, NULL);
+        sbxi_op_fail(c, op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, outcome);
         return;
     }
     delay = f->retry_after_s >= 0 ? (uint32_t)SBXI_MIN(f->retry_after_s, 86400) * 1000 : sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, 1000, 10000);
@@ -275,6 +291,12 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got)
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : fault->sys;
     op->fail.permanent = got != SBXI_GOT_EOF && fault->permanent;
     op->fail.status = 0;
+#if !SBX_NO_ERROR_TEXT
+    if (code == SBX_ERR_CONNECTION && sbxi_op_perhaps_tls(c, op, false))
+        op->fail.text = "the server ended the connection without an answer: if it speaks TLS, its URL must begin with https://";
+    else if (code == SBX_ERR_PROTOCOL && fault->sys == SBX_HTTP1_BAD_STATUS_LINE && sbxi_op_perhaps_tls(c, op, true))
+        op->fail.text = "what the server says is not HTTP: if it speaks TLS, its URL must begin with https://";
+#endif
     sbxi_op_attempt_failed(c, op);
 }
 

@@ -102,7 +102,7 @@ static void no_endpoint(void **state)
     char base[128];
     sbx_client *other;
     sbx_list_result r;
-    sbx_box wrong = box;
+    sbx_box wrong = box, created;
     sbx_error e;
 
     (void)state;
@@ -110,7 +110,11 @@ static void no_endpoint(void **state)
     other = e2e_open(&(sbx_client_desc){ .endpoint = base });
     e = FAILS_ON(other, sbx_list(other, NULL, &r), SBX_ERR_NO_ENDPOINT);
     assert_int_equal(e.status, 404);
+    e = FAILS_ON(other, sbx_create(other, NULL, &created), SBX_ERR_NO_ENDPOINT);
+    assert_int_equal(e.status, 404);
+    assert_non_null(strstr(e.text, "LANGSMITH_ENDPOINT"));
     sbx_close(other);
+    FAILS(sbx_create(c, &(sbx_create_opts){ .snapshot_id = sbx_s("00000000-0000-4000-8000-000000000000") }, &created), SBX_ERR_NOT_FOUND);
     strcat(wrong.url, "/not-there");
     e = FAILS(sbx_run(c, &wrong, sbx_s("x"), &(sbx_run_opts){ .discard = true }, NULL), SBX_ERR_NO_ENDPOINT);
     assert_int_equal(e.status, 404);

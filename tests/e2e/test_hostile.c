@@ -77,6 +77,7 @@ static const http_case answers[] = {
     { "half a status line", { .first = "HTTP/1.", .stay = true }, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT, 0 },
     { "half a status line, then the end", { .first = "HTTP/1." }, SBX_ERR_CONNECTION, SBX_LAYER_TRANSPORT, 0 },
     { "TLS", { .first = "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", .first_n = 11, .stay = true }, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, 0 },
+    { "an alert of TLS", { .first = "\x15\x03\x01\0\x02\x02\x46", .first_n = 7 }, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, 0 },
     { "noise", { .again = "\x80\xff\x01\x7f\xfe\xaa", .again_n = 6 }, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, 0 },
     { "NUL for ever", { .again = "\0\0\0\0\0\0\0\0", .again_n = 8 }, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, 0 },
     { "HTTP/2", { .first = "HTTP/2 200 OK\r\n\r\n" }, SBX_ERR_PROTOCOL, SBX_LAYER_HTTP, 0 },
@@ -129,6 +130,44 @@ static void bad_answers(void **state)
             fail_msg("%s: %s, layer %d, status %d: %s", t->name, sbx_code_name(code), e.layer, e.status, e.text);
         assert_string_equal(out.id, "untouched");
         assert_string_equal(out.name, "");
+        unharmed(cl);
+        peer_stop(&p);
+    }
+}
+
+/* What a server that waits for TLS does when it hears HTTP: the text says what
+   to do, and one that began to answer is not suspected. */
+static void waits_for_tls(void **state)
+{
+    static const char hint[] = "begin with https://";
+    static const struct {
+        script s;
+        const char *get, *create;
+    } servers[] = {
+        { { 0 }, hint, hint }, /* hangs up */
+        { { .first = "\x15\x03\x01\0\x02\x02\x46", .first_n = 7 }, hint, hint }, /* an alert */
+        { { .first = "HTTP/1.1 301 Moved\r\nLocation: https://127.0.0.1/\r\nContent-Length: 0\r\n\r\n" }, "redirects", "redirects" },
+        { { .first = JSON_OK "Content-Length: 100\r\n\r\n{" }, "before its answer was complete", "the answer was lost" },
+    };
+
+    (void)state;
+    if (!e2e_over("posix"))
+        skip();
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+        peer p = peer_start(say, (void *)(uintptr_t)&servers[i].s);
+        sbx_client *cl = victim(&p);
+        sbx_op op = sbx_get(cl, sbx_s("b"), NULL, NULL, NULL);
+        sbx_error e;
+
+        sbx_await(cl, op);
+        sbx_error_of(cl, op, &e);
+        if (!strstr(e.text, servers[i].get))
+            fail_msg("server %zu, get: %s", i, e.text);
+        op = sbx_create(cl, NULL, NULL);
+        sbx_await(cl, op);
+        sbx_error_of(cl, op, &e);
+        if (!strstr(e.text, servers[i].create))
+            fail_msg("server %zu, create: %s", i, e.text);
         unharmed(cl);
         peer_stop(&p);
     }
@@ -286,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_answers),
+        cmocka_unit_test(waits_for_tls),
         cmocka_unit_test(speaks_out_of_turn),
         cmocka_unit_test(too_long),
         cmocka_unit_test(lists),

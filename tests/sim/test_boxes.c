@@ -235,11 +235,18 @@ typedef struct meaning {
     sbx_quota quota;
 } meaning;
 
+#define NO_PATH "the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older"
+
 static const meaning meanings[] = {
     { GET, 401, "{\"detail\":\"bad key\"}", SBX_ERR_AUTH, SBX_RESOURCE_SANDBOX, "", "bad key", "", 0 },
     { GET, 403, "", SBX_ERR_AUTH, SBX_RESOURCE_SANDBOX, "", NULL, "", 0 },
     { GET, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"no box\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound", "no box", "", 0 },
-    { LIST, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", "Not Found", "", 0 },
+    { LIST, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
+    { LIST, 404, "{\"detail\":\"no such organisation\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", "no such organisation", "", 0 },
+    { CREATE, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
+    { CREATE, 404, "<html>404", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
+    { CREATE, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"Not Found\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, "ResourceNotFound", "Not Found", "", 0 },
+    { CREATE, 404, "{\"detail\":\"Snapshot 's' not found\"}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, "", "Snapshot 's' not found", "", 0 },
     { UPDATE, 409, "{\"detail\":{\"error\":\"Conflict\",\"message\":\"taken\"}}", SBX_ERR_CONFLICT, SBX_RESOURCE_SANDBOX, "Conflict", "taken", "", 0 },
     { CREATE, 409, "{}", SBX_ERR_CONFLICT, SBX_RESOURCE_SANDBOX, "", NULL, "", 0 },
     { GET, 422, "{\"detail\":[{\"loc\":[\"body\",\"vcpus\"],\"msg\":\"too many\",\"type\":\"int\"},{\"loc\":[\"x\"],\"msg\":\"y\"}]}", SBX_ERR_VALIDATION, SBX_RESOURCE_SANDBOX, "int", "too many", "vcpus", 0 },

@@ -596,6 +596,50 @@ static void an_error_names_the_function(void **state)
         }
 }
 
+/* An endpoint is refused for what is wrong with it, by init, without a request. */
+static void an_endpoint_is_told_its_fault(void **state)
+{
+    static const struct {
+        const char *url, *says;
+    } cases[] = {
+        { "", "begin with https://" },
+        { "api.test/v2", "begin with https://" },
+        { "api.test:8080/v2", "begin with https://" },
+        { "ftp://api.test/v2", "begin with https://" },
+        { "http:/api.test", "begin with https://" },
+        { "https://me:secret@api.test/v2", "user" },
+        { "https://api.test/v2?x=1", "query" },
+        { "https://api.test/v2#x", "query or fragment" },
+        { "https://api.test/ v2", "spaces" },
+        { "https://api.test/v2\n", "spaces" },
+        { "https://api.test\\v2", "backslashes" },
+        { "https://b\xc3\xbc" "cher.test", "ASCII" },
+        { "https://", "host" },
+        { "HTTPS:///v2", "host" },
+        { "http://:80/v2", "host" },
+        { "http://api.test:/v2", "port" },
+        { "http://api.test:0/v2", "port" },
+        { "http://api.test:65536/v2", "port" },
+        { "http://api.test:8x/v2", "port" },
+        { "http://[::1/v2", "brackets" },
+        { "http://::1/v2", "brackets" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static char mem[1024 * 1024];
+        sbx_client_desc d = { 0 };
+        sbx_client *c;
+        sbx_error e;
+
+        d.endpoint = cases[i].url;
+        assert_int_equal(sbx_client_init(mem, sizeof mem, &d, &c, &e), SBX_ERR_ARGUMENT);
+        assert_string_equal(e.field, "endpoint");
+        if (!strstr(e.text, cases[i].says) || strstr(e.text, "secret"))
+            fail_msg("%s: %s", cases[i].url, e.text);
+    }
+}
+
 /* The phases of a longer call are that call's. */
 static void a_later_phase_keeps_the_name(void **state)
 {
@@ -742,6 +786,7 @@ int main(void)
         cmocka_unit_test(a_bad_id_is_an_error),
         cmocka_unit_test(a_key_stays_off_plain_http),
         cmocka_unit_test(an_error_names_the_function),
+        cmocka_unit_test(an_endpoint_is_told_its_fault),
         cmocka_unit_test(a_later_phase_keeps_the_name),
         cmocka_unit_test(a_refusal_names_the_limit),
         cmocka_unit_test(an_empty_key_is_none),
