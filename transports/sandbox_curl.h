@@ -95,7 +95,10 @@ SBX_EXTERN_C_BEGIN
 
 /* sbx_client_desc.transport_config; NULL or all zero = defaults. Read during
    open only; texts are NUL-terminated and copied. What is wrong in it fails
-   open with SBX_ERR_ARGUMENT, naming the field. */
+   open with SBX_ERR_ARGUMENT, naming the field; but libcurl reads the files
+   when it connects, so what is broken inside a PEM block, a key that does not
+   belong to its certificate, and a wrong key_password are SBX_ERR_TLS of the
+   first call. */
 typedef struct sbx_curl_config {
     const char *ca_file;      /* PEM file of trusted CAs, in place of the system's */
     const char *ca_dir;       /* directory of them (openssl rehash), in place of the system's; slower: read for every connection */
@@ -119,7 +122,8 @@ typedef struct sbx_curl_config {
     bool no_keepalive;      /* default: probe after 45 s of silence, then each 15 s */
 
     /* Takes any certificate from anyone: whoever sits between reads and changes
-       everything, the API key included. For experiments on one machine. */
+       everything, the API key included. For experiments on one machine. An
+       https:// proxy's certificate is checked all the same. */
     bool insecure_no_verify;
 } sbx_curl_config;
 
@@ -162,6 +166,7 @@ SBX_EXTERN_C_END
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -289,6 +294,7 @@ static bool sbxi_curl_has(const char *text, const char *part)
 #if defined(SBX_NO_ERROR_TEXT) && SBX_NO_ERROR_TEXT
 #define sbxi_curl_say(x, what, detail) ((void)(x), (void)(what), (void)(detail), (const char *)NULL)
 #define sbxi_curl_unreadable(x, field, path) ((void)(x), (void)(field), (void)(path), (const char *)NULL)
+#define sbxi_curl_no_pem(x, field, path, kind) ((void)(x), (void)(field), (void)(path), (void)(kind), (const char *)NULL)
 #else
 /* Puts texts together, up to a NULL; what has no room is left out. */
 static const char *sbxi_curl_join(sbxi_curl_ctx *x, const char *const *parts)
@@ -310,6 +316,18 @@ static const char *sbxi_curl_unreadable(sbxi_curl_ctx *x, const char *field, con
     parts[1] = " cannot be read (";
     parts[2] = strerror(errno);
     parts[3] = "): ";
+    parts[4] = path;
+    parts[5] = NULL;
+    return sbxi_curl_join(x, parts);
+}
+
+static const char *sbxi_curl_no_pem(sbxi_curl_ctx *x, const char *field, const char *path, const char *kind)
+{
+    const char *parts[6];
+    parts[0] = field;
+    parts[1] = " is no PEM file with a \"-----BEGIN ";
+    parts[2] = kind;
+    parts[3] = "\" in it: ";
     parts[4] = path;
     parts[5] = NULL;
     return sbxi_curl_join(x, parts);
@@ -386,7 +404,7 @@ static const char *sbxi_curl_alert_why(const char *error)
     return NULL;
 }
 
-static const char *sbxi_curl_tls_why(const char *error)
+static const char *sbxi_curl_tls_why(const sbxi_curl_ctx *x, const char *error)
 {
     const char *alert = sbxi_curl_alert_why(error);
     if (alert)
@@ -397,6 +415,8 @@ static const char *sbxi_curl_tls_why(const char *error)
         return SBXI_CURL_TEXT("the server does not speak TLS on this port: is it an http endpoint?");
     if (sbxi_curl_has(error, "handshake failure"))
         return SBXI_CURL_TEXT("the server refused the TLS handshake: if it wants a client certificate, set cert and key");
+    if (x->proxy_tls && sbxi_curl_has(error, "SYSCALL")) /* the outer session wiped OpenSSL's reasons */
+        return SBXI_CURL_TEXT("the TLS handshake through the https:// proxy failed: if not the network did, the server's certificate was refused (is its CA unknown? name it in ca_file)");
     if (sbxi_curl_has(error, "SYSCALL") || sbxi_curl_has(error, "reset") || sbxi_curl_has(error, "eof"))
         return SBXI_CURL_TEXT("the server ended the connection in the middle of the TLS handshake");
     return SBXI_CURL_TEXT("the TLS handshake failed");
@@ -443,8 +463,10 @@ static sbx_io sbxi_curl_untrusted(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault
     const char *what;
     curl_easy_getinfo(c->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
     curl_easy_getinfo(c->easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &proxy);
-    what = sbxi_curl_verify_why(verify ? verify : proxy);
-    if (sbxi_curl_has(c->error, "subject name") || sbxi_curl_has(c->error, "does not match"))
+    what = sbxi_curl_verify_why(verify);
+    if (proxy)
+        what = SBXI_CURL_TEXT("the certificate of the https:// proxy was refused: its CA belongs into proxy_ca_file, and it must be for the name in the proxy's URL");
+    else if (sbxi_curl_has(c->error, "subject name") || sbxi_curl_has(c->error, "does not match"))
         what = SBXI_CURL_TEXT("the server's certificate is for another name than the one asked for");
     return sbxi_curl_fail(fault, SBX_ERR_TLS, c->result, sbxi_curl_say(x, what, c->error));
 }
@@ -501,7 +523,7 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
     case CURLE_PEER_FAILED_VERIFICATION: return sbxi_curl_untrusted(x, c, fault);
     case CURLE_SSL_CONNECT_ERROR:
         code = SBX_ERR_TLS;
-        what = sbxi_curl_tls_why(c->error);
+        what = sbxi_curl_tls_why(x, c->error);
         break;
     case CURLE_SSL_CERTPROBLEM:
         code = SBX_ERR_TLS;
@@ -532,7 +554,7 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CLIENTCERT:
         code = SBX_ERR_TLS;
-        what = sbxi_curl_tls_why(c->error);
+        what = sbxi_curl_tls_why(x, c->error);
         break;
     default:
         what = c->err ? sbxi_curl_why(c->err) : sbxi_curl_proxy_why(status, c->error);
@@ -1322,6 +1344,35 @@ static bool sbxi_curl_there(sbxi_curl_ctx *x, const char *field, const char *pat
     return false;
 }
 
+/* Whether a PEM block of this kind begins in it. What is no regular file is
+   left to libcurl: it may be readable once. */
+static bool sbxi_curl_has_pem(FILE *f, const char *kind)
+{
+    char line[256];
+    struct stat st;
+    if (fstat(fileno(f), &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return true;
+    errno = 0;
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, "-----BEGIN ", 11) == 0 && sbxi_curl_has(line, kind))
+            return true;
+    return false;
+}
+
+/* libcurl reads these files when it connects; what can be seen before is told at open. */
+static bool sbxi_curl_pem(sbxi_curl_ctx *x, const char *field, const char *path, const char *kind, sbx_fault *fault)
+{
+    FILE *f = path ? fopen(path, "re") : NULL;
+    bool good = !path || (f && sbxi_curl_has_pem(f, kind));
+    if (!good && (!f || errno))
+        sbxi_curl_fail(fault, SBX_ERR_ARGUMENT, errno, sbxi_curl_unreadable(x, field, path));
+    else if (!good)
+        sbxi_curl_fail(fault, SBX_ERR_ARGUMENT, 0, sbxi_curl_no_pem(x, field, path, kind));
+    if (f)
+        fclose(f);
+    return good;
+}
+
 /* A proxy's URL as libcurl understands it. */
 static bool sbxi_curl_proxy_url(const char *url)
 {
@@ -1342,9 +1393,10 @@ static bool sbxi_curl_proxy_url(const char *url)
 
 static sbx_code sbxi_curl_check(sbxi_curl_ctx *x, const sbx_curl_config *f, sbx_fault *fault)
 {
-    if (!sbxi_curl_there(x, "ca_file", f->ca_file, R_OK, fault) || !sbxi_curl_there(x, "ca_dir", f->ca_dir, R_OK | X_OK, fault) ||
-        !sbxi_curl_there(x, "cert", f->cert, R_OK, fault) || !sbxi_curl_there(x, "key", f->key, R_OK, fault) ||
-        !sbxi_curl_there(x, "proxy_ca_file", f->proxy_ca_file, R_OK, fault))
+    static const char certificate[] = "CERTIFICATE-----", key[] = "PRIVATE KEY-----";
+    if (!sbxi_curl_pem(x, "ca_file", f->ca_file, certificate, fault) || !sbxi_curl_there(x, "ca_dir", f->ca_dir, R_OK | X_OK, fault) ||
+        !sbxi_curl_pem(x, "cert", f->cert, certificate, fault) || !sbxi_curl_pem(x, f->key ? "key" : "cert", f->key ? f->key : f->cert, key, fault) ||
+        !sbxi_curl_pem(x, "proxy_ca_file", f->proxy_ca_file, certificate, fault))
         return SBX_ERR_ARGUMENT;
     if ((f->key || f->key_password) && !f->cert)
         return sbxi_curl_bad(fault, SBXI_CURL_TEXT("key and key_password need cert"));

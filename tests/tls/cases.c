@@ -45,7 +45,7 @@ static const char *path(const char *name, const char *end)
 
 static tls_wish trusting(const char *ca)
 {
-    tls_wish wish = { ca ? path(ca, ".pem") : NULL, NULL, NULL, NULL };
+    tls_wish wish = { .ca_file = ca ? path(ca, ".pem") : NULL };
 
     return wish;
 }
@@ -265,7 +265,7 @@ static tls_server start(tls_server_desc desc)
 static void ca_directory(void **state)
 {
     tls_server server = start((tls_server_desc){ .cert = "right" });
-    tls_wish wish = { NULL, path("cas", ""), NULL, NULL };
+    tls_wish wish = { .ca_dir = path("cas", "") };
     sbx_client *c;
 
     (void)state;
@@ -299,6 +299,96 @@ static void no_such_ca(void **state)
     assert_int_not_equal(e.code, SBX_OK);
     must_say(e.text, words);
 }
+
+/* Nor is a file taken that has no certificate in it. */
+static void no_ca_in_it(void **state)
+{
+    static const char *const words[WORDS] = { "ca_file", "PEM|certificate" };
+    tls_wish wish = { .ca_file = path("right", ".key") };
+    sbx_client *c = NULL;
+    sbx_error e;
+
+    (void)state;
+    assert_int_equal(open_code(NULL, "localhost", 1, &wish, &c, &e), SBX_ERR_ARGUMENT);
+    print_message("           %s\n", e.text);
+    must_say(e.text, words);
+}
+
+/* ---- what only some can ---- */
+
+/* Every certificate is as good as another; TLS is spoken all the same. */
+static void insecure(void **state)
+{
+    static const char *const certs[] = { "self_signed", "expired", "wrong_name", "unknown_ca" };
+    tls_wish wish = { .insecure = true };
+
+    (void)state;
+    if (!rig->insecure)
+        skip();
+    for (size_t i = 0; i < sizeof certs / sizeof *certs; i++) {
+        tls_server server = start((tls_server_desc){ .cert = certs[i] });
+        sbx_client *c = open_client("localhost", server.port, &wish);
+
+        assert_non_null(strstr(status(c), "TLSv1"));
+        sbx_close(c);
+        tls_stop(&server);
+    }
+}
+
+typedef struct proxied {
+    const char *proxy_cert, *proxy_ca, *cert, *ca;
+    sbx_code code;
+    const char *words[WORDS];
+    bool insecure;
+} proxied;
+
+/* A proxy to which TLS is spoken, and TLS through it: each has its own CAs. */
+static void https_proxy(void **state)
+{
+    static const proxied ways[] = {
+        { "right", NULL, "right", "ca", SBX_OK, { "full" }, false },
+        { "right", "ca", "unknown_ca", "other_ca", SBX_OK, { "full" }, false },
+        { "unknown_ca", "other_ca", "right", "ca", SBX_OK, { "full" }, false },
+        { "right", "other_ca", "right", "ca", SBX_ERR_TLS, { "proxy", "proxy_ca_file" }, false },
+        { "right", "other_ca", "right", "ca", SBX_ERR_TLS, { "proxy", "proxy_ca_file" }, true },
+        { "wrong_name", "ca", "right", "ca", SBX_ERR_TLS, { "proxy|name" }, false },
+        { "right", "ca", "right", "other_ca", SBX_ERR_TLS, UNKNOWN_CA, false },
+        { "right", "ca", "wrong_name", "ca", SBX_ERR_TLS, WRONG_NAME("localhost"), false },
+    };
+
+    (void)state;
+    if (!rig->proxies)
+        skip();
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        const proxied *w = &ways[i];
+        tls_server proxy = start((tls_server_desc){ .cert = w->proxy_cert, .act = TLS_PROXY });
+        tls_server server = start((tls_server_desc){ .cert = w->cert });
+        tls_wish wish = { .ca_file = path(w->ca, ".pem"), .proxy_ca = w->proxy_ca ? path(w->proxy_ca, ".pem") : NULL, .insecure = w->insecure };
+        sbx_status_info info = { 0 };
+        sbx_box box = named();
+        sbx_client *c;
+        sbx_error e;
+        sbx_op op;
+        char url[64];
+
+        snprintf(url, sizeof url, "https://localhost:%u", proxy.port);
+        wish.proxy = url;
+        c = open_client("localhost", server.port, &wish);
+        op = sbx_get_status(c, &box, NULL, &info);
+        sbx_await(c, op);
+        sbx_error_of(c, op, &e);
+        print_message("           %s\n", e.code ? e.text : info.status_message);
+        assert_int_equal(e.code, w->code);
+        must_say(e.code ? e.text : info.status_message, w->words);
+        if (e.code)
+            assert_int_equal(e.attempts, 1);
+        sbx_close(c);
+        tls_stop(&server);
+        tls_stop(&proxy);
+    }
+}
+
+/* ---- connections that last ---- */
 
 /* Requests of one client share a connection. */
 static void keep_alive(void **state)
@@ -539,6 +629,9 @@ int tls_main(const tls_rig *r)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(ca_directory),
         cmocka_unit_test(no_such_ca),
+        cmocka_unit_test(no_ca_in_it),
+        cmocka_unit_test(insecure),
+        cmocka_unit_test(https_proxy),
         cmocka_unit_test(keep_alive),
         cmocka_unit_test(resumed_by_id),
         cmocka_unit_test(resumed_by_ticket),

@@ -7,6 +7,8 @@
 /* What a case wants of the transport's configuration; paths, NULL = not set. */
 typedef struct tls_wish {
     const char *ca_file, *ca_dir, *cert, *key;
+    const char *proxy, *proxy_ca; /* https:// */
+    bool insecure;
 } tls_wish;
 
 typedef struct tls_rig {
@@ -17,6 +19,8 @@ typedef struct tls_rig {
     bool tickets;      /* resumes by session ticket, else by session id only */
     bool renegotiates; /* takes part where the server insists; else it refuses */
     bool client_certs; /* can show a certificate of its own */
+    bool proxies;      /* goes through https proxies */
+    bool insecure;     /* can do without checks */
 } tls_rig;
 
 /* Runs all cases; main's status. */

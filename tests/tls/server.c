@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -194,11 +195,50 @@ static bool flooded(session *s)
     return i == TLS_FLOOD;
 }
 
+/* Bytes of one side to the other, until either ends. */
+static void relay(session *s, int to)
+{
+    struct pollfd fds[2] = { { .fd = s->fd, .events = POLLIN }, { .fd = to, .events = POLLIN } };
+    char bytes[4096];
+
+    while (SSL_pending(s->ssl) || poll(fds, 2, -1) > 0) {
+        if (SSL_pending(s->ssl) || fds[0].revents) {
+            int n = SSL_read(s->ssl, bytes, sizeof bytes);
+
+            if (n <= 0 || send(to, bytes, (size_t)n, MSG_NOSIGNAL) != n)
+                return;
+            fds[1].revents = 0;
+        }
+        if (fds[1].revents) {
+            ssize_t n = recv(to, bytes, sizeof bytes, 0);
+
+            if (n <= 0 || SSL_write(s->ssl, bytes, (int)n) != n)
+                return;
+        }
+    }
+}
+
+static void tunnel(session *s, const char *head)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const char *colon = strchr(head, ':');
+    int to = socket(AF_INET, SOCK_STREAM, 0);
+
+    a.sin_port = htons((uint16_t)(colon ? atoi(colon + 1) : 0));
+    if (strncmp(head, "CONNECT ", 8) == 0 && connect(to, (struct sockaddr *)&a, sizeof a) == 0 && say(s, "HTTP/1.1 200 OK\r\n\r\n", 19))
+        relay(s, to);
+    close(to);
+}
+
 static void serve(session *s)
 {
     char head[8192];
 
     while (read_head(s, head, sizeof head)) {
+        if (s->d->act == TLS_PROXY) {
+            tunnel(s, head);
+            break;
+        }
         if (s->d->act == TLS_RENEGOTIATES && !renegotiated(s))
             return;
         if (s->d->act == TLS_FLOODS && !flooded(s))

@@ -17,6 +17,7 @@ typedef enum tls_act {
     TLS_HALF_ANSWER, /* ends in the middle of a body, without close_notify */
     TLS_HALF_NOTIFY, /* the same with close_notify */
     TLS_RENEGOTIATES, /* asks for another handshake behind the first request */
+    TLS_PROXY,       /* tunnels what follows CONNECT to that port of this machine */
     TLS_FLOODS,      /* TLS 1.3: TLS_FLOOD key updates in one go before each answer */
     TLS_HANGS_UP,    /* ends behind the client's first message */
     TLS_RESETS,      /* resets there */

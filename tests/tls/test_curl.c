@@ -13,13 +13,16 @@ static const void *config(const tls_wish *wish)
     k.ca_dir = wish->ca_dir;
     k.cert = wish->cert;
     k.key = wish->key;
-    k.proxy = "";
+    k.proxy = wish->proxy ? wish->proxy : "";
+    k.proxy_ca_file = wish->proxy_ca;
+    k.insecure_no_verify = wish->insecure;
     return &k;
 }
 
 int main(void)
 {
-    static const tls_rig rig = { "curl", &sbx_curl, config, .tls13 = true, .tickets = true, .renegotiates = true, .client_certs = true };
+    static const tls_rig rig = { "curl", &sbx_curl, config, .tls13 = true, .tickets = true, .renegotiates = true,
+                                 .client_certs = true, .proxies = true, .insecure = true };
 
     return tls_main(&rig);
 }
