@@ -23,6 +23,7 @@ typedef struct peer {
     pid_t pid;
     unsigned port;
     char base[64];
+    pid_t front; /* of front_start; else 0 */
 } peer;
 
 static inline void peer_die(const char *what)
@@ -160,6 +161,7 @@ static inline peer peer_fork(int listener, unsigned port, void (*serve)(int list
 {
     peer p;
 
+    p.front = 0;
     p.port = port;
     snprintf(p.base, sizeof p.base, "http://127.0.0.1:%u/x", port);
     fflush(NULL);

@@ -2,7 +2,7 @@
    operation ends with the right code, the client's memory is what it was, and
    the next operation works. */
 #include "e2e.h"
-#include "peer.h"
+#include "front.h"
 
 #define HEAD_OK "HTTP/1.1 200 OK\r\n"
 #define JSON_OK HEAD_OK "Content-Type: application/json\r\n"
@@ -118,7 +118,7 @@ static void bad_answers(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         const http_case *t = &answers[i];
-        peer p = peer_start(say, (void *)(uintptr_t)&t->s);
+        peer p = front_start(say, (void *)(uintptr_t)&t->s);
         sbx_client *cl = victim(&p);
         sbx_box out = { "untouched", "", "" };
         sbx_op op = sbx_get(cl, sbx_s("b"), NULL, &out, NULL);
@@ -131,7 +131,7 @@ static void bad_answers(void **state)
         assert_string_equal(out.id, "untouched");
         assert_string_equal(out.name, "");
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -154,7 +154,7 @@ static void waits_for_tls(void **state)
     if (!e2e_over("posix"))
         skip();
     for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
-        peer p = peer_start(say, (void *)(uintptr_t)&servers[i].s);
+        peer p = front_start(say, (void *)(uintptr_t)&servers[i].s);
         sbx_client *cl = victim(&p);
         sbx_op op = sbx_get(cl, sbx_s("b"), NULL, NULL, NULL);
         sbx_error e;
@@ -169,7 +169,7 @@ static void waits_for_tls(void **state)
         if (!strstr(e.text, servers[i].create))
             fail_msg("server %zu, create: %s", i, e.text);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -177,7 +177,7 @@ static void waits_for_tls(void **state)
 static void speaks_out_of_turn(void **state)
 {
     script two = { .first = JSON_OK "Content-Length: 12\r\n\r\n{\"id\":\"one\"}" JSON_OK "Content-Length: 13\r\n\r\n{\"id\":\"evil\"}", .stay = true };
-    peer p = peer_start(say, &two);
+    peer p = front_start(say, &two);
     sbx_client *cl = victim(&p);
     sbx_usage u;
     sbx_box b;
@@ -191,7 +191,7 @@ static void speaks_out_of_turn(void **state)
     assert_int_equal(u.connects, 3);
     assert_int_equal(u.reused, 0);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 static void too_long(void **state)
@@ -206,7 +206,7 @@ static void too_long(void **state)
     (void)state;
     /* An id or URL is never cut; what is needed to delete the sandbox is given. */
     snprintf(text, sizeof text, JSON_OK "Connection: close\r\n\r\n{\"name\":\"n\",\"id\":\"i\",\"dataplane_url\":\"http://%s%s%s\"}", A256, A256, A16);
-    p = peer_start(say, &s);
+    p = front_start(say, &s);
     cl = victim(&p);
     memset(&b, 0x55, sizeof b);
     FAILS_ON(cl, sbx_create(cl, NULL, &b), SBX_ERR_TOO_LARGE);
@@ -214,10 +214,10 @@ static void too_long(void **state)
     assert_string_equal(b.id, "i");
     assert_string_equal(b.url, "");
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
     /* A text is. */
     snprintf(text, sizeof text, JSON_OK "Connection: close\r\n\r\n{\"name\":\"n\",\"status_message\":\"%s€\",\"status\":\"brand new status\"}", A256 + 3);
-    p = peer_start(say, &s);
+    p = front_start(say, &s);
     cl = victim(&p);
     OK_ON(cl, sbx_get(cl, sbx_s("b"), NULL, NULL, &info));
     assert_true(info.cut);
@@ -225,14 +225,14 @@ static void too_long(void **state)
     assert_int_equal(strlen(info.status_message), 253);
     assert_string_equal(info.status_text, "brand new statu");
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 static void lists(void **state)
 {
     script same = { .first = JSON_OK "Connection: close\r\n\r\n{\"items\":[{\"id\":\"a\",\"name\":\"a\"}],\"next_cursor\":\"again\"}" };
     script endless = { .first = JSON_OK "Connection: close\r\n\r\n{\"items\":[", .again = "{\"id\":\"a\",\"name\":\"a\"}," };
-    peer p = peer_start(say, &same);
+    peer p = front_start(say, &same);
     sbx_client *cl = victim(&p);
     sbx_list_result r;
     sbx_event ev;
@@ -244,9 +244,9 @@ static void lists(void **state)
     e = FAILS_ON(cl, sbx_list(cl, &(sbx_list_opts){ .items = { &ev, 1 } }, &r), SBX_ERR_PROTOCOL);
     assert_string_equal(e.text, "the server names the same next page again");
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 
-    p = peer_start(say, &endless);
+    p = front_start(say, &endless);
     cl = victim(&p);
     op = sbx_glob(cl, &(sbx_box){ "i", "n", "" }, sbx_s("*"), NULL, &r);
     assert_int_equal(op.slot, 0);
@@ -256,7 +256,7 @@ static void lists(void **state)
     assert_int_equal(ev.code, SBX_ERR_DEADLINE);
     assert_int_equal(items, 1); /* one and the same */
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 /* ---- files ---- */
@@ -280,7 +280,7 @@ static void bad_files(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        peer p = peer_start(say, (void *)(uintptr_t)&cases[i].s);
+        peer p = front_start(say, (void *)(uintptr_t)&cases[i].s);
         sbx_client *cl = victim(&p);
         char text[32];
         sbx_read_opts o = { .call = { .total_ms = 500 }, .out = { text, 8 }, .offset = cases[i].offset, .length = cases[i].length };
@@ -294,7 +294,7 @@ static void bad_files(void **state)
             fail_msg("%s: %s", cases[i].name, sbx_code_name(code));
         assert_memory_equal(text + 8, "########", 8);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -308,7 +308,7 @@ static void unread_upload(void **state)
     sbx_client *cl;
     sbx_box b = { "i", "n", "" };
     sbx_error e;
-    peer p = { 0, port, "" };
+    peer p = { .port = port };
 
     (void)state;
     snprintf(base, sizeof base, "http://127.0.0.1:%u/x", port);

@@ -1,6 +1,6 @@
 /* Broken and mean servers behind the WebSocket handshake. */
 #include "e2e.h"
-#include "peer.h"
+#include "front.h"
 
 #include <sys/ioctl.h>
 
@@ -64,7 +64,7 @@ static void handshakes(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        peer p = peer_start(say, (void *)(uintptr_t)cases[i].answer);
+        peer p = front_start(say, (void *)(uintptr_t)cases[i].answer);
         sbx_client *cl = victim(&p);
         e2e_run r = run(cl, NULL);
 
@@ -73,7 +73,7 @@ static void handshakes(void **state)
         assert_int_equal(r.started + r.retries, 0);
         e2e_free(&r);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -164,7 +164,7 @@ static void bad_frames(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         const frames *f = &broken[i];
-        peer p = peer_start(say_frames, (void *)(uintptr_t)f);
+        peer p = front_start(say_frames, (void *)(uintptr_t)f);
         sbx_client *cl = victim(&p);
         e2e_run r = run(cl, NULL);
 
@@ -176,7 +176,7 @@ static void bad_frames(void **state)
             fail_msg("%s: output '%s'", f->name, r.out.p);
         e2e_free(&r);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -203,7 +203,7 @@ static void offsets(void **state)
         "{\"type\":\"started\",\"command_id\":\"another\",\"pid\":9}", "{\"type\":\"stdout\",\"data\":\"!\",\"offset\":103}",
         "{\"type\":\"exit\",\"exit_code\":-9}", "{\"type\":\"stdout\",\"data\":\"late\",\"offset\":104}", NULL
     };
-    peer p = peer_start(say_messages, (void *)(uintptr_t)messages);
+    peer p = front_start(say_messages, (void *)(uintptr_t)messages);
     sbx_client *cl = victim(&p);
     e2e_run r = run(cl, NULL);
 
@@ -216,7 +216,7 @@ static void offsets(void **state)
     assert_int_equal(r.started, 1);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 static void numbers(void **state)
@@ -233,14 +233,14 @@ static void numbers(void **state)
         e2e_run r;
 
         snprintf(exit_message, sizeof exit_message, "{\"type\":\"exit\",\"exit_code\":%s}", texts[i]);
-        p = peer_start(say_messages, messages);
+        p = front_start(say_messages, messages);
         cl = victim(&p);
         r = run(cl, NULL);
         assert_int_equal(r.code, SBX_OK);
         assert_int_equal(r.exit_code, codes[i]);
         e2e_free(&r);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -268,7 +268,7 @@ static void huge(int fd, void *arg)
 
 static void huge_message(void **state)
 {
-    peer p = peer_start(huge, "{\"type\":\"stdout\",\"offset\":0,\"data\":\"");
+    peer p = front_start(huge, "{\"type\":\"stdout\",\"offset\":0,\"data\":\"");
     sbx_client *cl = victim(&p);
     sbx_op op = sbx_command(cl, &b, sbx_s("x"), NULL);
     sbx_event ev;
@@ -287,27 +287,27 @@ static void huge_message(void **state)
     assert_int_equal(ev.code, SBX_OK);
     assert_int_equal(total, 64 << 20);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 
     /* The same before its type is known: nobody's output. */
-    p = peer_start(huge, "{\"data\":\"");
+    p = front_start(huge, "{\"data\":\"");
     cl = victim(&p);
     r = run(cl, NULL);
     assert_int_equal(r.code, SBX_ERR_TOO_LARGE);
     assert_int_equal(r.out.n, 0);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 
     /* A value of no interest is only passed over. */
-    p = peer_start(huge, "{\"type\":\"stdout\",\"other\":\"");
+    p = front_start(huge, "{\"type\":\"stdout\",\"other\":\"");
     cl = victim(&p);
     r = run(cl, NULL);
     assert_int_equal(r.code, SBX_OK);
     assert_int_equal(r.out.n, 0);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 /* ---- storms ---- */
@@ -345,7 +345,7 @@ static void storm(int fd, void *arg)
 static void pings(void **state)
 {
     bool counted = true;
-    peer p = peer_start(storm, &counted);
+    peer p = front_start(storm, &counted);
     sbx_client *cl = victim(&p);
     e2e_run r = run(cl, NULL);
 
@@ -354,17 +354,17 @@ static void pings(void **state)
     assert_int_equal(r.exit_code, 42);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 
     counted = false;
-    p = peer_start(storm, &counted);
+    p = front_start(storm, &counted);
     cl = victim(&p);
     r = run(cl, &(sbx_run_opts){ .call = { .total_ms = 700 } });
     assert_int_equal(r.code, SBX_ERR_DEADLINE);
     assert_int_equal(r.started, 1);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 static void chatter(int fd, void *arg)
@@ -385,7 +385,7 @@ static void endless(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        peer p = peer_start(chatter, (void *)(uintptr_t)texts[i]);
+        peer p = front_start(chatter, (void *)(uintptr_t)texts[i]);
         sbx_client *cl = victim(&p);
         sbx_result result;
         e2e_run r = run(cl, &(sbx_run_opts){ .call = { .total_ms = 400 } });
@@ -395,7 +395,7 @@ static void endless(void **state)
         e2e_free(&r);
         FAILS_ON(cl, sbx_run(cl, &b, sbx_s("x"), &(sbx_run_opts){ .call = { .total_ms = 400 }, .discard = true }, &result), SBX_ERR_DEADLINE);
         unharmed(cl);
-        peer_stop(&p);
+        front_stop(&p);
     }
 }
 
@@ -412,7 +412,7 @@ static void silent(int fd, void *arg)
 
 static void never_starts(void **state)
 {
-    peer p = peer_start(silent, NULL);
+    peer p = front_start(silent, NULL);
     sbx_client *cl = victim(&p);
     e2e_run r = run(cl, NULL);
 
@@ -422,7 +422,7 @@ static void never_starts(void **state)
     assert_true(r.error.sent);
     e2e_free(&r);
     unharmed(cl);
-    peer_stop(&p);
+    front_stop(&p);
 }
 
 int main(void)
