@@ -1715,16 +1715,16 @@ typedef struct sbx_proxy {
 /* ------------------------------------------------------------------ access */
 
 /* What the sandbox may do in the creator's name. */
-typedef enum sbx_access_mode {
-    SBX_ACCESS_INHERIT, /* all that the creator may; excludes permissions */
-    SBX_ACCESS_EXPLICIT /* the permissions, at least one */
-} sbx_access_mode;
+typedef enum sbx_delegation_mode {
+    SBX_DELEGATION_INHERIT, /* all that the creator may; excludes permissions */
+    SBX_DELEGATION_EXPLICIT /* the permissions, at least one */
+} sbx_delegation_mode;
 
-typedef struct sbx_access {
-    sbx_access_mode mode;
+typedef struct sbx_delegation {
+    sbx_delegation_mode mode;
     const sbx_str *permissions;
     size_t permissions_n;
-} sbx_access;
+} sbx_delegation;
 
 SBX_EXTERN_C_END
 #endif
@@ -1832,7 +1832,7 @@ typedef struct sbx_create_opts {
     size_t mounts_n;
     const sbx_mount_auth *mount_auth;
     const sbx_proxy *proxy;
-    const sbx_access *access;
+    const sbx_delegation *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
     size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */
@@ -14003,20 +14003,20 @@ const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_proxy, NUL
 
 static const char *sbxi_access_begin(sbx_jsonw *w, const void *at, const char **why)
 {
-    const sbx_access *a = (const sbx_access *)at;
+    const sbx_delegation *a = (const sbx_delegation *)at;
 
-    *why = SBXI_T("must be SBX_ACCESS_INHERIT or SBX_ACCESS_EXPLICIT");
-    if ((unsigned)a->mode > SBX_ACCESS_EXPLICIT)
+    *why = SBXI_T("must be SBX_DELEGATION_INHERIT or SBX_DELEGATION_EXPLICIT");
+    if ((unsigned)a->mode > SBX_DELEGATION_EXPLICIT)
         return "mode";
-    *why = a->mode == SBX_ACCESS_INHERIT ? SBXI_T("belong to mode SBX_ACCESS_EXPLICIT") : SBXI_T("must have at least one for mode SBX_ACCESS_EXPLICIT");
-    if ((a->permissions_n != 0) != (a->mode == SBX_ACCESS_EXPLICIT))
+    *why = a->mode == SBX_DELEGATION_INHERIT ? SBXI_T("belong to mode SBX_DELEGATION_EXPLICIT") : SBXI_T("must have at least one for mode SBX_DELEGATION_EXPLICIT");
+    if ((a->permissions_n != 0) != (a->mode == SBX_DELEGATION_EXPLICIT))
         return "permissions";
-    sbxi_build_text(w, "mode", a->mode == SBX_ACCESS_INHERIT ? "INHERIT" : "EXPLICIT");
+    sbxi_build_text(w, "mode", a->mode == SBX_DELEGATION_INHERIT ? "INHERIT" : "EXPLICIT");
     return NULL;
 }
 
-static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_access, permissions) };
-const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_access, sbxi_access_begin);
+static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_delegation, permissions) };
+const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
 
 #endif
 

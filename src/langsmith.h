@@ -102,7 +102,7 @@ typedef struct sbx_create_opts {
     size_t mounts_n;
     const sbx_mount_auth *mount_auth;
     const sbx_proxy *proxy;
-    const sbx_access *access;
+    const sbx_delegation *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
     size_t *raw_n;         /* written with the result: bytes of the answer, > raw.n = cut */

@@ -450,19 +450,19 @@ const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_proxy, NUL
 
 static const char *sbxi_access_begin(sbx_jsonw *w, const void *at, const char **why)
 {
-    const sbx_access *a = (const sbx_access *)at;
+    const sbx_delegation *a = (const sbx_delegation *)at;
 
-    *why = SBXI_T("must be SBX_ACCESS_INHERIT or SBX_ACCESS_EXPLICIT");
-    if ((unsigned)a->mode > SBX_ACCESS_EXPLICIT)
+    *why = SBXI_T("must be SBX_DELEGATION_INHERIT or SBX_DELEGATION_EXPLICIT");
+    if ((unsigned)a->mode > SBX_DELEGATION_EXPLICIT)
         return "mode";
-    *why = a->mode == SBX_ACCESS_INHERIT ? SBXI_T("belong to mode SBX_ACCESS_EXPLICIT") : SBXI_T("must have at least one for mode SBX_ACCESS_EXPLICIT");
-    if ((a->permissions_n != 0) != (a->mode == SBX_ACCESS_EXPLICIT))
+    *why = a->mode == SBX_DELEGATION_INHERIT ? SBXI_T("belong to mode SBX_DELEGATION_EXPLICIT") : SBXI_T("must have at least one for mode SBX_DELEGATION_EXPLICIT");
+    if ((a->permissions_n != 0) != (a->mode == SBX_DELEGATION_EXPLICIT))
         return "permissions";
-    sbxi_build_text(w, "mode", a->mode == SBX_ACCESS_INHERIT ? "INHERIT" : "EXPLICIT");
+    sbxi_build_text(w, "mode", a->mode == SBX_DELEGATION_INHERIT ? "INHERIT" : "EXPLICIT");
     return NULL;
 }
 
-static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_access, permissions) };
-const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_access, sbxi_access_begin);
+static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_delegation, permissions) };
+const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
 
 #endif

@@ -149,16 +149,16 @@ typedef struct sbx_proxy {
 /* ------------------------------------------------------------------ access */
 
 /* What the sandbox may do in the creator's name. */
-typedef enum sbx_access_mode {
-    SBX_ACCESS_INHERIT, /* all that the creator may; excludes permissions */
-    SBX_ACCESS_EXPLICIT /* the permissions, at least one */
-} sbx_access_mode;
+typedef enum sbx_delegation_mode {
+    SBX_DELEGATION_INHERIT, /* all that the creator may; excludes permissions */
+    SBX_DELEGATION_EXPLICIT /* the permissions, at least one */
+} sbx_delegation_mode;
 
-typedef struct sbx_access {
-    sbx_access_mode mode;
+typedef struct sbx_delegation {
+    sbx_delegation_mode mode;
     const sbx_str *permissions;
     size_t permissions_n;
-} sbx_access;
+} sbx_delegation;
 
 SBX_EXTERN_C_END
 #endif

@@ -13,7 +13,7 @@ static sbx_proxy P;
 static sbx_proxy_rule R[3];
 static sbx_proxy_header H[2];
 static sbx_proxy_callback B;
-static sbx_access D;
+static sbx_delegation D;
 static sbx_str words[2], empty[2], scopes[1];
 static sbx_pair pairs[1];
 static bool traced;
@@ -208,7 +208,7 @@ static void test_access_and_update(void **state)
     C.mount_auth = NULL;
     C.access = &D;
     assert_created("\"access_delegation\":{\"mode\":\"INHERIT\"}");
-    D.mode = SBX_ACCESS_EXPLICIT;
+    D.mode = SBX_DELEGATION_EXPLICIT;
     D.permissions = scopes;
     D.permissions_n = 1;
     assert_created("\"access_delegation\":{\"mode\":\"EXPLICIT\",\"permissions\":[\"scope/1\"]}");
@@ -308,10 +308,10 @@ static const char *spoil(unsigned i)
     case 72: PROXY; P.callbacks = &B; P.callbacks_n = 1; B.ttl_s = -1; return "proxy.callbacks[0].ttl_s";
     case 73: PROXY; P.callbacks = &B; P.callbacks_n = 1; B.request_headers = &H[1]; B.request_headers_n = 1; H[1].value.value = sbx_s(""); return "proxy.callbacks[0].request_headers[0].value";
     case 74: PROXY; R[0].env = pairs; R[0].env_n = 1; pairs[0].name.n = 0; return "proxy.rules[0].env";
-    case 75: C.access = &D; D.mode = (sbx_access_mode)2; return "access.mode";
-    case 76: C.access = &D; D.mode = SBX_ACCESS_EXPLICIT; return "access.permissions";
+    case 75: C.access = &D; D.mode = (sbx_delegation_mode)2; return "access.mode";
+    case 76: C.access = &D; D.mode = SBX_DELEGATION_EXPLICIT; return "access.permissions";
     case 77: C.access = &D; D.permissions = scopes; D.permissions_n = 1; return "access.permissions";
-    case 78: C.access = &D; D.mode = SBX_ACCESS_EXPLICIT; D.permissions = empty; D.permissions_n = 2; return "access.permissions";
+    case 78: C.access = &D; D.mode = SBX_DELEGATION_EXPLICIT; D.permissions = empty; D.permissions_n = 2; return "access.permissions";
     case 79: C.run_config.user = sbx_s(""); return "run_config.user";
     default: return NULL;
     }
