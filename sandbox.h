@@ -1085,7 +1085,7 @@ SBX_EXTERN_C_BEGIN
 typedef enum sbx_yamux_kind {
     SBX_YAMUX_MORE,     /* the input is consumed; *ev says nothing */
     SBX_YAMUX_OPENED,   /* the peer opened `stream`: sbx_yamux_update or _data accepts it, _drop refuses it */
-    SBX_YAMUX_ACCEPTED, /* the peer acknowledged a stream of ours */
+    SBX_YAMUX_ACCEPTED, /* the peer acknowledged a stream of ours; hashicorp's does not where our half ended before */
     SBX_YAMUX_DATA,     /* p, n: a piece of what came on `stream`, inside the input */
     SBX_YAMUX_WINDOW,   /* `stream` may send more: value more bytes */
     SBX_YAMUX_EOF,      /* the peer's half of `stream` has ended */
@@ -1161,11 +1161,14 @@ SBX_API sbx_yamux_kind sbx_yamux_read(sbx_yamux *y, const char **p, const char *
    composed. */
 SBX_API sbx_yamux_stream *sbx_yamux_open(sbx_yamux *y);
 /* Head of a data frame with up to *n bytes, as many as the window takes now:
-   *n says how many, which the caller sends behind it. `fin`: they are our
-   last ones; said only when all of them fit. Returns SBX_YAMUX_HEAD, or 0 when
-   there is nothing to be said (the window is empty, our half has ended, the
-   stream is over; *n is 0 then). */
-SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, bool fin, unsigned char out[SBX_YAMUX_HEAD]);
+   *n says how many, which the caller sends behind it. Returns SBX_YAMUX_HEAD,
+   or 0 where that is none (the window is empty, our half has ended, the stream
+   is over). */
+SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, unsigned char out[SBX_YAMUX_HEAD]);
+/* Our half ends: nothing more is sent on the stream. A frame of its own, since
+   hashicorp's reader heeds a frame's end before its data, which is then lost.
+   SBX_YAMUX_HEAD, or 0 when it was said before or the stream is over. */
+SBX_API size_t sbx_yamux_end(sbx_yamux_stream *s, unsigned char out[SBX_YAMUX_HEAD]);
 /* What sbx_yamux_data would take now. */
 SBX_API uint32_t sbx_yamux_sendable(const sbx_yamux_stream *s);
 /* n bytes of DATA were used up: the peer may send as many again. */
@@ -6552,15 +6555,21 @@ static SBXI_ONCE size_t sbxi_yamux_say(sbx_yamux_stream *s, unsigned type, unsig
     return sbxi_yamux_put(out, type, flags, s->id, n);
 }
 
-SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, bool fin, unsigned char out[SBX_YAMUX_HEAD])
+SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, unsigned char out[SBX_YAMUX_HEAD])
 {
     uint32_t take = (uint32_t)SBXI_MIN(*n, sbx_yamux_sendable(s));
-    unsigned flags = fin && take == *n && !(s->flags & SBXI_YAMUX_FIN_SENT) ? SBXI_YAMUX_FIN : 0;
 
     *n = take;
-    s->flags |= (uint8_t)flags; /* SBXI_YAMUX_FIN_SENT is the same bit */
     s->send -= take;
-    return sbxi_yamux_say(s, SBXI_YAMUX_TYPE_DATA, flags, take, out);
+    return take ? sbxi_yamux_say(s, SBXI_YAMUX_TYPE_DATA, 0, take, out) : 0;
+}
+
+SBX_API size_t sbx_yamux_end(sbx_yamux_stream *s, unsigned char out[SBX_YAMUX_HEAD])
+{
+    unsigned flags = ~s->flags & SBXI_YAMUX_FIN;
+
+    s->flags |= (uint8_t)flags; /* SBXI_YAMUX_FIN_SENT is the same bit */
+    return flags ? sbxi_yamux_say(s, SBXI_YAMUX_TYPE_WINDOW, flags, 0, out) : 0;
 }
 
 SBX_API void sbx_yamux_consumed(sbx_yamux_stream *s, size_t n)

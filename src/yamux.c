@@ -277,15 +277,21 @@ static SBXI_ONCE size_t sbxi_yamux_say(sbx_yamux_stream *s, unsigned type, unsig
     return sbxi_yamux_put(out, type, flags, s->id, n);
 }
 
-SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, bool fin, unsigned char out[SBX_YAMUX_HEAD])
+SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, unsigned char out[SBX_YAMUX_HEAD])
 {
     uint32_t take = (uint32_t)SBXI_MIN(*n, sbx_yamux_sendable(s));
-    unsigned flags = fin && take == *n && !(s->flags & SBXI_YAMUX_FIN_SENT) ? SBXI_YAMUX_FIN : 0;
 
     *n = take;
-    s->flags |= (uint8_t)flags; /* SBXI_YAMUX_FIN_SENT is the same bit */
     s->send -= take;
-    return sbxi_yamux_say(s, SBXI_YAMUX_TYPE_DATA, flags, take, out);
+    return take ? sbxi_yamux_say(s, SBXI_YAMUX_TYPE_DATA, 0, take, out) : 0;
+}
+
+SBX_API size_t sbx_yamux_end(sbx_yamux_stream *s, unsigned char out[SBX_YAMUX_HEAD])
+{
+    unsigned flags = ~s->flags & SBXI_YAMUX_FIN;
+
+    s->flags |= (uint8_t)flags; /* SBXI_YAMUX_FIN_SENT is the same bit */
+    return flags ? sbxi_yamux_say(s, SBXI_YAMUX_TYPE_WINDOW, flags, 0, out) : 0;
 }
 
 SBX_API void sbx_yamux_consumed(sbx_yamux_stream *s, size_t n)

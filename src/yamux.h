@@ -25,7 +25,7 @@ SBX_EXTERN_C_BEGIN
 typedef enum sbx_yamux_kind {
     SBX_YAMUX_MORE,     /* the input is consumed; *ev says nothing */
     SBX_YAMUX_OPENED,   /* the peer opened `stream`: sbx_yamux_update or _data accepts it, _drop refuses it */
-    SBX_YAMUX_ACCEPTED, /* the peer acknowledged a stream of ours */
+    SBX_YAMUX_ACCEPTED, /* the peer acknowledged a stream of ours; hashicorp's does not where our half ended before */
     SBX_YAMUX_DATA,     /* p, n: a piece of what came on `stream`, inside the input */
     SBX_YAMUX_WINDOW,   /* `stream` may send more: value more bytes */
     SBX_YAMUX_EOF,      /* the peer's half of `stream` has ended */
@@ -101,11 +101,14 @@ SBX_API sbx_yamux_kind sbx_yamux_read(sbx_yamux *y, const char **p, const char *
    composed. */
 SBX_API sbx_yamux_stream *sbx_yamux_open(sbx_yamux *y);
 /* Head of a data frame with up to *n bytes, as many as the window takes now:
-   *n says how many, which the caller sends behind it. `fin`: they are our
-   last ones; said only when all of them fit. Returns SBX_YAMUX_HEAD, or 0 when
-   there is nothing to be said (the window is empty, our half has ended, the
-   stream is over; *n is 0 then). */
-SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, bool fin, unsigned char out[SBX_YAMUX_HEAD]);
+   *n says how many, which the caller sends behind it. Returns SBX_YAMUX_HEAD,
+   or 0 where that is none (the window is empty, our half has ended, the stream
+   is over). */
+SBX_API size_t sbx_yamux_data(sbx_yamux_stream *s, size_t *n, unsigned char out[SBX_YAMUX_HEAD]);
+/* Our half ends: nothing more is sent on the stream. A frame of its own, since
+   hashicorp's reader heeds a frame's end before its data, which is then lost.
+   SBX_YAMUX_HEAD, or 0 when it was said before or the stream is over. */
+SBX_API size_t sbx_yamux_end(sbx_yamux_stream *s, unsigned char out[SBX_YAMUX_HEAD]);
 /* What sbx_yamux_data would take now. */
 SBX_API uint32_t sbx_yamux_sendable(const sbx_yamux_stream *s);
 /* n bytes of DATA were used up: the peer may send as many again. */

@@ -33,7 +33,7 @@ static void fill(unsigned streams, size_t n)
             size_t m = n ? n : 20 + next() % 381;
             if ((size_t)(end - p) < m + SBX_YAMUX_HEAD)
                 break;
-            p += sbx_yamux_data(&theirs[next() % streams], &m, false, p);
+            p += sbx_yamux_data(&theirs[next() % streams], &m, p);
             p += m;
             frames++;
         }
@@ -74,7 +74,7 @@ unsigned long count_head(void)
     unsigned long sum = 0;
     for (frames = 0; frames < 1000; frames++) {
         size_t n = frames & 127;
-        sum += sbx_yamux_data(&theirs[frames % STREAMS], &n, false, out);
+        sum += sbx_yamux_data(&theirs[frames % STREAMS], &n, out);
     }
     return sum;
 }

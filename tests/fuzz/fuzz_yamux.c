@@ -362,11 +362,13 @@ static void act(side *s, unsigned what, unsigned which, unsigned amount)
         return;
     if (what <= 3) {
         unsigned i = slot(s, stream);
-        head_to(s, out, sbx_yamux_data(stream, &n, what == 3, out));
+        head_to(s, out, sbx_yamux_data(stream, &n, out));
         while (n--) {
             unsigned char b = (unsigned char)(stream->id + s->book[i].sent++);
             head_to(s, &b, 1);
         }
+        if (what == 3)
+            head_to(s, out, sbx_yamux_end(stream, out));
     } else if (what == 4) {
         sbx_yamux_consumed(stream, n);
     } else if (what == 5) {

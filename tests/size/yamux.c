@@ -17,7 +17,7 @@ int main(void)
 
     sbx_yamux_init(&y, false, streams, 4, 0);
     s = sbx_yamux_open(&y);
-    n = s ? sbx_yamux_data(s, &n, true, to) : 0;
+    n = s ? sbx_yamux_data(s, &n, to) : 0;
     do
         kind = sbx_yamux_read(&y, &p, in + sizeof in, &ev);
     while (kind != SBX_YAMUX_ERROR && kind != SBX_YAMUX_MORE && kind != SBX_YAMUX_EOF);

@@ -399,10 +399,10 @@ static void test_open(void **state)
     assert_int_equal(a->id, 1);
     assert_int_equal(b->id, 3);
     assert_null(sbx_yamux_open(&y));
-    assert_int_equal(sbx_yamux_data(a, &n, false, out), 12);
+    assert_int_equal(sbx_yamux_data(a, &n, out), 12);
     assert_memory_equal(out, "\0\0\0\1" "\0\0\0\1" "\0\0\0\3", 12);
     assert_int_equal(n, 3);
-    assert_int_equal(sbx_yamux_data(a, &n, false, out), 12);
+    assert_int_equal(sbx_yamux_data(a, &n, out), 12);
     assert_memory_equal(out, "\0\0\0\0" "\0\0\0\1" "\0\0\0\3", 12);
     assert_int_equal(sbx_yamux_update(&y, b, out), 12);
     assert_memory_equal(out, "\0\1\0\1" "\0\0\0\3" "\0\0\0\0", 12);
@@ -454,15 +454,14 @@ static void test_send(void **state)
     (void)state;
     sbx_yamux_init(&y, false, table, 1, 0);
     s = sbx_yamux_open(&y);
-    assert_int_equal(sbx_yamux_data(s, &n, false, out), 12); /* the SYN */
-    assert_int_equal(sbx_yamux_data(s, &n, false, out), 0);  /* nothing */
+    assert_int_equal(sbx_yamux_data(s, &n, out), 0); /* nothing */
     n = 300000;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 12);  /* not the end: it does not fit */
+    assert_int_equal(sbx_yamux_data(s, &n, out), 12);
     assert_int_equal(n, 262144);
-    assert_memory_equal(out, "\0\0\0\0" "\0\0\0\1" "\0\4\0\0", 12);
+    assert_memory_equal(out, "\0\0\0\1" "\0\0\0\1" "\0\4\0\0", 12);
     assert_int_equal(sbx_yamux_sendable(s), 0);
     n = 37856;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 0);
+    assert_int_equal(sbx_yamux_data(s, &n, out), 0);
     assert_int_equal(n, 0);
     frame(&w, WINDOW, ACK, 1, 50000);
     assert_int_equal(sbx_yamux_read(&y, &p, w.b + w.n, &ev), SBX_YAMUX_ACCEPTED);
@@ -470,14 +469,16 @@ static void test_send(void **state)
     assert_int_equal(ev.value, 50000);
     assert_int_equal(sbx_yamux_sendable(s), 50000);
     n = 37856;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 12);
-    assert_memory_equal(out, "\0\0\0\4" "\0\0\0\1" "\0\0\x93\xe0", 12);
+    assert_int_equal(sbx_yamux_data(s, &n, out), 12);
+    assert_memory_equal(out, "\0\0\0\0" "\0\0\0\1" "\0\0\x93\xe0", 12);
     assert_int_equal(n, 37856);
+    /* The end never rides on data. */
+    assert_int_equal(sbx_yamux_end(s, out), 12);
+    assert_memory_equal(out, "\0\1\0\4" "\0\0\0\1" "\0\0\0\0", 12);
     assert_int_equal(sbx_yamux_sendable(s), 0);
     n = 1;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 0);
-    n = 0;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 0); /* said before */
+    assert_int_equal(sbx_yamux_data(s, &n, out), 0);
+    assert_int_equal(sbx_yamux_end(s, out), 0); /* said before */
     w.n = 0;
     data(&w, FIN, 1, "x");
     p = w.b;
@@ -508,10 +509,9 @@ static void test_half_close(void **state)
     assert_memory_equal(out, "\0\1\0\2" "\0\0\0\11" "\0\0\0\0", 12);
     assert_int_equal(sbx_yamux_update(&y, s, out), 0);
     n = 5;
-    assert_int_equal(sbx_yamux_data(s, &n, false, out), 12);
-    n = 0;
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 12);
-    assert_memory_equal(out, "\0\0\0\4" "\0\0\0\11" "\0\0\0\0", 12);
+    assert_int_equal(sbx_yamux_data(s, &n, out), 12);
+    assert_int_equal(sbx_yamux_end(s, out), 12);
+    assert_memory_equal(out, "\0\1\0\4" "\0\0\0\11" "\0\0\0\0", 12);
     w.n = 0;
     frame(&w, WINDOW, 0, 9, 5); /* for what it read before our end */
     p = w.b;
@@ -564,8 +564,9 @@ static void test_reset_is_final(void **state)
     assert_int_equal(sbx_yamux_read(&y, &p, w.b + w.n, &ev), SBX_YAMUX_RESET);
     assert_ptr_equal(ev.stream, s);
     assert_int_equal(sbx_yamux_sendable(s), 0);
-    assert_int_equal(sbx_yamux_data(s, &n, true, out), 0);
+    assert_int_equal(sbx_yamux_data(s, &n, out), 0);
     assert_int_equal(n, 0);
+    assert_int_equal(sbx_yamux_end(s, out), 0);
     assert_int_equal(sbx_yamux_update(&y, s, out), 0);
     assert_int_equal(sbx_yamux_drop(&y, s, out), 0);
 }
@@ -620,21 +621,23 @@ static void test_both_roles(void **state)
         sbx_yamux_kind k;
         for (sbx_yamux_stream *m; opened < MANY && (m = sbx_yamux_open(&c)); opened++) {
             size_t n = EACH;
-            up.n += sbx_yamux_data(m, &n, true, (unsigned char *)up.b + up.n);
+            up.n += sbx_yamux_data(m, &n, (unsigned char *)up.b + up.n);
             assert_int_equal(n, EACH);
             memset(up.b + up.n, (int)(m->id & 255), n);
             up.n += n;
+            up.n += sbx_yamux_end(m, (unsigned char *)up.b + up.n);
         }
         while ((k = sbx_yamux_read(&s, &p, up.b + up.n, &ev)) != SBX_YAMUX_MORE) {
             size_t n = ev.n;
             assert_true(k == SBX_YAMUX_OPENED || k == SBX_YAMUX_DATA || k == SBX_YAMUX_EOF);
             if (k == SBX_YAMUX_OPENED)
                 continue;
-            down.n += sbx_yamux_data(ev.stream, &n, k == SBX_YAMUX_EOF, (unsigned char *)down.b + down.n);
             if (k == SBX_YAMUX_EOF) {
+                down.n += sbx_yamux_end(ev.stream, (unsigned char *)down.b + down.n);
                 assert_int_equal(sbx_yamux_drop(&s, ev.stream, out), 0);
                 continue;
             }
+            down.n += sbx_yamux_data(ev.stream, &n, (unsigned char *)down.b + down.n);
             assert_int_equal((unsigned char)*ev.p, ev.stream->id & 255);
             memcpy(down.b + down.n, ev.p, n);
             down.n += n;

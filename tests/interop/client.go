@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// What the peer, in the server role, does with each stream: echo it until its
+// end and end too; reset it when its first byte is 'R'; for 'H' read nothing
+// more until the next stream is opened, then go on.
+func echo(session *yamux.Session, n int) error {
+	s, err := session.Open()
+	if err != nil {
+		return err
+	}
+	sent := make([]byte, n)
+	pattern(sent, uint64(n))
+	sent[0] = 'E'
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Write(sent)
+		if err == nil {
+			err = s.Close() // half: the rest still comes
+		}
+		failed <- err
+	}()
+	got := make([]byte, n)
+	if _, err := io.ReadFull(s, got); err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if err := <-failed; err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if !bytes.Equal(sent, got) {
+		return errors.New("the echo differs")
+	}
+	if k, err := s.Read(got); k != 0 || err != io.EOF {
+		return fmt.Errorf("after the echo: %d bytes, %v", k, err)
+	}
+	return nil
+}
+
+func many(session *yamux.Session) error {
+	var group sync.WaitGroup
+	errs := make(chan error, 64)
+	for i := 0; i < 64; i++ {
+		group.Add(1)
+		go func(n int) {
+			defer group.Done()
+			if err := echo(session, n); err != nil {
+				errs <- fmt.Errorf("stream of %d bytes: %w", n, err)
+			}
+		}(1 + i*i*300)
+	}
+	group.Wait()
+	close(errs)
+	return <-errs
+}
+
+func reset(session *yamux.Session) error {
+	s, err := session.Open()
+	if err != nil {
+		return err
+	}
+	if _, err = s.Write([]byte{'R'}); err != nil {
+		return err
+	}
+	var p [1]byte
+	if _, err = s.Read(p[:]); err != yamux.ErrConnectionReset {
+		return fmt.Errorf("a reset stream reads %v", err)
+	}
+	return echo(session, 1000)
+}
+
+// Nothing beyond the window may be sent while the peer does not read.
+func window(session *yamux.Session) error {
+	s, err := session.Open()
+	if err != nil {
+		return err
+	}
+	if _, err = s.Write([]byte{'H'}); err != nil {
+		return err
+	}
+	s.SetWriteDeadline(time.Now().Add(time.Second))
+	n, err := s.Write(make([]byte, 4<<20))
+	if err != yamux.ErrTimeout {
+		return fmt.Errorf("4 MiB to a peer that does not read: %d bytes, %v", n, err)
+	}
+	if n > 256<<10 {
+		return fmt.Errorf("the peer gave credit for %d bytes that it did not read", n)
+	}
+	if err = echo(session, 1000); err != nil {
+		return fmt.Errorf("beside a blocked stream: %w", err)
+	}
+	s.SetWriteDeadline(time.Time{})
+	if _, err = s.Write(make([]byte, 1<<20)); err != nil {
+		return fmt.Errorf("after the peer read again: %w", err)
+	}
+	s.Close()
+	got, err := io.Copy(io.Discard, s)
+	if err != nil || got != int64(n+1+1<<20) {
+		return fmt.Errorf("%d bytes of %d came back, %v", got, n+1+1<<20, err)
+	}
+	return nil
+}
+
+func goAway(session *yamux.Session) error {
+	s, err := session.Open()
+	if err != nil {
+		return err
+	}
+	if _, err = s.Write([]byte{'E'}); err != nil {
+		return err
+	}
+	var p [1]byte
+	if _, err = io.ReadFull(s, p[:]); err != nil {
+		return err
+	}
+	if err = session.GoAway(); err != nil {
+		return err
+	}
+	// The live stream drains.
+	if _, err = s.Write([]byte("last")); err != nil {
+		return err
+	}
+	s.Close()
+	rest, err := io.ReadAll(s)
+	if err != nil || string(rest) != "last" {
+		return fmt.Errorf("a live stream after GoAway: %q, %v", rest, err)
+	}
+	return nil
+}
+
+func ping(session *yamux.Session) error {
+	for i := 0; i < 10; i++ {
+		if _, err := session.Ping(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func bulk(session *yamux.Session) error {
+	s, err := session.Open()
+	if err != nil {
+		return err
+	}
+	const n = 1 << 30
+	go func() {
+		s.Write([]byte{'E'})
+		generate(s, n-1)
+		s.Close()
+	}()
+	got, err := io.Copy(io.Discard, s)
+	if err != nil || got != n {
+		return fmt.Errorf("%d bytes came back, %v", got, err)
+	}
+	return nil
+}
+
+var scenarios = map[string]func(*yamux.Session) error{
+	"many": many, "reset": reset, "window": window, "goaway": goAway, "ping": ping, "bulk": bulk,
+}
+
+// Plays the scenario on the first connection and ends with its verdict.
+func connect(l net.Listener, name string) {
+	scenario := scenarios[name]
+	if scenario == nil {
+		usage()
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := yamux.Client(conn, config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := scenario(session); err != nil {
+		log.Fatalf("%s: %v", name, err)
+	}
+	fmt.Println("passed")
+	session.Close()
+	os.Exit(0)
+}
