@@ -45,7 +45,7 @@ help:
 	@echo 'make demo-tls       the same over https, by libcurl and by BearSSL'
 	@echo 'make sandbox.h      the single header, from src/ (amalgamate.py)'
 	@echo 'make test           every suite and check; closes with "N passed, N failed"'
-	@echo 'make test-X         unit vectors transport sim fault e2e proxy tls official matrix build'
+	@echo 'make test-X         unit vectors transport sim fault e2e proxy tls interop official matrix build'
 	@echo 'make check-amalgam  sandbox.h is what src/ makes'
 	@echo 'make check-symbols  global names, writable data, calls of the freestanding build'
 	@echo 'make fuzz-smoke     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS); make fuzz: FUZZ_LONG_SECONDS=$(FUZZ_LONG_SECONDS)'
@@ -106,7 +106,7 @@ parts_named = $(call part_sources,$(shell sed -n '1,5s@.*/\* *parts: *\([^*]*\)\
 
 # Other suites include sandbox.h; what else lies in their directory is linked to
 # each, with what LIBS_SUITE and LIBS_test_X name in a suite's .mk.
-SUITES = transport sim fault e2e proxy tls
+SUITES = transport sim fault e2e proxy tls interop
 helpers_of = $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c))
 programs_of = $(basename $(notdir $(wildcard tests/$(1)/test_*.c)))
 

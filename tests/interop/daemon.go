@@ -53,7 +53,8 @@ func (w *wire) Close() error { return w.ws.Close() }
 
 type halfCloser interface{ CloseWrite() error }
 
-// Both directions, each ended by itself.
+// Both directions. The peer's half may end first; ours is the end of both, since
+// a stream closed here is read no further.
 func relay(stream, dialled net.Conn) {
 	done := make(chan bool)
 	go func() {

@@ -253,20 +253,21 @@ static void lane_data(lane *l, const char *p, size_t n)
 /* In the server's role: see client.go. */
 static void mux_serve(mux *m, sbx_yamux_stream *s)
 {
-    m->opened++;
+    lane *l = NULL;
+
     for (size_t i = 0; i < m->lane_n; i++)
         m->lanes[i].still = false;
-    for (size_t i = 0; i < m->lane_n; i++)
-        if (!m->lanes[i].stream) {
-            free(m->lanes[i].held);
-            memset(&m->lanes[i], 0, sizeof m->lanes[i]);
-            m->lanes[i].stream = s;
-            s->user = &m->lanes[i];
-        }
-    if (!s->user)
-        lane_new(m, s);
-    ((lane *)s->user)->echo = true;
-    ((lane *)s->user)->ending = true;
+    for (size_t i = 0; i < m->lane_n && !l; i++)
+        l = m->lanes[i].stream ? NULL : &m->lanes[i];
+    if (l) {
+        free(l->held);
+        memset(l, 0, sizeof *l);
+        l->stream = s;
+        s->user = l;
+    } else {
+        l = lane_new(m, s);
+    }
+    l->echo = l->ending = true;
 }
 
 static void mux_event(mux *m, sbx_yamux_kind k, const sbx_yamux_event *ev)
@@ -350,21 +351,18 @@ static void mux_receive(mux *m)
 void mux_turn(mux *m)
 {
     struct pollfd f = { .fd = m->fd };
-    size_t before = m->out_n, composed;
+    size_t before = m->out_n;
+    bool moved = false;
 
-    for (size_t i = 0; i < m->lane_n; i++)
+    for (size_t i = 0; i < m->lane_n; i++) {
+        bool open = m->lanes[i].stream;
+
         lane_send(m, &m->lanes[i]);
-    composed = m->out_n - before;
+        moved |= open && !m->lanes[i].stream;
+    }
+    moved |= m->out_n != before;
     mux_flush(m);
     f.events = (short)((mux_room(m) >= 1 << 16 ? POLLIN : 0) | (m->out_n ? POLLOUT : 0));
-    /* What was composed may have ended a stream, or there may be more. */
-    assert_true(poll(&f, 1, composed ? 0 : 60000) > 0 || composed);
+    assert_true(poll(&f, 1, moved ? 0 : 60000) > 0 || moved);
     mux_receive(m);
-}
-
-bool mux_until(mux *m, const bool *done)
-{
-    while (!*done && !m->closed && !m->error)
-        mux_turn(m);
-    return *done;
 }

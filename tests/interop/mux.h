@@ -38,7 +38,7 @@ typedef struct mux {
     size_t lane_n;
     char out[1 << 17];
     size_t out_at, out_n;
-    unsigned resets, pongs, goaways, opened;
+    unsigned resets, pongs, goaways;
     uint32_t goaway_code;
     bool closed; /* the peer hung up */
     const char *error;
@@ -64,8 +64,6 @@ void mux_close(mux *m);
 lane *mux_open(mux *m, const void *first, size_t first_n);
 /* Composes what can be sent, and waits for the socket once. */
 void mux_turn(mux *m);
-/* Turns until *done or the peer hung up; false = hung up or failed. */
-bool mux_until(mux *m, const bool *done);
 void mux_drop(mux *m, lane *l);
 /* A frame that was composed. */
 void mux_put(mux *m, const void *p, size_t n);

@@ -103,8 +103,8 @@ static void test_half_close(void **state)
     assert_int_equal(l->got, 3 * MIB);
     /* The other way round: the peer ends, and we go on until it was enough. */
     g = ask_generate(m, 1000);
-    mux_until(m, &g->eof);
-    assert_true(g->eof);
+    while (!g->eof && !m->closed && !m->error)
+        mux_turn(m);
     assert_int_equal(g->got, 1000);
     g->pattern = 2000;
     g->ending = true;
