@@ -777,12 +777,13 @@ static const char *sbxi_bearssl_say_untrusted(sbxi_bearssl_ctx *x, const sbxi_be
     if (v->pin_failed)
         return "the server's public key is none of the pinned ones: it was changed, or somebody is in between; compare and set pins";
     if (!x->config.anchors_n)
-        return "no system bundle of certificates was found: set ca_file or ca_dir";
+        return SBX_BEARSSL_NO_FILES ? "there are no trust anchors: set anchors" : "no system bundle of certificates was found: set ca_file or ca_dir";
     if (v->self_signed && v->certs == 1)
-        return "the server's certificate is self-signed and not trusted: to trust it, give it as ca_file";
+        return SBX_BEARSSL_NO_FILES ? "the server's certificate is self-signed and not trusted: to trust it, make one of `anchors` of it" :
+                                      "the server's certificate is self-signed and not trusted: to trust it, give it as ca_file";
     return sbxi_bearssl_say(x, "the certificate is not trusted: its issuer, \"", sbx_s(v->issuer), "\", is unknown here",
                             v->certs == 1 ? " (or the server does not send its intermediate certificate)" : "",
-                            ": set ca_file to the CA's certificate");
+                            SBX_BEARSSL_NO_FILES ? ": make one of `anchors` of the CA's certificate" : ": set ca_file to the CA's certificate");
 }
 
 static const char *sbxi_bearssl_alert_text(unsigned alert, bool open)

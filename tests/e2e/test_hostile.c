@@ -216,7 +216,7 @@ static void too_long(void **state)
     unharmed(cl);
     front_stop(&p);
     /* A text is. */
-    snprintf(text, sizeof text, JSON_OK "Connection: close\r\n\r\n{\"name\":\"n\",\"status_message\":\"%s€\",\"status\":\"brand new status\"}", A256 + 3);
+    snprintf(text, sizeof text, JSON_OK "Connection: close\r\n\r\n{\"name\":\"n\",\"status_message\":\"%s€\",\"status\":\"brand new status\"}", &A256[3]);
     p = front_start(say, &s);
     cl = victim(&p);
     OK_ON(cl, sbx_get(cl, sbx_s("b"), NULL, NULL, &info));

@@ -2,6 +2,8 @@
 """Size of the quick start as one static musl program that speaks https by
 BearSSL and checks certificates: with Debian's libbearssl and the system's
 bundle, then with a -Os build of Debian's source and two anchors compiled in.
+Each with musl's printf and with a small one (printf.c) in its place; the last
+one without the texts of errors too.
 
 Needs musl-tools and libbearssl-dev; the source is downloaded from Debian once.
 """
@@ -17,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 BUILD = os.environ.get("BUILD", "build")
 FOLDER = os.path.join(BUILD, "size", "tls")
 CC = ["musl-gcc", "-std=c99", "-Os", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"]
-LINK = ["-static", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,--build-id=none"]
+LINK = ["-static", "-no-pie", "-s", "-flto=2", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none"]
+PRINTF = "tests/size/printf.c"
 # What the quick start does not use.
 UNUSED = ["SBX_NO_ALLOC", "SBX_NO_DATES", "SBX_NO_EXECUTE", "SBX_NO_PORTS", "SBX_NO_SSE", "SBX_NO_TRACE", "SBX_POSIX_NO_THREADS"]
 SMALL = ["-DQUICKSTART_BEARSSL", "-DSBX_BEARSSL_MINIMAL=1", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", *(f"-D{u}=1" for u in UNUSED)]
@@ -63,6 +66,13 @@ def source():
     for archive in glob.glob(path("bearssl_*.orig.tar.*")):
         call(["tar", "xf", os.path.abspath(archive)], cwd=FOLDER)
     return os.path.dirname(glob.glob(path("bearssl-*", "src"))[0])
+
+
+def debian_library():
+    """Debian's, without its tables for unwinding: nothing throws here."""
+    library = path("libbearssl.a")
+    call(["objcopy", "-R", ".eh_frame", call(["gcc", "-print-file-name=libbearssl.a"]).strip(), library])
+    return library
 
 
 def small_library():
@@ -120,9 +130,13 @@ def main():
     print("\nstatic musl quick start, https by BearSSL, stripped, bytes")
     try:
         headers()
-        debian = call(["gcc", "-print-file-name=libbearssl.a"]).strip()
+        debian, small = debian_library(), small_library()
+        compiled_in = ["-DSBX_BEARSSL_NO_FILES=1", f'-DQUICKSTART_ANCHORS="{anchors()}"']
         program("debian-libbearssl", [], debian, ["tests/size/fortify.c"])
-        program("anchors-bearssl-os", ["-DSBX_BEARSSL_NO_FILES=1", f'-DQUICKSTART_ANCHORS="{anchors()}"'], small_library())
+        program("debian-libbearssl-printf", [], debian, ["tests/size/fortify.c", PRINTF])
+        program("anchors-bearssl-os", compiled_in, small)
+        program("anchors-bearssl-os-printf", compiled_in, small, [PRINTF])
+        program("anchors-bearssl-os-printf-no-texts", [*compiled_in, "-DSBX_NO_ERROR_TEXT=1"], small, [PRINTF])
     except Failed as failed:
         print(f"FAIL {failed}")
         return 1
