@@ -199,7 +199,8 @@ enum {
     SBXI_CURL_BATCH = 64,      /* events taken from the kernel at a time */
     SBXI_CURL_RECORD = 16384,  /* a TLS record's content */
     SBXI_CURL_READ = 512 * 1024, /* most bytes that libcurl reads at a time */
-    SBXI_CURL_BARREN = 32      /* TLS messages without data that one recv takes */
+    SBXI_CURL_BARREN = 32,     /* TLS messages without data that one recv takes */
+    SBXI_CURL_PAGE = 256 * 1024 /* most bytes of a proxy's answer that are read in one go */
 };
 
 /* States of a connection; zeroed memory is NEW. */
@@ -266,6 +267,7 @@ typedef struct sbxi_curl_ctx {
     sbxi_curl_ssl_callback ssl_callback;
     uint32_t groups;                     /* places */
     uint32_t begun;                      /* of them with a multi handle */
+    uint32_t looked;                     /* times that libcurl asked in one go whether to go on */
     char text[256];
 } sbxi_curl_ctx;
 
@@ -542,6 +544,7 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
         code = SBX_ERR_MEMORY;
         what = SBXI_CURL_TEXT("libcurl got no memory");
         break;
+    case CURLE_ABORTED_BY_CALLBACK: what = SBXI_CURL_TEXT("the proxy's answer has no end: what answers there is no proxy that works"); break;
     case CURLE_INTERFACE_FAILED: what = SBXI_CURL_TEXT("the local address or interface of `bind` cannot be used"); break;
     case CURLE_COULDNT_CONNECT: what = sbxi_curl_why(c->err ? c->err : (int)err); break;
     case CURLE_SSL_CIPHER:
@@ -813,6 +816,17 @@ static size_t sbxi_curl_on_write(char *p, size_t size, size_t n, void *user)
     return size * n; /* a proxy's page of an error */
 }
 
+/* libcurl reads a proxy's answer byte by byte and, as long as bytes come, to its
+   end, whatever the time: here it asks at each. */
+static int sbxi_curl_on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return ++((sbxi_curl_ctx *)user)->looked > SBXI_CURL_PAGE;
+}
+
 /* The earliest of libcurl's timers makes the epoll descriptor readable. */
 static void sbxi_curl_arm(sbxi_curl_ctx *x)
 {
@@ -940,6 +954,7 @@ static void sbxi_curl_drive(sbxi_curl_ctx *x, sbxi_curl_group *g, curl_socket_t 
         g->due = -1;
         x->timer_stale = true;
     }
+    x->looked = 0;
     (void)curl_multi_socket_action(g->multi, fd, bits, &running);
     sbxi_curl_collect(x, g);
     if (g->bare) {
@@ -1489,14 +1504,18 @@ static CURLcode sbxi_curl_route(CURL *m, const sbx_curl_config *f)
 }
 
 /* Options of every connection, but for what is its own. */
-static CURLcode sbxi_curl_model(CURL *m, const sbx_curl_config *f)
+static CURLcode sbxi_curl_model(sbxi_curl_ctx *x, const sbx_curl_config *f)
 {
+    CURL *m = x->model;
     CURLcode r = curl_easy_setopt(m, CURLOPT_CONNECT_ONLY, 1L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_NOSIGNAL, 1L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_QUICK_EXIT, 1L); /* closing waits for no lookup */
     r = r ? r : curl_easy_setopt(m, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     r = r ? r : curl_easy_setopt(m, CURLOPT_OPENSOCKETFUNCTION, sbxi_curl_on_open);
     r = r ? r : curl_easy_setopt(m, CURLOPT_WRITEFUNCTION, sbxi_curl_on_write);
+    r = r ? r : curl_easy_setopt(m, CURLOPT_XFERINFOFUNCTION, sbxi_curl_on_progress);
+    r = r ? r : curl_easy_setopt(m, CURLOPT_XFERINFODATA, x);
+    r = r ? r : curl_easy_setopt(m, CURLOPT_NOPROGRESS, 0L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_CONNECTTIMEOUT_MS, f->connect_timeout_ms ? (long)f->connect_timeout_ms : 15000L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPALIVE, f->no_keepalive ? 0L : 1L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPIDLE, 45L);
@@ -1551,7 +1570,7 @@ static sbx_code sbxi_curl_handles(sbxi_curl_ctx *x, const sbx_curl_config *f, sb
     x->model = curl_easy_init();
     x->share = curl_share_init();
     if (x->model && x->share)
-        r = sbxi_curl_model(x->model, f);
+        r = sbxi_curl_model(x, f);
     if (r == CURLE_OK && (curl_share_setopt(x->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) ||
                           curl_share_setopt(x->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION)))
         r = CURLE_OUT_OF_MEMORY;

@@ -339,6 +339,38 @@ static void test_ways_to_refuse(void **state)
     }
 }
 
+/* Answers without end: the connection is given up, though there is always more
+   to read, and not only when its time is over. */
+static void test_floods(void **state)
+{
+    static const struct {
+        const char *answer, *again;
+    } ways[] = {
+        { "HTTP/1.1 200 OK\r\n", "A: b\r\n" },
+        { "HTTP/1.1 200 OK\r\nA: ", "bbbbbbbbbbbbbbbb" },
+        { "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n" },
+        { "HTTP/1.1 403 No\r\n\r\n", "no, and no, and no" },
+        { "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n" },
+        { "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n", "who are you?" },
+    };
+    proxy_use use = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        static char again[65536];
+        proxy_relay r;
+
+        again[0] = 0;
+        for (size_t n = 0, one = strlen(ways[i].again); n + one < sizeof again; n += one)
+            memcpy(again + n, ways[i].again, one + 1);
+        proxy_relay_start(&r, ways[i].answer, 0, server_port());
+        r.again = again;
+        use.url = at("http", "", r.port);
+        refused(&use, NULL, 0, SBX_ERR_CONNECT, "proxy");
+        proxy_relay_stop(&r);
+    }
+}
+
 /* Hangs before its answer, or in the middle of it: the client's limit holds. */
 static void test_hangs(void **state)
 {
@@ -501,6 +533,7 @@ int proxy_main(const proxy_kind *k)
         CASE(test_what_is_asked),
         CASE(test_ways_to_agree),
         CASE(test_ways_to_refuse),
+        CASE(test_floods),
         CASE(test_hangs),
         CASE(test_not_there),
         CASE(test_no_proxy),

@@ -46,6 +46,7 @@ void proxy_stop(proxy_real *p);
    to `to`, whatever it was asked for. */
 typedef struct proxy_relay {
     const char *answer; /* NULL = never answers */
+    const char *again; /* behind it for ever; NULL = nothing. Set after proxy_relay_start */
     size_t piece;
     uint16_t to;
     int fd;

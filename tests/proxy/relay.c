@@ -221,6 +221,8 @@ static void say(const proxy_relay *r, int fd)
         if (r->piece)
             poll(NULL, 0, 1);
     }
+    while (r->again && send(fd, r->again, strlen(r->again), MSG_NOSIGNAL) > 0)
+        ;
 }
 
 static bool pass(int from, int to)
