@@ -5,6 +5,7 @@
 #define E2E_H
 #include "sandbox.h"
 #include "sandbox_posix.h"
+#include "sandbox_build.h"
 #include "sandbox_files.h"
 
 #include <setjmp.h>
