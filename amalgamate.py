@@ -24,6 +24,7 @@ PUBLIC = [
     "langsmith_config.h", "langsmith.h",
     "langsmith_snapshots.h",
     "langsmith_urls.h",
+    "langsmith_legacy.h",
 ]
 
 # The implementation: part -> files, in order. A part's files carry its name.
@@ -42,7 +43,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c", "langsmith_urls.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_legacy.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c", "langsmith_urls.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),
@@ -55,6 +56,7 @@ TRANSPORTS = ["posix", "proxy", "bearssl", "curl", "files", "context", "build"]
 # the sources know can be named to it; what stands here only saves more.
 OPTIONAL = {
     "config": ["langsmith_config.c"],
+    "legacy": ["langsmith_legacy.h", "langsmith_legacy.c"],
     "sse": ["sse.h", "sse.c"],
 }
 

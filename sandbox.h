@@ -264,6 +264,7 @@
      SBX_NO_CONFIG      no typed mounts, proxy and access: JSON only
      SBX_NO_DATES       no dates read: times in answers are 0
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
+     SBX_NO_LEGACY      no templates, volumes, pools and their options
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
@@ -360,7 +361,6 @@ SBX_EXTERN_C_END
 #define SBX_ERROR_H
 
 /* X(NAME, text): every code that a call can return, with its default text.
-   SBX_ERR_EXISTS belongs to a resource that no call of this version has;
    SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
@@ -388,7 +388,7 @@ SBX_EXTERN_C_END
     X(ERR_AUTH, "the API key was refused") \
     X(ERR_PERMISSION, "permission denied") \
     X(ERR_NOT_FOUND, "not found") \
-    X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is older") \
+    X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is of another generation") \
     X(ERR_CONFLICT, "the name is taken") \
     X(ERR_EXISTS, "it exists already") \
     X(ERR_IN_USE, "it is in use") \
@@ -1794,6 +1794,8 @@ typedef struct sbx_box_info {
     char size_class[32];
     char created_by[64];
     char updated_by[64];
+    char template_name[128]; /* these three: servers of 2026-04 */
+    int64_t expires_ms, ttl_s;
     int64_t created_ms, updated_ms, stopped_ms;
     int64_t idle_ttl_s, delete_after_stop_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
@@ -1814,9 +1816,11 @@ typedef struct sbx_create_opts {
     sbx_str snapshot;      /* name or name:tag; at most one of the three is given, none = the server's default */
     sbx_str snapshot_name;
     sbx_str snapshot_id;
+    sbx_str template_name; /* servers of 2026-04 (langsmith_legacy); excludes the three */
     bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
     int32_t wait_s;        /* how long the server waits for ready: 30; excludes no_wait */
     int32_t idle_ttl_s;    /* seconds until an unused sandbox is stopped, a multiple of 60; SBX_NONE = never; 0 = the server's default */
+    int32_t ttl_s;         /* servers of 2026-04: deleted so long after its creation; a multiple of 60, SBX_NONE = never, 0 = the server's default */
     int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never; 0 = the server's default */
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores; /* 0 = the server's; it checks their ratio */
     sbx_run_config run_config;
@@ -1850,7 +1854,7 @@ typedef struct sbx_create_opts {
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
    CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
-   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_NO_ENDPOINT
+   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot or template), SBX_ERR_NO_ENDPOINT
    (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
    taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may
    exist: look for its name; delete_on_close sees to that). */
@@ -1909,7 +1913,7 @@ typedef enum sbx_clear {
 typedef struct sbx_update_opts {
     sbx_call call;
     sbx_str name; /* the new name */
-    int32_t idle_ttl_s, delete_after_stop_s;
+    int32_t idle_ttl_s, delete_after_stop_s, ttl_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
@@ -1978,6 +1982,8 @@ typedef struct sbx_run_opts {
     size_t env_n;
     sbx_run_config run_config; /* excludes cwd and env */
     sbx_str command_id;    /* a UUID (36 characters): makes the call idempotent across programs; none = a version 7 one is made */
+    bool no_command_id;    /* for servers of 2026-04, which choose it: excludes command_id. A stream that breaks before `started` may have
+                              started the command, so it is not opened again: SBX_ERR_OUTCOME */
     bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
     bool pty;              /* a terminal, its input open; its output comes as stdout; `command` may be empty */
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
@@ -2467,6 +2473,146 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
 SBX_EXTERN_C_END
 #endif
 
+/* ======== src/langsmith_legacy.h ======== */
+/* ---- langsmith_legacy: templates, volumes and pools of older servers (public) ---- */
+#ifndef SBX_LANGSMITH_LEGACY_H
+#define SBX_LANGSMITH_LEGACY_H
+SBX_EXTERN_C_BEGIN
+
+/* Servers of 2026-04 know sandboxes by templates. "2026-04-a" has these three
+   resources and no snapshots, "2026-04-b" both, the current one snapshots
+   alone. There is nothing to switch: a call that a server does not know ends
+   with SBX_ERR_NO_ENDPOINT, by which a program tells the generation. Rules for
+   texts, options and results are langsmith.h's.
+
+   What else is different there:
+   - sbx_create_opts.template_name must be given (b: it or snapshot_id), and
+     ttl_s is how long a sandbox lives at all.
+   - 2026-04-a has no start and no stop. In both a stopped sandbox does not wake
+     by itself, and a stop clears its URL: sbx_start first, and use the box that
+     it gives.
+   - Commands: set sbx_run_opts.no_command_id. Runs over HTTP may be repeated by
+     no one: SBX_VIA_HTTP is never sent again once it may have arrived.
+   - Options that came later are refused or ignored by the server.
+
+   Under SBX_NO_LEGACY these calls are not there, and template_name, ttl_s and
+   no_command_id are refused (SBX_ERR_UNSUPPORTED). */
+
+/* --------------------------------------------------------------- templates */
+
+/* What sandboxes are made from. Cuts and times as in sbx_box_info; its
+   volume_mounts have no bound: read them from the raw answer. */
+typedef struct sbx_template {
+    char id[64]; /* "" from servers that have none yet */
+    char name[128];
+    bool cut;
+    char image[256];
+    char cpu[32], memory[32], storage[32]; /* Kubernetes quantities: "500m", "512Mi" */
+    int64_t created_ms, updated_ms;
+} sbx_template;
+
+typedef struct sbx_volume_mount {
+    sbx_str volume_name, mount_path; /* both must be given */
+} sbx_volume_mount;
+
+typedef struct sbx_template_opts {
+    sbx_call call;
+    sbx_str name;    /* at most 127 bytes; create needs it; update: the new name, all that can be changed */
+    sbx_str image;   /* create needs it */
+    sbx_str cpu;     /* none = 500m */
+    sbx_str memory;  /* none = 512Mi */
+    sbx_str storage; /* ephemeral; none = the server's */
+    const sbx_volume_mount *volume_mounts;
+    size_t volume_mounts_n;
+    sbx_buf raw;     /* gets the answer's JSON text */
+    size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
+} sbx_template_opts;
+
+/* POST …/templates. `out` may be NULL, here and below. Not repeated once sent.
+   Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_OUTCOME (it may exist). */
+SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out);
+/* GET …/templates/{name}. Errors: SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out);
+/* PATCH …/templates/{name}; with nothing to change a GET. Only the name can be
+   changed: what else is given is refused. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_CONFLICT (the new name is taken). */
+SBX_API sbx_op sbx_template_update(sbx_client *c, sbx_str name, const sbx_template_opts *opts, sbx_template *out);
+/* DELETE …/templates/{name}; 404 as with sbx_delete. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_IN_USE (by sandboxes or pools). */
+SBX_API sbx_op sbx_template_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts);
+/* GET …/templates, as sbx_list; items are sbx_template. The server knows no
+   pages and no filters. */
+SBX_API sbx_op sbx_template_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* ----------------------------------------------------------------- volumes */
+
+/* Storage that outlives sandboxes; templates mount it. */
+typedef struct sbx_volume {
+    char id[64];
+    char name[128];
+    bool cut;
+    char size[32]; /* "10Gi" */
+    char storage_class[64];
+    int64_t created_ms, updated_ms;
+} sbx_volume;
+
+typedef struct sbx_volume_opts {
+    sbx_call call;
+    sbx_str name;   /* at most 127 bytes; create needs it; update: the new name */
+    sbx_str size;   /* create needs it; update: it can only grow */
+    int32_t wait_s; /* create: how long the server waits for it, 60 */
+    sbx_buf raw;
+    size_t *raw_n;
+} sbx_volume_opts;
+
+/* POST …/volumes; waits until it is ready. One attempt has wait_s + 30 s unless
+   call.timeout_ms is set. Errors: SBX_ERR_CREATION (type VolumeProvisioning),
+   SBX_ERR_TIMEOUT (not ready within wait_s), SBX_ERR_CONFLICT, SBX_ERR_OUTCOME. */
+SBX_API sbx_op sbx_volume_create(sbx_client *c, const sbx_volume_opts *opts, sbx_volume *out);
+/* These as for templates. An update to a smaller size is SBX_ERR_VALIDATION
+   (type VolumeResize); SBX_ERR_IN_USE: templates refer to it. */
+SBX_API sbx_op sbx_volume_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_volume *out);
+SBX_API sbx_op sbx_volume_update(sbx_client *c, sbx_str name, const sbx_volume_opts *opts, sbx_volume *out);
+SBX_API sbx_op sbx_volume_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts);
+SBX_API sbx_op sbx_volume_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* ------------------------------------------------------------------- pools */
+
+/* Sandboxes of a template that are kept ready. */
+typedef struct sbx_pool {
+    char id[64];
+    char name[128];
+    bool cut;
+    char template_name[128];
+    int64_t replicas; /* wanted; -1 = not given */
+    int64_t created_ms, updated_ms;
+} sbx_pool;
+
+typedef struct sbx_pool_opts {
+    sbx_call call;
+    sbx_str name;          /* at most 127 bytes; create needs it; update: the new name */
+    sbx_str template_name; /* create needs it; cannot be changed. It must mount no volumes */
+    int32_t replicas;      /* create: from 1; update: 0 = as it is, SBX_NONE = none, the pool rests */
+    int32_t wait_s;        /* create: how long the server waits for them, 30 */
+    sbx_buf raw;
+    size_t *raw_n;
+} sbx_pool_opts;
+
+/* POST …/pools; waits until its sandboxes are ready. Time as for volumes.
+   Errors: SBX_ERR_EXISTS, SBX_ERR_NOT_FOUND (resource template),
+   SBX_ERR_VALIDATION (the template mounts volumes), SBX_ERR_TIMEOUT,
+   SBX_ERR_QUOTA, SBX_ERR_OUTCOME. */
+SBX_API sbx_op sbx_pool_create(sbx_client *c, const sbx_pool_opts *opts, sbx_pool *out);
+/* These as for templates; an update also has the errors of create. A deletion
+   ends the pool's sandboxes. */
+SBX_API sbx_op sbx_pool_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_pool *out);
+SBX_API sbx_op sbx_pool_update(sbx_client *c, sbx_str name, const sbx_pool_opts *opts, sbx_pool *out);
+SBX_API sbx_op sbx_pool_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts);
+SBX_API sbx_op sbx_pool_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
+
+SBX_EXTERN_C_END
+#endif
+
 #endif /* SBX_SANDBOX_H_INCLUDED */
 
 #if defined(SANDBOX_IMPLEMENTATION) && !defined(SBX_SANDBOX_H_IMPLEMENTED)
@@ -2497,6 +2643,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_EXECUTE
 #define SBX_NO_EXECUTE 0
+#endif
+#ifndef SBX_NO_LEGACY
+#define SBX_NO_LEGACY 0
 #endif
 #ifndef SBX_NO_OWNED
 #define SBX_NO_OWNED 0
@@ -6724,6 +6873,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_RAW,      /* sbx_str of JSON */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */
+    SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
     SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
     SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
     SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */
@@ -7297,6 +7447,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
+    case SBXI_P_COUNT:
     case SBXI_P_TTL: return *(const int32_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_BOOL: return *(const bool *)sbxi_at(opts, p->off);
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
@@ -7321,24 +7472,24 @@ SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at)
 /* The wire's number of an integer parameter; NULL, or why it is refused. */
 static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t *v)
 {
-    *v = p->kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
-    if (p->kind == SBXI_P_SECONDS || p->kind == SBXI_P_LIFE) {
+    unsigned kind = sbxi_param_kind_of(p);
+
+    *v = kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
+    if (kind == SBXI_P_SECONDS || kind == SBXI_P_LIFE) {
         if (*v == 0)
             *v = p->arg;
         else if (*v == SBX_NONE)
-            *v = p->kind == SBXI_P_LIFE ? -1 : 0;
+            *v = kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
             return SBXI_T("must be positive seconds, 0 (default) or SBX_NONE");
         return NULL;
     }
-    if (p->kind == SBXI_P_TTL) {
-        if (*v == SBX_NONE)
-            *v = 0;
-        else if (*v < 0 || (int32_t)*v % 60 != 0)
-            return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
-    } else if (*v < 0) {
+    if ((kind == SBXI_P_TTL || kind == SBXI_P_COUNT) && *v == SBX_NONE)
+        *v = 0;
+    else if (kind == SBXI_P_TTL && (*v < 0 || (int32_t)*v % 60 != 0))
+        return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
+    else if (*v < 0)
         return SBXI_T("must not be negative");
-    }
     if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
         return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;
@@ -8807,6 +8958,11 @@ typedef struct sbxi_block {
         sbx_snapshot_tag tag;
         sbx_registry registry;
         sbxi_grant grant;
+#if !SBX_NO_LEGACY
+        sbx_template old_template;
+        sbx_volume old_volume;
+        sbx_pool old_pool;
+#endif
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
@@ -11755,6 +11911,11 @@ typedef union sbxi_options {
     sbx_service_opts service;
     sbx_download_opts download;
     sbx_request_opts request;
+#if !SBX_NO_LEGACY
+    sbx_template_opts old_template;
+    sbx_volume_opts old_volume;
+    sbx_pool_opts old_pool;
+#endif
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -11789,6 +11950,10 @@ SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *r
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* It does not fit in request_bytes. */
 SBXI_FN void sbxi_build_too_large(sbxi_build *b);
+/* Refuses what this build does not have. */
+SBXI_FN void sbxi_build_absent(sbxi_build *b, bool asked, const char *field, const char *text);
+/* An option that only older servers know. */
+SBXI_FN void sbxi_build_old(sbxi_build *b, bool given, const char *field);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
 /* Whether it would carry a secret unencrypted that the endpoint does not. */
@@ -11887,6 +12052,18 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
     if (b->op)
         b->refused = sbxi_op_refuse(b->c, b->op, code, sbxi_op_name(b->op), field, text);
     b->op = NULL;
+}
+
+SBXI_FN void sbxi_build_absent(sbxi_build *b, bool asked, const char *field, const char *text)
+{
+    if (asked)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, text);
+}
+
+SBXI_FN void sbxi_build_old(sbxi_build *b, bool given, const char *field)
+{
+    if (SBX_NO_LEGACY)
+        sbxi_build_absent(b, given, field, SBXI_T("is not in this build (SBX_NO_LEGACY)"));
 }
 
 SBXI_FN void sbxi_build_too_large(sbxi_build *b)
@@ -12153,6 +12330,8 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN bool sbxi_id_ok(sbx_str id);
 /* The command's id as text; "" when it is not known any more. */
 SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
+/* The server chooses it and did not say it yet. */
+SBXI_FN bool sbxi_id_unknown(const sbxi_op *op);
 /* Takes an id of at most SBXI_ID_MAX characters; needs the operation's block. */
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
@@ -12581,6 +12760,9 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot_name";
     if (sbxi_labels_bad(o->labels, o->labels_n, why))
         return "labels";
+    *why = SBXI_T("and a snapshot exclude each other");
+    if (o->template_name.p && (o->snapshot.p || o->snapshot_name.p || o->snapshot_id.p))
+        return "template_name";
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
         return "name";
@@ -12593,8 +12775,8 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 /* A typed form stands in place of the JSON one. */
 static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
 {
-    if (typed && SBX_NO_CONFIG)
-        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
+    if (SBX_NO_CONFIG)
+        sbxi_build_absent(b, typed, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
     else if (typed && excluded)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
 }
@@ -12611,6 +12793,8 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     bad = sbxi_create_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_old(&b, o->template_name.p != NULL, "template_name");
+    sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
     sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
@@ -12721,6 +12905,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
@@ -12883,6 +13068,7 @@ static void sbxi_stream_reset(sbxi_op *op)
     sbxi_command *k = &op->u.command;
 
     op->s.phase = SBXI_PHASE_HELLO;
+    op->s.hello_begun = false;
     op->s.has_data = op->s.message_done = op->s.in_message = false;
     op->wake_at = SBXI_NEVER;
     op->s.says_upgrade = op->s.says_connection = false;
@@ -12898,12 +13084,18 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
-    bool again = sbxi_stream_transient(f), at_once;
+    bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
+    if (nameless && op->s.phase != SBXI_PHASE_HELLO) {
+        /* Sent again, it would be another command; and there is no name to ask for this one. */
+        again = false;
+        if (!op->s.started && f->layer != SBX_LAYER_SERVICE)
+            sbxi_op_set_fail(op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, SBXI_T("the stream broke before the server named the command: it may run"));
+    }
     sbxi_stream_reset(op);
     if (op->s.started && (op->s.killed || op->s.no_reconnect || c->net.entropy_failed))
         again = false;
@@ -13238,7 +13430,8 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
     if (ws && b->op) {
         sbxi_id_get(b->op, id);
-        sbxi_build_text(&w, "command_id", id);
+        if (id[0])
+            sbxi_build_text(&w, "command_id", id);
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -13249,11 +13442,21 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
 }
 
 /* Made by the client, so that a repeated execute is the same command. */
-static void sbxi_command_id(sbxi_build *b, sbx_str given)
+static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
 {
+    sbx_str given = o->command_id;
     unsigned char *uuid = b->op->u.command.id, random[10];
     sbx_client *c = b->c;
 
+    sbxi_build_old(b, o->no_command_id, "no_command_id");
+    if (o->no_command_id && given.p)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "no_command_id", SBXI_T("and command_id exclude each other"));
+    if (!b->op)
+        return;
+    if (o->no_command_id) {
+        sbxi_id_set(b->op, sbx_s(""));
+        return;
+    }
     if (given.p) {
         if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
             sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
@@ -13316,7 +13519,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
-        sbxi_command_id(&b, o->command_id);
+        sbxi_command_id(&b, o);
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
         sbxi_run_json(&b, command, o, true);
@@ -13387,7 +13590,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
-        sbxi_command_id(&b, o->command_id);
+        sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
         sbxi_run_json(&b, command, o, true);
@@ -14427,6 +14630,387 @@ SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const s
     return sbxi_find(c, &sbxi_grep_row, SBXI_AS_ROW, box, text, opts ? opts->path : sbx_sn(NULL, 0), opts, out);
 }
 
+/* ======== src/langsmith_legacy.c ======== */
+
+#if !SBX_NO_LEGACY
+
+/* ---- answers ---- */
+
+/* What all three have. */
+#define SBXI_OLD(name, kind, type, member) SBXI_FIELD(name, kind, type, member)
+#define SBXI_OLD_HEAD(type) SBXI_OLD("id", SBXI_F_ID, type, id), SBXI_OLD("name", SBXI_F_ID, type, name)
+#define SBXI_OLD_TIMES(type) SBXI_OLD("created_at", SBXI_F_TIME, type, created_ms), SBXI_OLD("updated_at", SBXI_F_TIME, type, updated_ms)
+#define SBXI_OLD_MODEL(fields, any_depth, type, preset) { fields, SBXI_COUNT(fields), any_depth, sizeof(type), offsetof(type, cut), NULL, preset }
+
+static const sbxi_field sbxi_template_fields[] = {
+    SBXI_OLD_HEAD(sbx_template),
+    SBXI_OLD("image", SBXI_F_TEXT, sbx_template, image),
+    SBXI_OLD("cpu", SBXI_F_TEXT, sbx_template, cpu), /* these three stand inside `resources` */
+    SBXI_OLD("memory", SBXI_F_TEXT, sbx_template, memory),
+    SBXI_OLD("storage", SBXI_F_TEXT, sbx_template, storage),
+    SBXI_OLD_TIMES(sbx_template),
+};
+static const sbxi_model sbxi_template_model = SBXI_OLD_MODEL(sbxi_template_fields, true, sbx_template, NULL);
+
+static const sbxi_field sbxi_volume_fields[] = {
+    SBXI_OLD_HEAD(sbx_volume),
+    SBXI_OLD("size", SBXI_F_TEXT, sbx_volume, size),
+    SBXI_OLD("storage_class", SBXI_F_TEXT, sbx_volume, storage_class),
+    SBXI_OLD_TIMES(sbx_volume),
+};
+static const sbxi_model sbxi_volume_model = SBXI_OLD_MODEL(sbxi_volume_fields, false, sbx_volume, NULL);
+
+static const sbxi_field sbxi_pool_fields[] = {
+    SBXI_OLD_HEAD(sbx_pool),
+    SBXI_OLD("template_name", SBXI_F_ID, sbx_pool, template_name),
+    SBXI_OLD("replicas", SBXI_F_I64, sbx_pool, replicas),
+    SBXI_OLD_TIMES(sbx_pool),
+};
+
+static void sbxi_pool_preset(void *out)
+{
+    ((sbx_pool *)out)->replicas = -1;
+}
+
+static const sbxi_model sbxi_pool_model = SBXI_OLD_MODEL(sbxi_pool_fields, false, sbx_pool, sbxi_pool_preset);
+
+/* The arrays have no member of their own: `truncated` only stands in. */
+static const sbxi_field sbxi_old_page_fields[] = {
+    SBXI_OLD("templates", SBXI_F_LIST, sbxi_page, truncated),
+    SBXI_OLD("volumes", SBXI_F_LIST, sbxi_page, truncated),
+    SBXI_OLD("pools", SBXI_F_LIST, sbxi_page, truncated),
+};
+#define SBXI_OLD_PAGE(item) { sbxi_old_page_fields, SBXI_COUNT(sbxi_old_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+static const sbxi_model sbxi_template_page_model = SBXI_OLD_PAGE(&sbxi_template_model);
+static const sbxi_model sbxi_volume_page_model = SBXI_OLD_PAGE(&sbxi_volume_model);
+static const sbxi_model sbxi_pool_page_model = SBXI_OLD_PAGE(&sbxi_pool_model);
+
+/* ---- requests ---- */
+
+#define SBXI_OLDP(name, kind, type, member) { SBXI_PARAM_NAMES(name, #member), (uint8_t)(kind), 0, (uint16_t)offsetof(type, member), 0, NULL }
+#define SBXI_OLD_WAIT(type, seconds) { SBXI_PARAM_NAMES("timeout", "wait_s"), SBXI_P_SECONDS, 0, (uint16_t)offsetof(type, wait_s), seconds, NULL }
+#define SBXI_OLD_NEED(name, type, member) SBXI_OLDP(name, SBXI_P_STR | SBXI_P_NEED, type, member)
+
+static const sbxi_param sbxi_resources_params[] = {
+    SBXI_OLDP("cpu", SBXI_P_STR, sbx_template_opts, cpu),
+    SBXI_OLDP("memory", SBXI_P_STR, sbx_template_opts, memory),
+    SBXI_OLDP("storage", SBXI_P_STR, sbx_template_opts, storage),
+};
+
+static const char *sbxi_resources_begin(sbx_jsonw *w, const void *at, const char **why)
+{
+    const sbx_template_opts *o = (const sbx_template_opts *)at;
+
+    (void)why;
+    if (!o->cpu.p)
+        sbxi_build_text(w, "cpu", "500m");
+    if (!o->memory.p)
+        sbxi_build_text(w, "memory", "512Mi");
+    return NULL;
+}
+
+static const sbxi_shape sbxi_resources_shape = { { sbxi_resources_params, SBXI_COUNT(sbxi_resources_params), 0 }, sizeof(sbx_template_opts), sbxi_resources_begin };
+
+static const sbxi_param sbxi_volume_mount_params[] = {
+    SBXI_OLD_NEED("volume_name", sbx_volume_mount, volume_name),
+    SBXI_OLD_NEED("mount_path", sbx_volume_mount, mount_path),
+};
+static const sbxi_shape sbxi_volume_mount_shape = { { sbxi_volume_mount_params, SBXI_COUNT(sbxi_volume_mount_params), 0 }, sizeof(sbx_volume_mount), NULL };
+
+/* `resources` are members of the options themselves. */
+static const sbxi_param sbxi_template_params[] = {
+    SBXI_OLD_NEED("name", sbx_template_opts, name),
+    SBXI_OLD_NEED("image", sbx_template_opts, image),
+    { SBXI_PARAM_NAMES("resources", ""), (uint8_t)(SBXI_P_PART | SBXI_P_ALWAYS), 0, 0, 0, &sbxi_resources_shape.schema },
+    { SBXI_PARAM_NAMES("volume_mounts", "volume_mounts"), SBXI_P_LIST, 0, (uint16_t)offsetof(sbx_template_opts, volume_mounts), 0, &sbxi_volume_mount_shape.schema },
+};
+static const sbxi_schema sbxi_template_create_schema = { sbxi_template_params, SBXI_COUNT(sbxi_template_params), 0 };
+
+static const sbxi_param sbxi_template_update_params[] = { SBXI_OLDP("name", SBXI_P_STR, sbx_template_opts, name) };
+static const sbxi_schema sbxi_template_update_schema = { sbxi_template_update_params, 1, 0 };
+
+static const sbxi_param sbxi_volume_params[] = {
+    SBXI_OLD_WAIT(sbx_volume_opts, 60),
+    SBXI_OLD_NEED("name", sbx_volume_opts, name),
+    SBXI_OLD_NEED("size", sbx_volume_opts, size),
+};
+static const sbxi_schema sbxi_volume_create_schema = { sbxi_volume_params, SBXI_COUNT(sbxi_volume_params), 0 };
+
+static const sbxi_param sbxi_volume_update_params[] = {
+    SBXI_OLDP("name", SBXI_P_STR, sbx_volume_opts, name),
+    SBXI_OLDP("size", SBXI_P_STR, sbx_volume_opts, size),
+};
+static const sbxi_schema sbxi_volume_update_schema = { sbxi_volume_update_params, SBXI_COUNT(sbxi_volume_update_params), 0 };
+
+static const sbxi_param sbxi_pool_params[] = {
+    SBXI_OLD_WAIT(sbx_pool_opts, 30),
+    SBXI_OLD_NEED("name", sbx_pool_opts, name),
+    SBXI_OLD_NEED("template_name", sbx_pool_opts, template_name),
+    SBXI_OLDP("replicas", SBXI_P_INT | SBXI_P_NEED, sbx_pool_opts, replicas),
+};
+static const sbxi_schema sbxi_pool_create_schema = { sbxi_pool_params, SBXI_COUNT(sbxi_pool_params), 0 };
+
+static const sbxi_param sbxi_pool_update_params[] = {
+    SBXI_OLDP("name", SBXI_P_STR, sbx_pool_opts, name),
+    SBXI_OLDP("replicas", SBXI_P_COUNT, sbx_pool_opts, replicas),
+};
+static const sbxi_schema sbxi_pool_update_schema = { sbxi_pool_update_params, SBXI_COUNT(sbxi_pool_update_params), 0 };
+
+/* ---- what failing answers mean ---- */
+
+/* The service names no type for these two. */
+static void sbxi_refine_volume(sbxi_op *op)
+{
+    const char *type = op->fail.code == SBX_ERR_CREATION ? "VolumeProvisioning" : op->fail.code == SBX_ERR_VALIDATION ? "VolumeResize" : "";
+
+    if (op->block && !op->block->failure.type[0])
+        sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, type);
+}
+
+#define SBXI_OLD_RULES(list, next, refine) { list, SBXI_COUNT(list), next, refine }
+
+static const sbxi_rule sbxi_volume_create_list[] = { { 503, SBX_ERR_CREATION, 0, NULL }, { 504, SBX_ERR_TIMEOUT, 0, NULL } };
+static const sbxi_rules sbxi_volume_create_rules = SBXI_OLD_RULES(sbxi_volume_create_list, &sbxi_list_rules, sbxi_refine_volume);
+
+static const sbxi_rule sbxi_volume_update_list[] = { { 400, SBX_ERR_VALIDATION, 0, NULL } };
+static const sbxi_rules sbxi_volume_update_rules = SBXI_OLD_RULES(sbxi_volume_update_list, &sbxi_named_rules, sbxi_refine_volume);
+
+static const sbxi_rule sbxi_pool_create_list[] = {
+    { 400, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound" },
+    { 504, SBX_ERR_TIMEOUT, 0, NULL },
+    { 409, SBX_ERR_EXISTS, 0, NULL },
+};
+static const sbxi_rules sbxi_pool_create_rules = SBXI_OLD_RULES(sbxi_pool_create_list, &sbxi_list_rules, NULL);
+/* All but the last, which is the new name's conflict here. */
+static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sbxi_named_rules, NULL };
+
+/* ---- rows ---- */
+
+#define SBXI_OLD_CREATE(name, path, model, rules, resource) \
+    { name, "POST", path, "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, resource, 0, model, rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL }
+#define SBXI_OLD_NAMED(name, method, path, model, rules, resource) \
+    { name, method, path "/", "", SBXI_CTL, SBXI_ANSWER_MODEL, resource, 0, model, rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL }
+#define SBXI_OLD_DELETE(name, path, rules, resource) \
+    { name, "DELETE", path "/", "", SBXI_CTL, SBXI_ANSWER_NONE, resource, 0, NULL, rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL }
+#define SBXI_OLD_LIST(name, path, model, resource) \
+    { name, "GET", path, "", SBXI_CTL, SBXI_ANSWER_LIST, resource, 0, model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL }
+
+static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE("template_create", "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED("template_get", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_update_row = SBXI_OLD_NAMED("template_update", "PATCH", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_reget_row = SBXI_OLD_NAMED("template_update", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_delete_row = SBXI_OLD_DELETE("template_delete", "/templates", &sbxi_drop_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_list_row = SBXI_OLD_LIST("template_list", "/templates", &sbxi_template_page_model, SBX_RESOURCE_TEMPLATE);
+
+static const sbxi_row sbxi_volume_create_row = SBXI_OLD_CREATE("volume_create", "/volumes", &sbxi_volume_model, &sbxi_volume_create_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_get_row = SBXI_OLD_NAMED("volume_get", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_update_row = SBXI_OLD_NAMED("volume_update", "PATCH", "/volumes", &sbxi_volume_model, &sbxi_volume_update_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_reget_row = SBXI_OLD_NAMED("volume_update", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_delete_row = SBXI_OLD_DELETE("volume_delete", "/volumes", &sbxi_drop_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_list_row = SBXI_OLD_LIST("volume_list", "/volumes", &sbxi_volume_page_model, SBX_RESOURCE_VOLUME);
+
+static const sbxi_row sbxi_pool_create_row = SBXI_OLD_CREATE("pool_create", "/pools", &sbxi_pool_model, &sbxi_pool_create_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_get_row = SBXI_OLD_NAMED("pool_get", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_update_row = SBXI_OLD_NAMED("pool_update", "PATCH", "/pools", &sbxi_pool_model, &sbxi_pool_update_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_reget_row = SBXI_OLD_NAMED("pool_update", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_delete_row = SBXI_OLD_DELETE("pool_delete", "/pools", &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST("pool_list", "/pools", &sbxi_pool_page_model, SBX_RESOURCE_POOL);
+
+/* ---- calls ---- */
+
+/* What creating and updating have in common; `get`: the update's row when
+   nothing is to change, NULL = it creates. `fixed`: an option that is given
+   and cannot be changed. */
+typedef struct sbxi_old_write {
+    const sbxi_row *row, *get;
+    const sbxi_schema *schema;
+    const void *opts;
+    const sbx_call *call;
+    const char *fixed;
+    sbx_str of, name; /* its name, the new one */
+    int32_t wait_s, wait_default_s; /* 0 = it does not wait */
+    void *out;
+    sbx_buf raw;
+    size_t *raw_n;
+} sbxi_old_write;
+
+static sbx_op sbxi_old_call(sbx_client *c, const sbxi_old_write *k)
+{
+    bool waits = !k->get && k->wait_default_s;
+    sbxi_build b;
+    sbx_jsonw w;
+
+    if (!sbxi_build_begin(&b, c, k->row, k->call))
+        return b.refused;
+    if (k->get)
+        sbxi_build_name(&b, k->of, "name");
+    if (k->get && k->fixed)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, k->fixed, SBXI_T("belongs to the creation: an update cannot change it"));
+    if (k->name.n > 127)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
+    sbxi_build_headers(&b, k->call);
+    sbxi_build_json(&b, &w);
+    if (waits && b.op) {
+        sbx_jsonw_key(&w, sbx_s("wait_for_ready"));
+        sbx_jsonw_bool(&w, true);
+    }
+    sbxi_build_opts(&b, &w, k->schema, k->opts);
+    sbxi_build_json_end(&b, &w);
+    if (k->get)
+        sbxi_build_or_get(&b, k->get);
+    sbxi_build_result(&b, k->out, NULL, k->raw, k->raw_n);
+    if (waits && b.op && !k->call->timeout_ms)
+        b.op->timeout_ms = SBXI_MIN(k->wait_s > 0 ? k->wait_s : k->wait_default_s, 86400) * 1000 + 30000;
+    return sbxi_build_end(&b);
+}
+
+static sbx_op sbxi_template_write(sbx_client *c, bool create, sbx_str of, const sbx_template_opts *opts, sbx_template *out)
+{
+    const sbx_template_opts *o = opts ? opts : &sbxi_no_opts.old_template;
+    sbxi_old_write k;
+
+    k.row = create ? &sbxi_template_create_row : &sbxi_template_update_row;
+    k.get = create ? NULL : &sbxi_template_reget_row;
+    k.schema = create ? &sbxi_template_create_schema : &sbxi_template_update_schema;
+    k.opts = o;
+    k.call = &o->call;
+    k.fixed = o->image.p ? "image" : o->cpu.p ? "cpu" : o->memory.p ? "memory" : o->storage.p ? "storage" : o->volume_mounts_n ? "volume_mounts" : NULL;
+    k.of = of;
+    k.name = o->name;
+    k.wait_s = k.wait_default_s = 0;
+    k.out = out;
+    k.raw = o->raw;
+    k.raw_n = o->raw_n;
+    return sbxi_old_call(c, &k);
+}
+
+static sbx_op sbxi_volume_write(sbx_client *c, bool create, sbx_str of, const sbx_volume_opts *opts, sbx_volume *out)
+{
+    const sbx_volume_opts *o = opts ? opts : &sbxi_no_opts.old_volume;
+    sbxi_old_write k;
+
+    k.row = create ? &sbxi_volume_create_row : &sbxi_volume_update_row;
+    k.get = create ? NULL : &sbxi_volume_reget_row;
+    k.schema = create ? &sbxi_volume_create_schema : &sbxi_volume_update_schema;
+    k.opts = o;
+    k.call = &o->call;
+    k.fixed = o->wait_s ? "wait_s" : NULL;
+    k.of = of;
+    k.name = o->name;
+    k.wait_s = o->wait_s;
+    k.wait_default_s = 60;
+    k.out = out;
+    k.raw = o->raw;
+    k.raw_n = o->raw_n;
+    return sbxi_old_call(c, &k);
+}
+
+static sbx_op sbxi_pool_write(sbx_client *c, bool create, sbx_str of, const sbx_pool_opts *opts, sbx_pool *out)
+{
+    const sbx_pool_opts *o = opts ? opts : &sbxi_no_opts.old_pool;
+    sbxi_old_write k;
+
+    k.row = create ? &sbxi_pool_create_row : &sbxi_pool_update_row;
+    k.get = create ? NULL : &sbxi_pool_reget_row;
+    k.schema = create ? &sbxi_pool_create_schema : &sbxi_pool_update_schema;
+    k.opts = o;
+    k.call = &o->call;
+    k.fixed = o->template_name.p ? "template_name" : o->wait_s ? "wait_s" : NULL;
+    k.of = of;
+    k.name = o->name;
+    k.wait_s = o->wait_s;
+    k.wait_default_s = 30;
+    k.out = out;
+    k.raw = o->raw;
+    k.raw_n = o->raw_n;
+    return sbxi_old_call(c, &k);
+}
+
+static sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
+{
+    sbxi_build b;
+
+    sbxi_name_call(&b, c, row, name, "name", opts ? opts : &sbxi_no_opts.box, out, NULL);
+    return sbxi_build_end(&b);
+}
+
+SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out)
+{
+    return sbxi_template_write(c, true, sbx_s(NULL), opts, out);
+}
+
+SBX_API sbx_op sbx_template_update(sbx_client *c, sbx_str name, const sbx_template_opts *opts, sbx_template *out)
+{
+    return sbxi_template_write(c, false, name, opts, out);
+}
+
+SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out)
+{
+    return sbxi_old_named(c, &sbxi_template_get_row, name, opts, out);
+}
+
+SBX_API sbx_op sbx_template_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
+{
+    return sbxi_old_named(c, &sbxi_template_delete_row, name, opts, NULL);
+}
+
+SBX_API sbx_op sbx_template_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_template_list_row, NULL, opts, out);
+}
+
+SBX_API sbx_op sbx_volume_create(sbx_client *c, const sbx_volume_opts *opts, sbx_volume *out)
+{
+    return sbxi_volume_write(c, true, sbx_s(NULL), opts, out);
+}
+
+SBX_API sbx_op sbx_volume_update(sbx_client *c, sbx_str name, const sbx_volume_opts *opts, sbx_volume *out)
+{
+    return sbxi_volume_write(c, false, name, opts, out);
+}
+
+SBX_API sbx_op sbx_volume_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_volume *out)
+{
+    return sbxi_old_named(c, &sbxi_volume_get_row, name, opts, out);
+}
+
+SBX_API sbx_op sbx_volume_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
+{
+    return sbxi_old_named(c, &sbxi_volume_delete_row, name, opts, NULL);
+}
+
+SBX_API sbx_op sbx_volume_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_volume_list_row, NULL, opts, out);
+}
+
+SBX_API sbx_op sbx_pool_create(sbx_client *c, const sbx_pool_opts *opts, sbx_pool *out)
+{
+    return sbxi_pool_write(c, true, sbx_s(NULL), opts, out);
+}
+
+SBX_API sbx_op sbx_pool_update(sbx_client *c, sbx_str name, const sbx_pool_opts *opts, sbx_pool *out)
+{
+    return sbxi_pool_write(c, false, name, opts, out);
+}
+
+SBX_API sbx_op sbx_pool_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_pool *out)
+{
+    return sbxi_old_named(c, &sbxi_pool_get_row, name, opts, out);
+}
+
+SBX_API sbx_op sbx_pool_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
+{
+    return sbxi_old_named(c, &sbxi_pool_delete_row, name, opts, NULL);
+}
+
+SBX_API sbx_op sbx_pool_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    return sbxi_list_call(c, &sbxi_pool_list_row, NULL, opts, out);
+}
+
+#endif
+
 /* ======== src/langsmith_model.c ======== */
 
 /* ---- answers ---- */
@@ -14458,13 +15042,18 @@ static const sbxi_field sbxi_box_fields[] = {
     SBXI_BOX("cpu_millicores", SBXI_F_I64, cpu_millicores),
     SBXI_BOX("size_class", SBXI_F_TEXT, size_class),
     SBXI_BOX("preserve_memory_on_stop", SBXI_F_TRI, preserve_memory_on_stop),
+#if !SBX_NO_LEGACY
+    SBXI_BOX("template_name", SBXI_F_TEXT, template_name),
+    SBXI_BOX("ttl_seconds", SBXI_F_I64, ttl_s),
+    SBXI_BOX("expires_at", SBXI_F_TIME, expires_ms),
+#endif
 };
 
 static void sbxi_box_preset(void *out)
 {
     sbx_box_info *i = (sbx_box_info *)out;
 
-    i->idle_ttl_s = i->delete_after_stop_s = -1;
+    i->idle_ttl_s = i->delete_after_stop_s = i->ttl_s = -1;
     i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
 }
 
@@ -14663,6 +15252,10 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
     SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
     SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+#if !SBX_NO_LEGACY
+    SBXI_CREATE("template_name", "template_name", SBXI_P_STR, template_name, 0, NULL),
+    SBXI_CREATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, 0, NULL),
+#endif
 #if !SBX_NO_CONFIG
     { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
     SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
@@ -14678,6 +15271,9 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("name", "name", SBXI_P_STR, name, NULL),
     SBXI_UPDATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, NULL),
     SBXI_PARAM("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, sbx_update_opts, delete_after_stop_s, 2592000, NULL),
+#if !SBX_NO_LEGACY
+    SBXI_UPDATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, NULL),
+#endif
     SBXI_UPDATE("vcpus", "vcpus", SBXI_P_I64, vcpus, NULL),
     SBXI_UPDATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, NULL),
     SBXI_UPDATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
@@ -14838,7 +15434,7 @@ static void sbxi_refine_endpoint(sbxi_op *op)
     op->fail.code = SBX_ERR_NO_ENDPOINT;
     op->fail.resource = op->row->resource;
     op->fail.has_text = false;
-    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older");
+    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is of another generation");
 }
 
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
@@ -14846,6 +15442,9 @@ const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_r
 
 /* 422 with a creation type is the sandbox that failed, not the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
+#if !SBX_NO_LEGACY
+    SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound"),
+#endif
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, NULL),
     SBXI_RULE(408, SBX_ERR_TIMEOUT, 0, NULL),
     SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull"),
@@ -14858,6 +15457,8 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 static void sbxi_refine_creation(sbxi_op *op)
 {
     sbxi_refine_endpoint(op);
+    if (!SBX_NO_LEGACY && op->fail.status == 404 && op->block && op->fail.has_text && sbxi_has_word(op->block->failure.text, "template"))
+        op->fail.resource = SBX_RESOURCE_TEMPLATE; /* older servers tell it in words only */
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
         sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }
@@ -14869,14 +15470,12 @@ static const sbxi_rule sbxi_update_rule_list[] = {
 };
 const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
 
-/* A path that the server does not know at all is no missing thing: it is older.
-   The words are those of its framework, the service's own errors have a type. */
+/* A path that the server does not know at all is no missing thing. The words
+   are those of its framework, the service's own errors have a type. */
 static void sbxi_refine_path(sbxi_op *op)
 {
-    const sbxi_failure *f = op->block && op->fail.has_text ? &op->block->failure : NULL;
-
-    if (f && !f->type[0] && strcmp(f->text, "Not Found") == 0)
-        op->fail.code = SBX_ERR_NO_ENDPOINT;
+    if (op->block && strcmp(op->block->failure.text, "Not Found") == 0)
+        sbxi_refine_endpoint(op);
 }
 
 static const sbxi_rule sbxi_named_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };
@@ -15378,6 +15977,11 @@ SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
     out[SBXI_ID_MAX] = 0;
 }
 
+SBXI_FN bool sbxi_id_unknown(const sbxi_op *op)
+{
+    return op->s.named && op->block && !op->block->command_id[0];
+}
+
 /* A UUID is kept in 16 bytes if it reads the same again. */
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
 {
@@ -15497,7 +16101,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
             return;
         }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    } else if (!op->s.same) {
+    } else if (!op->s.same && !sbxi_id_unknown(op)) {
         return;
     }
     op->s.drops = 0;

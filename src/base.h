@@ -24,6 +24,9 @@
 #ifndef SBX_NO_EXECUTE
 #define SBX_NO_EXECUTE 0
 #endif
+#ifndef SBX_NO_LEGACY
+#define SBX_NO_LEGACY 0
+#endif
 #ifndef SBX_NO_OWNED
 #define SBX_NO_OWNED 0
 #endif

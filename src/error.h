@@ -4,7 +4,6 @@
 #include "types.h"
 
 /* X(NAME, text): every code that a call can return, with its default text.
-   SBX_ERR_EXISTS belongs to a resource that no call of this version has;
    SBX_ERR_TLS comes from a TLS transport or sbx_port_failed. */
 #define SBX_CODES(X) \
     X(OK, "no error") \
@@ -32,7 +31,7 @@
     X(ERR_AUTH, "the API key was refused") \
     X(ERR_PERMISSION, "permission denied") \
     X(ERR_NOT_FOUND, "not found") \
-    X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is older") \
+    X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is of another generation") \
     X(ERR_CONFLICT, "the name is taken") \
     X(ERR_EXISTS, "it exists already") \
     X(ERR_IN_USE, "it is in use") \

@@ -252,6 +252,7 @@
      SBX_NO_CONFIG      no typed mounts, proxy and access: JSON only
      SBX_NO_DATES       no dates read: times in answers are 0
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
+     SBX_NO_LEGACY      no templates, volumes, pools and their options
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions

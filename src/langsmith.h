@@ -61,6 +61,8 @@ typedef struct sbx_box_info {
     char size_class[32];
     char created_by[64];
     char updated_by[64];
+    char template_name[128]; /* these three: servers of 2026-04 */
+    int64_t expires_ms, ttl_s;
     int64_t created_ms, updated_ms, stopped_ms;
     int64_t idle_ttl_s, delete_after_stop_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
@@ -81,9 +83,11 @@ typedef struct sbx_create_opts {
     sbx_str snapshot;      /* name or name:tag; at most one of the three is given, none = the server's default */
     sbx_str snapshot_name;
     sbx_str snapshot_id;
+    sbx_str template_name; /* servers of 2026-04 (langsmith_legacy); excludes the three */
     bool no_wait;          /* return at once, status provisioning (see sbx_wait_ready) */
     int32_t wait_s;        /* how long the server waits for ready: 30; excludes no_wait */
     int32_t idle_ttl_s;    /* seconds until an unused sandbox is stopped, a multiple of 60; SBX_NONE = never; 0 = the server's default */
+    int32_t ttl_s;         /* servers of 2026-04: deleted so long after its creation; a multiple of 60, SBX_NONE = never, 0 = the server's default */
     int32_t delete_after_stop_s; /* multiple of 60, at most 2,592,000; SBX_NONE = never; 0 = the server's default */
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores; /* 0 = the server's; it checks their ratio */
     sbx_run_config run_config;
@@ -117,7 +121,7 @@ typedef struct sbx_create_opts {
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
    CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
-   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot), SBX_ERR_NO_ENDPOINT
+   within wait_s), SBX_ERR_NOT_FOUND (resource snapshot or template), SBX_ERR_NO_ENDPOINT
    (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
    taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may
    exist: look for its name; delete_on_close sees to that). */
@@ -176,7 +180,7 @@ typedef enum sbx_clear {
 typedef struct sbx_update_opts {
     sbx_call call;
     sbx_str name; /* the new name */
-    int32_t idle_ttl_s, delete_after_stop_s;
+    int32_t idle_ttl_s, delete_after_stop_s, ttl_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
@@ -245,6 +249,8 @@ typedef struct sbx_run_opts {
     size_t env_n;
     sbx_run_config run_config; /* excludes cwd and env */
     sbx_str command_id;    /* a UUID (36 characters): makes the call idempotent across programs; none = a version 7 one is made */
+    bool no_command_id;    /* for servers of 2026-04, which choose it: excludes command_id. A stream that breaks before `started` may have
+                              started the command, so it is not opened again: SBX_ERR_OUTCOME */
     bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
     bool pty;              /* a terminal, its input open; its output comes as stdout; `command` may be empty */
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */

@@ -418,6 +418,9 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
         return "snapshot_name";
     if (sbxi_labels_bad(o->labels, o->labels_n, why))
         return "labels";
+    *why = SBXI_T("and a snapshot exclude each other");
+    if (o->template_name.p && (o->snapshot.p || o->snapshot_name.p || o->snapshot_id.p))
+        return "template_name";
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
         return "name";
@@ -430,8 +433,8 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 /* A typed form stands in place of the JSON one. */
 static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
 {
-    if (typed && SBX_NO_CONFIG)
-        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
+    if (SBX_NO_CONFIG)
+        sbxi_build_absent(b, typed, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
     else if (typed && excluded)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
 }
@@ -448,6 +451,8 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
     bad = sbxi_create_bad(o, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
+    sbxi_build_old(&b, o->template_name.p != NULL, "template_name");
+    sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
     sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
@@ -558,6 +563,7 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);

@@ -95,6 +95,7 @@ static void sbxi_stream_reset(sbxi_op *op)
     sbxi_command *k = &op->u.command;
 
     op->s.phase = SBXI_PHASE_HELLO;
+    op->s.hello_begun = false;
     op->s.has_data = op->s.message_done = op->s.in_message = false;
     op->wake_at = SBXI_NEVER;
     op->s.says_upgrade = op->s.says_connection = false;
@@ -110,12 +111,18 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
-    bool again = sbxi_stream_transient(f), at_once;
+    bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
+    if (nameless && op->s.phase != SBXI_PHASE_HELLO) {
+        /* Sent again, it would be another command; and there is no name to ask for this one. */
+        again = false;
+        if (!op->s.started && f->layer != SBX_LAYER_SERVICE)
+            sbxi_op_set_fail(op, SBX_ERR_OUTCOME, (sbx_layer)f->layer, SBXI_T("the stream broke before the server named the command: it may run"));
+    }
     sbxi_stream_reset(op);
     if (op->s.started && (op->s.killed || op->s.no_reconnect || c->net.entropy_failed))
         again = false;
@@ -450,7 +457,8 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
     sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
     if (ws && b->op) {
         sbxi_id_get(b->op, id);
-        sbxi_build_text(&w, "command_id", id);
+        if (id[0])
+            sbxi_build_text(&w, "command_id", id);
         if (!o->stdin_open && !o->pty) {
             sbx_jsonw_key(&w, sbx_s("close_stdin"));
             sbx_jsonw_bool(&w, true);
@@ -461,11 +469,21 @@ static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o,
 }
 
 /* Made by the client, so that a repeated execute is the same command. */
-static void sbxi_command_id(sbxi_build *b, sbx_str given)
+static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
 {
+    sbx_str given = o->command_id;
     unsigned char *uuid = b->op->u.command.id, random[10];
     sbx_client *c = b->c;
 
+    sbxi_build_old(b, o->no_command_id, "no_command_id");
+    if (o->no_command_id && given.p)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "no_command_id", SBXI_T("and command_id exclude each other"));
+    if (!b->op)
+        return;
+    if (o->no_command_id) {
+        sbxi_id_set(b->op, sbx_s(""));
+        return;
+    }
     if (given.p) {
         if (given.n != 36 || !sbxi_uuid_parse(uuid, given)) {
             sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must be a UUID of 36 characters"));
@@ -528,7 +546,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
-        sbxi_command_id(&b, o->command_id);
+        sbxi_command_id(&b, o);
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
         sbxi_run_json(&b, command, o, true);
@@ -599,7 +617,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
-        sbxi_command_id(&b, o->command_id);
+        sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
         sbxi_run_json(&b, command, o, true);

@@ -29,13 +29,18 @@ static const sbxi_field sbxi_box_fields[] = {
     SBXI_BOX("cpu_millicores", SBXI_F_I64, cpu_millicores),
     SBXI_BOX("size_class", SBXI_F_TEXT, size_class),
     SBXI_BOX("preserve_memory_on_stop", SBXI_F_TRI, preserve_memory_on_stop),
+#if !SBX_NO_LEGACY
+    SBXI_BOX("template_name", SBXI_F_TEXT, template_name),
+    SBXI_BOX("ttl_seconds", SBXI_F_I64, ttl_s),
+    SBXI_BOX("expires_at", SBXI_F_TIME, expires_ms),
+#endif
 };
 
 static void sbxi_box_preset(void *out)
 {
     sbx_box_info *i = (sbx_box_info *)out;
 
-    i->idle_ttl_s = i->delete_after_stop_s = -1;
+    i->idle_ttl_s = i->delete_after_stop_s = i->ttl_s = -1;
     i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
 }
 
@@ -234,6 +239,10 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("mount_config", "mount_config", SBXI_P_RAW, mount_config, 0, NULL),
     SBXI_CREATE("proxy_config", "proxy_config", SBXI_P_RAW, proxy_config, 0, NULL),
     SBXI_CREATE("access_delegation", "access_delegation", SBXI_P_RAW, access_delegation, 0, NULL),
+#if !SBX_NO_LEGACY
+    SBXI_CREATE("template_name", "template_name", SBXI_P_STR, template_name, 0, NULL),
+    SBXI_CREATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, 0, NULL),
+#endif
 #if !SBX_NO_CONFIG
     { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
     SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
@@ -249,6 +258,9 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("name", "name", SBXI_P_STR, name, NULL),
     SBXI_UPDATE("idle_ttl_seconds", "idle_ttl_s", SBXI_P_TTL, idle_ttl_s, NULL),
     SBXI_PARAM("delete_after_stop_seconds", "delete_after_stop_s", SBXI_P_TTL, sbx_update_opts, delete_after_stop_s, 2592000, NULL),
+#if !SBX_NO_LEGACY
+    SBXI_UPDATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, NULL),
+#endif
     SBXI_UPDATE("vcpus", "vcpus", SBXI_P_I64, vcpus, NULL),
     SBXI_UPDATE("mem_bytes", "mem_bytes", SBXI_P_I64, mem_bytes, NULL),
     SBXI_UPDATE("fs_capacity_bytes", "fs_capacity_bytes", SBXI_P_I64, fs_capacity_bytes, NULL),
@@ -409,7 +421,7 @@ static void sbxi_refine_endpoint(sbxi_op *op)
     op->fail.code = SBX_ERR_NO_ENDPOINT;
     op->fail.resource = op->row->resource;
     op->fail.has_text = false;
-    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older");
+    op->fail.text = SBXI_T("the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is of another generation");
 }
 
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
@@ -417,6 +429,9 @@ const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_r
 
 /* 422 with a creation type is the sandbox that failed, not the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
+#if !SBX_NO_LEGACY
+    SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound"),
+#endif
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, NULL),
     SBXI_RULE(408, SBX_ERR_TIMEOUT, 0, NULL),
     SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull"),
@@ -429,6 +444,8 @@ static const sbxi_rule sbxi_create_rule_list[] = {
 static void sbxi_refine_creation(sbxi_op *op)
 {
     sbxi_refine_endpoint(op);
+    if (!SBX_NO_LEGACY && op->fail.status == 404 && op->block && op->fail.has_text && sbxi_has_word(op->block->failure.text, "template"))
+        op->fail.resource = SBX_RESOURCE_TEMPLATE; /* older servers tell it in words only */
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
         sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }
@@ -440,14 +457,12 @@ static const sbxi_rule sbxi_update_rule_list[] = {
 };
 const sbxi_rules sbxi_update_rules = { sbxi_update_rule_list, SBXI_COUNT(sbxi_update_rule_list), &sbxi_control_rules, NULL };
 
-/* A path that the server does not know at all is no missing thing: it is older.
-   The words are those of its framework, the service's own errors have a type. */
+/* A path that the server does not know at all is no missing thing. The words
+   are those of its framework, the service's own errors have a type. */
 static void sbxi_refine_path(sbxi_op *op)
 {
-    const sbxi_failure *f = op->block && op->fail.has_text ? &op->block->failure : NULL;
-
-    if (f && !f->type[0] && strcmp(f->text, "Not Found") == 0)
-        op->fail.code = SBX_ERR_NO_ENDPOINT;
+    if (op->block && strcmp(op->block->failure.text, "Not Found") == 0)
+        sbxi_refine_endpoint(op);
 }
 
 static const sbxi_rule sbxi_named_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };

@@ -177,6 +177,11 @@ SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1])
     out[SBXI_ID_MAX] = 0;
 }
 
+SBXI_FN bool sbxi_id_unknown(const sbxi_op *op)
+{
+    return op->s.named && op->block && !op->block->command_id[0];
+}
+
 /* A UUID is kept in 16 bytes if it reads the same again. */
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id)
 {
@@ -296,7 +301,7 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
             return;
         }
         sbxi_id_set(op, sbx_s(op->block->failure.error_id));
-    } else if (!op->s.same) {
+    } else if (!op->s.same && !sbxi_id_unknown(op)) {
         return;
     }
     op->s.drops = 0;

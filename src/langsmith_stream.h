@@ -15,6 +15,8 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN bool sbxi_id_ok(sbx_str id);
 /* The command's id as text; "" when it is not known any more. */
 SBXI_FN void sbxi_id_get(const sbxi_op *op, char out[SBXI_ID_MAX + 1]);
+/* The server chooses it and did not say it yet. */
+SBXI_FN bool sbxi_id_unknown(const sbxi_op *op);
 /* Takes an id of at most SBXI_ID_MAX characters; needs the operation's block. */
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */

@@ -97,6 +97,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_RAW,      /* sbx_str of JSON */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */
+    SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
     SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
     SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
     SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */

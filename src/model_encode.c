@@ -36,6 +36,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
+    case SBXI_P_COUNT:
     case SBXI_P_TTL: return *(const int32_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_BOOL: return *(const bool *)sbxi_at(opts, p->off);
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
@@ -60,24 +61,24 @@ SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at)
 /* The wire's number of an integer parameter; NULL, or why it is refused. */
 static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t *v)
 {
-    *v = p->kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
-    if (p->kind == SBXI_P_SECONDS || p->kind == SBXI_P_LIFE) {
+    unsigned kind = sbxi_param_kind_of(p);
+
+    *v = kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
+    if (kind == SBXI_P_SECONDS || kind == SBXI_P_LIFE) {
         if (*v == 0)
             *v = p->arg;
         else if (*v == SBX_NONE)
-            *v = p->kind == SBXI_P_LIFE ? -1 : 0;
+            *v = kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
             return SBXI_T("must be positive seconds, 0 (default) or SBX_NONE");
         return NULL;
     }
-    if (p->kind == SBXI_P_TTL) {
-        if (*v == SBX_NONE)
-            *v = 0;
-        else if (*v < 0 || (int32_t)*v % 60 != 0)
-            return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
-    } else if (*v < 0) {
+    if ((kind == SBXI_P_TTL || kind == SBXI_P_COUNT) && *v == SBX_NONE)
+        *v = 0;
+    else if (kind == SBXI_P_TTL && (*v < 0 || (int32_t)*v % 60 != 0))
+        return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
+    else if (*v < 0)
         return SBXI_T("must not be negative");
-    }
     if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
         return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;

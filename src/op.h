@@ -6,6 +6,7 @@
 #include "langsmith.h"
 #include "langsmith_snapshots.h"
 #include "langsmith_urls.h"
+#include "langsmith_legacy.h"
 #include "link.h"
 #include "model.h"
 #include "pool.h"
@@ -142,6 +143,11 @@ typedef struct sbxi_block {
         sbx_snapshot_tag tag;
         sbx_registry registry;
         sbxi_grant grant;
+#if !SBX_NO_LEGACY
+        sbx_template old_template;
+        sbx_volume old_volume;
+        sbx_pool old_pool;
+#endif
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */

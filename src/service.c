@@ -21,6 +21,18 @@ SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, 
     b->op = NULL;
 }
 
+SBXI_FN void sbxi_build_absent(sbxi_build *b, bool asked, const char *field, const char *text)
+{
+    if (asked)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, text);
+}
+
+SBXI_FN void sbxi_build_old(sbxi_build *b, bool given, const char *field)
+{
+    if (SBX_NO_LEGACY)
+        sbxi_build_absent(b, given, field, SBXI_T("is not in this build (SBX_NO_LEGACY)"));
+}
+
 SBXI_FN void sbxi_build_too_large(sbxi_build *b)
 {
     sbxi_build_refuse(b, SBX_ERR_TOO_LARGE, "request_bytes", SBXI_T("is too small for this request: raise it in the client's description"));

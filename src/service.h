@@ -4,6 +4,7 @@
 #include "client.h"
 #include "langsmith.h"
 #include "langsmith_snapshots.h"
+#include "langsmith_legacy.h"
 #include "op.h"
 
 /* Options that were not given: all zero. */
@@ -23,6 +24,11 @@ typedef union sbxi_options {
     sbx_service_opts service;
     sbx_download_opts download;
     sbx_request_opts request;
+#if !SBX_NO_LEGACY
+    sbx_template_opts old_template;
+    sbx_volume_opts old_volume;
+    sbx_pool_opts old_pool;
+#endif
 } sbxi_options;
 
 SBX_EXTERN_C_BEGIN
@@ -57,6 +63,10 @@ SBXI_FN bool sbxi_build_begin_as(sbxi_build *b, sbx_client *c, const sbxi_row *r
 SBXI_FN void sbxi_build_refuse(sbxi_build *b, sbx_code code, const char *field, const char *text);
 /* It does not fit in request_bytes. */
 SBXI_FN void sbxi_build_too_large(sbxi_build *b);
+/* Refuses what this build does not have. */
+SBXI_FN void sbxi_build_absent(sbxi_build *b, bool asked, const char *field, const char *text);
+/* An option that only older servers know. */
+SBXI_FN void sbxi_build_old(sbxi_build *b, bool given, const char *field);
 /* The sandbox (and for its data plane, the URL) is there. */
 SBXI_FN void sbxi_build_box(sbxi_build *b, const sbx_box *box);
 /* Whether it would carry a secret unencrypted that the endpoint does not. */

@@ -105,6 +105,14 @@ int main(void)
     create.proxy = &proxy;
     if (refused(c, sbx_create(c, &create, &box), SBX_ERR_UNSUPPORTED, "proxy") != (SBX_NO_CONFIG ? SBX_ERR_UNSUPPORTED : SBX_OK))
         return 12;
+    create.proxy = NULL;
+    create.template_name = sbx_s("t");
+    if (refused(c, sbx_create(c, &create, &box), SBX_ERR_UNSUPPORTED, "template_name") != (SBX_NO_LEGACY ? SBX_ERR_UNSUPPORTED : SBX_OK))
+        return 13;
+    alloc.alloc = false;
+    alloc.discard = alloc.no_command_id = true;
+    if (refused(c, sbx_run(c, &box, sbx_s("true"), &alloc, &result), SBX_ERR_UNSUPPORTED, "no_command_id") != (SBX_NO_LEGACY ? SBX_ERR_UNSUPPORTED : SBX_OK))
+        return 14;
     /* The rest works: a call runs into the transport's error, all ends. */
     op = sbx_delete(c, &box, NULL);
     sbx_step(c, 1);

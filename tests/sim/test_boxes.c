@@ -235,7 +235,7 @@ typedef struct meaning {
     sbx_quota quota;
 } meaning;
 
-#define NO_PATH "the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is older"
+#define NO_PATH "the server has no such path: check the endpoint (LANGSMITH_ENDPOINT is the server alone, /v2/sandboxes is put behind it; `endpoint` is the whole URL), or its API is of another generation"
 
 static const meaning meanings[] = {
     { GET, 401, "{\"detail\":\"bad key\"}", SBX_ERR_AUTH, SBX_RESOURCE_SANDBOX, "", "bad key", "", 0 },

@@ -769,6 +769,38 @@ static void random_bytes_run_out(void **state)
     assert_true(refused && ended && inputs);
 }
 
+/* An execute larger than the send buffer, cut anywhere: the next connection
+   sends it whole, and nobody waits for a limit of time. */
+static void a_hello_that_was_cut_begins_anew(void **state)
+{
+    char long_command[3001];
+    uint64_t calls = 1;
+
+    (void)state;
+    memset(long_command, 'c', 3000);
+    long_command[3000] = 0;
+    for (uint64_t n = 1; n <= calls; n++) {
+        sbx_run_opts o = { 0 };
+        int64_t begun;
+
+        kit_new(1);
+        K.d.tx_bytes = 1024;
+        kit_open();
+        K.s->knobs.send_max = 700;
+        talk("?ccc\"\n" STARTED EXIT(0), NULL, NULL);
+        K.s->fail_at = n;
+        K.s->fail_kind = SIM_FAULT_FAIL;
+        o.discard = true;
+        begun = K.s->now;
+        ASSERT_CODE(sbx_await(K.c, sbx_run(K.c, &K.box, sbx_s(long_command), &o, NULL)), SBX_OK);
+        assert_true(K.s->now - begun < 5000);
+        if (n == 1)
+            calls = K.s->calls;
+        kit_end();
+    }
+    assert_true(calls > 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -791,6 +823,7 @@ int main(void)
         cmocka_unit_test(a_refusal_names_the_limit),
         cmocka_unit_test(an_empty_key_is_none),
         cmocka_unit_test(random_bytes_run_out),
+        cmocka_unit_test(a_hello_that_was_cut_begins_anew),
     };
 
     return cmocka_run_group_tests_name("guards", tests, NULL, NULL);

@@ -470,14 +470,14 @@ static const struct {
     sbx_resource resource;
 } meanings[] = {
     { BUILD, 401, "{}", SBX_ERR_AUTH, SBX_RESOURCE_SNAPSHOT },
-    { BUILD, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_REGISTRY },
+    { BUILD, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SNAPSHOT },
     { BUILD, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"Not Found\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY },
     { BUILD, 409, "{}", SBX_ERR_CONFLICT, SBX_RESOURCE_SNAPSHOT },
     { BUILD, 422, "{\"detail\":{\"error\":\"ImagePull\",\"message\":\"no\"}}", SBX_ERR_CREATION, SBX_RESOURCE_SNAPSHOT },
     { BUILD, 422, "{\"detail\":[{\"loc\":[\"body\",\"name\"],\"msg\":\"no\"}]}", SBX_ERR_VALIDATION, SBX_RESOURCE_SNAPSHOT },
     { BUILD, 429, "{\"detail\":\"storage is full\"}", SBX_ERR_QUOTA, SBX_RESOURCE_SNAPSHOT },
     { CAPTURE, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"x\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX },
-    { CAPTURE, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX },
+    { CAPTURE, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SNAPSHOT },
     { CAPTURE, 400, "{\"error\":\"NotReady\",\"message\":\"soon\"}", SBX_ERR_NOT_READY, SBX_RESOURCE_SNAPSHOT },
     { GET, 404, "{\"detail\":\"no such snapshot\"}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT },
     { GET, 404, "", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT },
