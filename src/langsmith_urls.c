@@ -180,11 +180,11 @@ static bool sbxi_service_stale(const sbx_client *c, const sbx_service *s)
 }
 
 /* Why no request may go there, or NULL. */
-static const char *sbxi_service_url_bad(const sbx_client *c, const sbx_service *s)
+static const char *sbxi_service_url_bad(const sbx_client *c, const char *text)
 {
     sbxi_url url;
 
-    if (!sbxi_url_parse(sbx_s(s->url), &url))
+    if (!sbxi_url_parse(sbx_s(text), &url))
         return SBXI_T("must be an http or https URL without user, query or fragment");
     if (sbxi_url_is_weak(c, &url))
         return SBXI_T("is http:// though the endpoint is https://: the token would go unencrypted (allow_http_boxes in the client's description permits it)");
@@ -208,20 +208,14 @@ static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service
 static sbxi_run sbxi_request_begin(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     sbxi_http *h = &op->u.http;
-    const sbx_service *s = (const sbx_service *)h->info;
-    const char *why;
 
     (void)ev;
     h->err.total = 0;
-    if (h->renew || (!h->renewed && sbxi_service_stale(c, s))) {
+    if (h->renew || (!h->renewed && sbxi_service_stale(c, (const sbx_service *)h->info))) {
         h->renew = false;
         h->renewed = true;
         sbxi_request_next(op, &sbxi_token_row);
-        return SBXI_RUN_IDLE;
     }
-    why = sbxi_service_url_bad(c, s);
-    if (why)
-        sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, why);
     return SBXI_RUN_IDLE;
 }
 
@@ -313,7 +307,10 @@ static const sbxi_row sbxi_request_rows[2] = { SBXI_REQUEST_ROW(SBXI_RETRY_ONCE)
 static bool sbxi_token_after(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
+    const char *url = op->block->answer.grant.url, *why = url[0] ? sbxi_service_url_bad(c, url) : NULL;
 
+    if (why && op->fail.code == SBX_OK)
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the service's new URL is no http or https URL, or http:// though the endpoint is https://"));
     return sbxi_service_take(c, op, SBX_ACCESS_TOKEN, (sbx_service *)h->info) && sbxi_request_next(op, &sbxi_request_rows[h->safe]);
 }
 
@@ -454,7 +451,7 @@ SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, 
     call.api_key = sbx_sn(NULL, 0);
     bad = sbxi_request_bad(service, method, o, &why);
     if (!bad) {
-        why = sbxi_service_url_bad(c, service);
+        why = sbxi_service_url_bad(c, service->url);
         bad = why ? "service.url" : NULL;
     }
     if (bad)

@@ -74,7 +74,7 @@ typedef struct sbxi_row {
        SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
-       SBXI_ANSWER_HTTP: an attempt begins; may put another row first, or end it.
+       SBXI_ANSWER_HTTP: an attempt begins; may put another row first.
        SBXI_ANSWER_LIST: an item is complete (sbxi_op_item); named here so that
        a program without lists does not link it. */
     sbxi_run (*stream)(sbx_client *c, sbxi_op *op, sbx_event *ev);

@@ -371,8 +371,6 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
 
     if (op->row->answer == SBXI_ANSWER_HTTP)
         op->row->stream(c, op, NULL);
-    if (op->state != SBXI_OP_START)
-        return SBXI_RUN_HELD;
     if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
         return SBXI_RUN_HELD;

@@ -6,7 +6,7 @@
 
 #include <sys/mman.h>
 
-enum { STEPS = 10, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
+enum { STEPS = 14, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
 
 typedef struct session {
     sbx_code codes[STEPS];
@@ -73,6 +73,37 @@ static void stream(void)
     assert_true(ended);
 }
 
+/* A service, asked with a token that has to be renewed, and a link. */
+static void urls(void)
+{
+    static const char echoed[] = "PUT /b/one/service/x?y\nbody";
+    sbx_request_opts ask = { 0 };
+    sbx_read_opts read = { 0 };
+    sbx_service service;
+    sbx_download link;
+    sbx_response answer;
+    sbx_read_result file;
+
+    if (step("service_open", sbx_service_open(K.c, &K.box, 80, NULL, &service)) == SBX_OK) {
+        service.expires_ms = 1;
+        ask.alloc = true;
+        ask.body = sbx_s("body");
+        if (step("request", sbx_request(K.c, &service, sbx_s("PUT"), sbx_s("/x?y"), &ask, &answer)) == SBX_OK) {
+            assert_int_equal(answer.status, 200);
+            assert_string_equal(answer.p, echoed);
+            sbx_free(K.c, answer.p);
+        }
+    }
+    if (step("download_url", sbx_download_url(K.c, &K.box, sbx_s("/f"), NULL, &link)) == SBX_OK) {
+        read.alloc = true;
+        if (step("fetch", sbx_fetch(K.c, sbx_s(link.url), &read, &file)) == SBX_OK) {
+            assert_int_equal(file.n, 5000);
+            assert_memory_equal(file.p, sim_pattern(), 5000);
+            sbx_free(K.c, file.p);
+        }
+    }
+}
+
 /* Everything once, whatever becomes of the parts. */
 static void run_session(void)
 {
@@ -109,6 +140,7 @@ static void run_session(void)
         assert_memory_equal(file.p, sim_pattern(), 5000);
         sbx_free(K.c, file.p);
     }
+    urls();
     list.items.p = infos;
     list.items.n = sizeof infos;
     step("list", sbx_list(K.c, &list, &listed));
@@ -182,8 +214,8 @@ static void test_one_call(void **state)
             kit_open();
             run_session();
             check_codes(n);
-            for (unsigned i = 1; i < S.n; i++) /* all but create repeat, the command after its kill */
-                if (S.codes[i] != SBX_OK && strcmp(S.names[i], "command") != 0)
+            for (unsigned i = 1; i < S.n; i++) /* all but create repeat, the command after its kill, a request behind its answer's head */
+                if (S.codes[i] != SBX_OK && strcmp(S.names[i], "command") != 0 && (strcmp(S.names[i], "request") != 0 || S.codes[i] != SBX_ERR_CONNECTION))
                     fail_msg("kind %d, call %llu: %s: %s", kind, (unsigned long long)n, S.names[i], sbx_code_name(S.codes[i]));
             if (S.codes[0] != SBX_OK && S.codes[0] != SBX_ERR_OUTCOME)
                 fail_msg("kind %d, call %llu: create: %s", kind, (unsigned long long)n, sbx_code_name(S.codes[0]));
@@ -225,6 +257,7 @@ static void test_allocator(void **state)
 {
     (void)state;
     for (long n = 1;; n++) {
+        int failed = 0;
         bool reached;
 
         begin(1, false);
@@ -232,11 +265,12 @@ static void test_allocator(void **state)
         kit_open();
         run_session();
         reached = K.allocs >= n;
-        for (unsigned i = 0; i < S.n; i++)
+        for (unsigned i = 0; i < S.n; i++) {
             if (S.codes[i] != SBX_OK && S.codes[i] != SBX_ERR_MEMORY)
                 fail_msg("allocation %ld: %s: %s", n, S.names[i], sbx_code_name(S.codes[i]));
-        if (reached)
-            assert_true(S.codes[1] == SBX_ERR_MEMORY || S.codes[4] == SBX_ERR_MEMORY);
+            failed += S.codes[i] == SBX_ERR_MEMORY;
+        }
+        assert_int_equal(failed, reached);
         kit_end();
         if (!reached)
             break;

@@ -147,9 +147,11 @@ static sbx_op start_file(run *r, slot *s, unsigned v)
     memset(&w, 0, sizeof w);
     memset(&b, 0, sizeof b);
     o.call = w.call = b.call = call_of(r, s, v);
-    if (s->kind == 'T') {
+    if (strchr("TH", s->kind)) {
         s->result_n = sizeof(sbx_file_stat);
         s->result = filled(s->result_n);
+        if (s->kind == 'H')
+            return sbx_fetch_stat(r->c, sbx_s("http://dl.test/download?t=secret"), &b, (sbx_file_stat *)s->result);
         return sbx_stat(r->c, s->box, sbx_s("a/b"), &b, (sbx_file_stat *)s->result);
     }
     if (s->kind == 'P') {
@@ -170,7 +172,61 @@ static sbx_op start_file(run *r, slot *s, unsigned v)
     o.length = v & 16 && o.offset >= 0 ? 9 : 0;
     o.no_resume = (v & 32) != 0;
     o.if_match_etag = v & 64 ? sbx_s("\"tag-0\"") : sbx_s(NULL);
+    if (s->kind == 'O')
+        return sbx_fetch(r->c, sbx_s("http://dl.test/download?t=secret"), &o, (sbx_read_result *)s->result);
     return sbx_read(r->c, s->box, sbx_s("/x"), &o, (sbx_read_result *)s->result);
+}
+
+static sbx_op start_request(run *r, slot *s, unsigned v)
+{
+    static const char *const methods[] = { "GET", "POST", "HEAD", "X" };
+    sbx_request_opts o;
+
+    memset(&o, 0, sizeof o);
+    o.call = call_of(r, s, v);
+    s->service = (sbx_service *)calloc(1, sizeof *s->service);
+    MUST(s->service, "memory");
+    strcpy(s->service->box, "one");
+    strcpy(s->service->url, "http://svc.test/svc");
+    strcpy(s->service->token, "token-0");
+    s->service->port = 80;
+    s->service->expires_ms = v & 2 ? 1 : 0;
+    s->result_n = sizeof(sbx_response);
+    s->result = filled(s->result_n);
+    o.head.p = s->head;
+    o.head.n = sizeof s->head;
+    o.push = s->pushes = v & 16 && !r->compare;
+    o.size = o.push && v & 1 ? SBX_NONE : o.push ? 300 : 0;
+    s->left = 300;
+    o.stream = s->streaming = (v & 4) != 0;
+    o.alloc = !o.stream && v & 8;
+    o.discard = !o.stream && !o.alloc && o.push;
+    if (o.push)
+        buffer(s, 0, 300);
+    else if (!o.stream && !o.alloc)
+        o.out = buffer(s, 0, v);
+    else if (v & 32)
+        o.body = sbx_s("a body");
+    o.silence_ms = v & 32 ? SBX_FOREVER : 0;
+    return sbx_request(r->c, s->service, sbx_s(methods[v >> 6 & 3]), sbx_s("/ask?x"), &o, (sbx_response *)s->result);
+}
+
+static sbx_op start_url(run *r, slot *s, unsigned v)
+{
+    sbx_service_opts o;
+    sbx_download_opts d;
+
+    memset(&o, 0, sizeof o);
+    memset(&d, 0, sizeof d);
+    o.call = d.call = call_of(r, s, v);
+    o.access = v & 4 ? SBX_ACCESS_WORKSPACE : SBX_ACCESS_TOKEN;
+    o.raw = d.raw = buffer(s, 0, v);
+    d.expires_in_s = (int32_t)v;
+    s->result_n = s->kind == 'V' ? sizeof(sbx_service) : sizeof(sbx_download);
+    s->result = filled(s->result_n);
+    if (s->kind == 'V')
+        return sbx_service_open(r->c, s->box, 80, &o, (sbx_service *)s->result);
+    return sbx_download_url(r->c, s->box, sbx_s("/x"), &d, (sbx_download *)s->result);
 }
 
 static void begin(run *r, char kind, unsigned v)
@@ -187,7 +243,11 @@ static void begin(run *r, char kind, unsigned v)
     MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");
     if (strchr("RMA", kind))
         s->op = start_command(r, s, v);
-    else if (strchr("FPT", kind))
+    else if (kind == 'Q')
+        s->op = start_request(r, s, v);
+    else if (strchr("VN", kind))
+        s->op = start_url(r, s, v);
+    else if (strchr("FPTOH", kind))
         s->op = start_file(r, s, v);
     else
         s->op = strchr("Lglp", kind) ? start_find(r, s, v) : start_box(r, s, v);

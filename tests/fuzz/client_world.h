@@ -6,6 +6,7 @@
      b V F   a box        l V F  a list of boxes     0       the connection ends
      s V F   a status     m V F  matches             !       … and is reset
      f V F   a file       x V F  an execute's answer
+     u V F   a URL, granted
      e V F   an error     j F …  a body as it stands r …     a whole answer as it stands
      w …     an upgrade and a talk
      ^ before it: at the request's head, its body is not taken
@@ -54,7 +55,7 @@ static void puts_to(bytes *b, const char *z)
 
 static void putf(bytes *b, const char *format, ...)
 {
-    char text[2048];
+    char text[4096];
     va_list list;
     int n;
 
@@ -300,6 +301,19 @@ static void box_text(bytes *b, unsigned v, unsigned i)
     puts_to(b, "}");
 }
 
+/* Of a service and of a link in one; whoever asks takes what it knows. */
+static void grant_text(bytes *b, unsigned v)
+{
+    static const char *const ends[] = { "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "soon", "" };
+
+    putf(b, "{\"service_url\":\"%s\"", v & 4 ? "ftp://svc.test" : "http://svc.test/svc");
+    if (!(v & 16))
+        putf(b, ",\"download_url\":\"http://dl.test/download?t=%0*u\"", (int)(v & 32 ? 3000 : 3), v);
+    if (!(v & 8))
+        putf(b, ",\"token\":\"%0*u\"", (int)(v & 64 ? 1500 : 5), v);
+    putf(b, ",\"expires_at\":\"%s\"}", ends[v & 3]);
+}
+
 static void body_text(bytes *b, unsigned char kind, unsigned v)
 {
     static const char *const errors[] = { "{\"detail\":{\"error\":\"ImagePull\",\"message\":\"no image\"}}",
@@ -308,6 +322,7 @@ static void body_text(bytes *b, unsigned char kind, unsigned v)
 
     switch (kind) {
     case 'b': box_text(b, v, v); break;
+    case 'u': grant_text(b, v); break;
     case 'l':
         puts_to(b, v & 1 ? "{\"items\":[" : "{\"sandboxes\":[");
         for (unsigned i = 0; i < v % 5; i++) {
@@ -358,6 +373,8 @@ static void headers_of(bytes *b, unsigned char kind, unsigned v, size_t n)
             putf(b, "Content-Range: bytes %u-%zu/%zu\r\n", v & 16 ? v : 0u, n + (v & 16 ? v : 0) - 1, n + v);
         puts_to(b, "Last-Modified: Tue, 06 Jan 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n");
     }
+    if (kind == 'u' && v & 2)
+        puts_to(b, "Date: Tue, 06 Jan 2026 10:00:00 GMT\r\n");
     if (kind == 'e' && v & 2)
         putf(b, "Retry-After: %u\r\n", v);
 }
@@ -431,7 +448,8 @@ static unsigned char fitting(const char *head)
     if (strstr(line, "/execute/ws")) return 'w';
     if (strstr(line, "/execute ")) return 'x';
     if (strstr(line, "/status ")) return 's';
-    if (strstr(line, "/download")) return 'f';
+    if (strstr(line, "/service-url ") || strstr(line, "/download-url ")) return 'u';
+    if (strstr(line, "/download") || strstr(line, "/svc/")) return 'f';
     if (strstr(line, "/glob ") || strstr(line, "/grep ")) return 'm';
     return strncmp(line, "GET ", 4) == 0 && (strstr(line, "/boxes ") || strstr(line, "/boxes?")) ? 'l' : 'b';
 }
@@ -457,7 +475,7 @@ static void answer(world *w, wire *x, const char *head)
     if (kind == 'a' && (kind = fitting(head)) != 'w') {
         v = number(s);
         f = number(s);
-    } else if (strchr("blsfmxe", kind)) {
+    } else if (strchr("blsfmxeu", kind)) {
         v = number(s);
         f = number(s);
     }

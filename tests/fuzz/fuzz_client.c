@@ -21,21 +21,23 @@ enum { SLOTS = 24, BARREN = 3000 };
 enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
 enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
 
-static const char calls[] = "CGLUDSWBERMAFPTglp";
+static const char calls[] = "CGLUDSWBERMAFPTglpVQNOH";
 
 /* An operation as the caller sees it. Results and buffers are blocks of their
    own, freed the moment the library has no right to them any more. */
 typedef struct slot {
     sbx_op op;
     char kind;
-    bool live, streaming, pushes, started, cancelled, late, replaced[2];
+    bool live, streaming, pushes, started, headed, cancelled, late, replaced[2];
     sbx_box *box;
+    sbx_service *service;
     void *result;
     size_t result_n;
     sbx_box_info *info;
     char *buf[2];
     size_t buf_n;
     size_t left; /* bytes still to be pushed */
+    char head[40];
     int64_t total_at;
     uint64_t end[2];
 } slot;
@@ -135,6 +137,7 @@ static void slot_done(slot *s)
 {
     slot_results_free(s);
     free(s->box);
+    free(s->service);
     memset(s, 0, sizeof *s);
 }
 
@@ -195,6 +198,20 @@ static void log_result(run *r, slot *s)
         sbx_free(r->c, x->err_p);
         break;
     }
+    case 'Q': {
+        sbx_response *x = (sbx_response *)p;
+
+        log_text(r, "status %d head %zu %d total %llu size %llu cut %d token %.9s", x->status, x->head_n, x->head_cut, (unsigned long long)x->total,
+                 (unsigned long long)x->size, x->cut, s->service->token);
+        MUST(x->head_n <= sizeof s->head, "a head larger than its buffer");
+        log_data(r, 7, 0, s->head, x->head_n, false);
+        log_out(r, s, 0, x->n, x->p);
+        sbx_free(r->c, x->p);
+        break;
+    }
+    case 'V': log_text(r, "service %s %s %zu %lld", ((sbx_service *)p)->box, ((sbx_service *)p)->url, strlen(((sbx_service *)p)->token), (long long)((sbx_service *)p)->expires_ms); break;
+    case 'N': log_text(r, "link %zu %zu %lld", strlen(((sbx_download *)p)->url), strlen(((sbx_download *)p)->token), (long long)((sbx_download *)p)->expires_ms); break;
+    case 'O':
     case 'F': {
         sbx_read_result *x = (sbx_read_result *)p;
 
@@ -204,6 +221,7 @@ static void log_result(run *r, slot *s)
         sbx_free(r->c, x->p);
         break;
     }
+    case 'H':
     case 'T': log_text(r, "stat %llu %s", (unsigned long long)((sbx_file_stat *)p)->size, ((sbx_file_stat *)p)->content_type); break;
     case 'S': log_text(r, "status %s %s", ((sbx_status_info *)p)->status_text, ((sbx_status_info *)p)->status_message); break;
     case 'L': case 'g': case 'l': case 'p': {
@@ -297,8 +315,14 @@ static void see(run *r, const sbx_event *ev)
         log_data(r, 1 + k, ev->offset, ev->data.p, ev->data.n, ev->offset == s->end[k]);
         s->end[k] = ev->offset + ev->data.n;
         break;
+    case SBX_EV_HEAD:
+        MUST(s->kind == 'Q' && s->streaming && !s->headed && ev->status >= 200, "an answer's head out of place");
+        log_text(r, "head %d", ev->status);
+        log_data(r, 7, 0, ev->data.p, ev->data.n, false);
+        s->headed = true;
+        break;
     case SBX_EV_DATA:
-        MUST(s->kind == 'F' && s->streaming && ev->data.n, "file bytes out of place");
+        MUST(strchr("FOQ", s->kind) && s->streaming && ev->data.n && s->headed == (s->kind == 'Q'), "file bytes out of place");
         MUST(!s->started || ev->offset == s->end[0], "file bytes that do not adjoin");
         log_data(r, 1, ev->offset, ev->data.p, ev->data.n, s->started && ev->offset == s->end[0]);
         s->started = true;
@@ -616,7 +640,7 @@ static void trace(void *user, const sbx_trace *t)
 {
     run *r = (run *)user;
 
-    MUST(!memmem(t->text.p ? t->text.p : "", t->text.n, "key-1", 5), "a key was traced");
+    MUST(!memmem(t->text.p ? t->text.p : "", t->text.n, "key-1", 5) && !memmem(t->text.p ? t->text.p : "", t->text.n, "secret", 6), "a secret was traced");
     sbx_step(r->c, r->w.now); /* refused, as is this: */
     sbx_close(r->c);
 }

@@ -6,7 +6,7 @@
    The server speaks HTTP/1.1 and WebSocket on its own; of the library it takes
    only the WebSocket framer in its server role. It answers from the script
    first (sim_expect), then as a small LangSmith service: boxes, files,
-   commands. */
+   commands, services and links. */
 #ifndef SIM_PEER_H
 #define SIM_PEER_H
 

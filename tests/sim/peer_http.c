@@ -250,6 +250,14 @@ static void sim_boxes(sim_conn *c, const char *rest)
     } else if (strcmp(rest, "/start") == 0 || strcmp(rest, "/stop") == 0) {
         strcpy(x->status, rest[3] == 'a' ? "provisioning" : "stopped");
         sim_say(c, 202, "{}");
+    } else if (strcmp(rest, "/service-url") == 0) {
+        sim_putf(&b, "{\"browser_url\":\"http://svc.test/login?t=token-%s\",\"service_url\":\"http://svc.test/b/%s/service\",\"token\":\"token-%s\",\"expires_at\":\"2100-01-01T00:00:00Z\"}",
+                 x->name, x->name, x->name);
+        sim_say(c, 200, b.p);
+    } else if (strcmp(rest, "/download-url") == 0) {
+        sim_json_text(r->body, "path", name, sizeof name);
+        sim_putf(&b, "{\"download_url\":\"http://dl.test/b/%s/download?token=d&path=%s\",\"token\":\"d\",\"expires_at\":null}", x->name, name);
+        sim_say(c, 200, b.p);
     } else if (strcmp(r->method, "DELETE") == 0) {
         x->gone = true;
         sim_answer(c, 204, NULL, "", 0, s->now);
@@ -362,6 +370,23 @@ static void sim_download(sim_conn *c)
     sim_answer(c, 200, head, n ? f->data.p : "", n, s->now + sim_draw(s, s->knobs.delay_ms + 1));
 }
 
+/* A service in a sandbox: says what it was asked. */
+static void sim_echo(sim_conn *c)
+{
+    sim_request *r = &c->req;
+    sim_bytes b = { NULL, 0, 0 };
+    char token[200];
+
+    if (!sim_header(r, "X-Langsmith-Sandbox-Service-Token", token, sizeof token) || strncmp(token, "token-", 6) != 0) {
+        sim_say(c, 401, "{}");
+        return;
+    }
+    sim_putf(&b, "%s %s\n", r->method, r->target);
+    sim_put(&b, r->body, r->body_n);
+    sim_answer(c, 200, "X-Service: yes\r\n", b.p, b.n, c->world->now + sim_draw(c->world, c->world->knobs.delay_ms + 1));
+    free(b.p);
+}
+
 void sim_service(sim_conn *c)
 {
     sim_request *r = &c->req;
@@ -375,6 +400,8 @@ void sim_service(sim_conn *c)
         sim_upload(c);
     else if (strncmp(at, "/download", 9) == 0)
         sim_download(c);
+    else if (strncmp(at, "/service/", 9) == 0)
+        sim_echo(c);
     else if (strcmp(at, "/execute/ws") == 0)
         sim_upgrade(c);
     else if (strcmp(at, "/execute") == 0)

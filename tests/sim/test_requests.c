@@ -384,8 +384,10 @@ static void test_token_fails(void **state)
     assert_int_equal(K.s->request_n, 3);
     /* The new URL is looked at like the first one. */
     kit_expect(SERVICE, 200, NULL, "{\"service_url\":\"ftp://s.test\",\"token\":\"t\"}");
-    ASSERT_CODE(ask("GET", "/", &o, &err), SBX_ERR_ARGUMENT);
+    ASSERT_CODE(ask("GET", "/", &o, &err), SBX_ERR_PROTOCOL);
+    assert_non_null(strstr(err.text, "new URL"));
     assert_int_equal(K.s->request_n, 4);
+    assert_memory_equal(&service, &before, sizeof service);
     kit_end();
 }
 
