@@ -2354,6 +2354,30 @@ typedef struct sbx_service_opts {
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
 
+/* A port that is shared. */
+typedef struct sbx_shared_port {
+    int port;
+    sbx_access access;
+    char access_text[16]; /* the server's word */
+    char created_by[64];
+    int64_t created_ms;   /* Unix ms, 0 = not given */
+    int64_t expires_ms;   /* 0 = never, or not given */
+    bool cut;             /* a text was longer than its field */
+} sbx_shared_port;
+
+/* GET …/boxes/{name}/service-urls: an SBX_EV_ITEM (sbx_shared_port) for each
+   shared port, all pages unless one_page; or into `items`. Of the options the
+   server knows cursor and page_size; further fields (embed_origins) stand in
+   `raw`. A port that a shifting page brings again comes again. `out` may be
+   NULL. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NO_ENDPOINT (an older server). */
+SBX_API sbx_op sbx_service_list(sbx_client *c, const sbx_box *box, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* DELETE …/boxes/{name}/service-urls: ends the sharing of one port, or (port 0)
+   of all, and so frees it for the other mode. Tokens that are out stay valid
+   until their end. A repetition's 404 counts as success, that of the first
+   attempt is SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_service_close(sbx_client *c, const sbx_box *box, int port, const sbx_box_opts *opts);
+
 typedef struct sbx_request_opts {
     sbx_call call;        /* timeout_ms: to the answer's head. headers: of the request. api_key: for a new token only */
     sbx_str body;         /* borrowed until END and sent without a copy */
@@ -8963,6 +8987,7 @@ typedef struct sbxi_block {
         sbx_volume old_volume;
         sbx_pool old_pool;
 #endif
+        sbx_shared_port port;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
@@ -11925,7 +11950,7 @@ extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
-extern const sbxi_model sbxi_grant_model;
+extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
@@ -15079,6 +15104,7 @@ static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("snapshots", SBXI_F_LIST, truncated),
     SBXI_PAGE("tags", SBXI_F_LIST, truncated),
     SBXI_PAGE("registries", SBXI_F_LIST, truncated),
+    SBXI_PAGE("service_urls", SBXI_F_LIST, truncated),
 };
 
 #define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
@@ -15195,6 +15221,20 @@ static const sbxi_field sbxi_grant_fields[] = {
 const sbxi_model sbxi_grant_model = {
     sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
 };
+
+#define SBXI_PORT(name, kind, member) SBXI_FIELD(name, kind, sbx_shared_port, member)
+
+static const sbxi_field sbxi_port_fields[] = {
+    SBXI_PORT("port", SBXI_F_INT, port),
+    SBXI_PORT("access", SBXI_F_TEXT, access_text),
+    SBXI_PORT("created_at", SBXI_F_TIME, created_ms),
+    SBXI_PORT("expires_at", SBXI_F_TIME, expires_ms),
+    SBXI_PORT("created_by", SBXI_F_TEXT, created_by),
+};
+static const sbxi_model sbxi_port_model = {
+    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, sizeof(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL, NULL
+};
+const sbxi_model sbxi_port_page_model = SBXI_PAGE_OF(&sbxi_port_model);
 
 /* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
    {"detail":TEXT} and the daemon's flat form: the names say enough wherever
@@ -15556,7 +15596,7 @@ static void sbxi_refine_share(sbxi_op *op)
     f->text[at + n] = 0;
 #endif
 }
-const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };
+const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_named_rules, sbxi_refine_share };
 
 /* No such path at all: the server is older, or it is not a data plane. */
 static const sbxi_rule sbxi_stream_rule_list[] = {
@@ -16405,8 +16445,7 @@ static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
     sbxi_http *h = &op->u.http;
     sbx_service *s = (sbx_service *)h->out;
 
-    if (h->raw_n)
-        *h->raw_n = h->raw_total;
+    sbxi_write_raw(h);
     if (!sbxi_service_take(c, op, (sbx_access)h->step, s))
         return false;
     sbxi_copy_z(s->box, sizeof s->box, op->box->id[0] ? op->box->id : op->box->name);
@@ -16416,7 +16455,7 @@ static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
 
 static void sbxi_service_body(sbxi_build *b, int port, sbx_access access, int32_t expires_in_s)
 {
@@ -16460,11 +16499,7 @@ static void sbxi_build_grant(sbxi_build *b, const sbx_box *box, const sbx_call *
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", SBXI_T("must be given"));
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
-    if (!b->op)
-        return;
-    b->op->u.http.out = out;
-    b->op->u.http.raw = raw;
-    b->op->u.http.raw_n = raw_n;
+    sbxi_build_result(b, out, NULL, raw, raw_n);
 }
 
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out)
@@ -16488,6 +16523,47 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
         h->step = (uint8_t)o->access;
         h->poll_ms = o->expires_in_s;
     }
+    return sbxi_build_end(&b);
+}
+
+static void sbxi_port_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    static const char *const words[] = { "token", "restricted", "workspace" };
+    sbx_shared_port *p = (sbx_shared_port *)model;
+    unsigned i = 0;
+
+    (void)c;
+    (void)op;
+    while (i < SBXI_COUNT(words) && strcmp(p->access_text, words[i]) != 0)
+        i++;
+    p->access = (sbx_access)i;
+}
+
+static const sbxi_row sbxi_service_list_row = { "service_list", "GET", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_LIST, SBX_RESOURCE_SANDBOX, 0, &sbxi_port_page_model, &sbxi_named_rules, NULL, sbxi_list_after, sbxi_port_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_service_close_row = { "service_close", "DELETE", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_NONE, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+
+SBX_API sbx_op sbx_service_list(sbx_client *c, const sbx_box *box, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    sbx_str name = sbx_s(!box ? NULL : box->name[0] ? box->name : box->id);
+
+    return sbxi_list_call(c, &sbxi_service_list_row, &name, opts, out);
+}
+
+SBX_API sbx_op sbx_service_close(sbx_client *c, const sbx_box *box, int port, const sbx_box_opts *opts)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    char digits[20];
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_service_close_row, &o->call))
+        return b.refused;
+    if (port < 0 || port > 65535)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "port", SBXI_T("must be 1 to 65535, or 0 for all"));
+    sbxi_build_box(&b, box);
+    if (port)
+        sbxi_build_param(&b, "port", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)port)));
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_result(&b, NULL, NULL, o->raw, o->raw_n);
     return sbxi_build_end(&b);
 }
 
@@ -16536,7 +16612,7 @@ static bool sbxi_request_next(sbxi_op *op, const sbxi_row *row)
 static bool sbxi_token_after(sbx_client *c, sbxi_op *op);
 static void sbxi_request_finished(sbx_client *c, sbxi_op *op);
 
-static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
+static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
 
 static sbxi_run sbxi_request_begin(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -16827,8 +16903,7 @@ static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
     sbx_download *d = (sbx_download *)h->out;
 
     (void)c;
-    if (h->raw_n)
-        *h->raw_n = h->raw_total;
+    sbxi_write_raw(h);
     if (sbxi_grant_whole(op, g->link.total != 0, sizeof d->url, sizeof d->token)) {
         sbxi_grant_copy(d->url, &g->link);
         sbxi_grant_copy(d->token, &g->token);
@@ -16837,7 +16912,7 @@ static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_control_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_named_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out)
 {

@@ -68,6 +68,7 @@ static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("snapshots", SBXI_F_LIST, truncated),
     SBXI_PAGE("tags", SBXI_F_LIST, truncated),
     SBXI_PAGE("registries", SBXI_F_LIST, truncated),
+    SBXI_PAGE("service_urls", SBXI_F_LIST, truncated),
 };
 
 #define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
@@ -184,6 +185,20 @@ static const sbxi_field sbxi_grant_fields[] = {
 const sbxi_model sbxi_grant_model = {
     sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
 };
+
+#define SBXI_PORT(name, kind, member) SBXI_FIELD(name, kind, sbx_shared_port, member)
+
+static const sbxi_field sbxi_port_fields[] = {
+    SBXI_PORT("port", SBXI_F_INT, port),
+    SBXI_PORT("access", SBXI_F_TEXT, access_text),
+    SBXI_PORT("created_at", SBXI_F_TIME, created_ms),
+    SBXI_PORT("expires_at", SBXI_F_TIME, expires_ms),
+    SBXI_PORT("created_by", SBXI_F_TEXT, created_by),
+};
+static const sbxi_model sbxi_port_model = {
+    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, sizeof(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL, NULL
+};
+const sbxi_model sbxi_port_page_model = SBXI_PAGE_OF(&sbxi_port_model);
 
 /* {"detail":{"error","message"}}, {"detail":[{"loc","msg","type"}]},
    {"detail":TEXT} and the daemon's flat form: the names say enough wherever
@@ -545,7 +560,7 @@ static void sbxi_refine_share(sbxi_op *op)
     f->text[at + n] = 0;
 #endif
 }
-const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_control_rules, sbxi_refine_share };
+const sbxi_rules sbxi_share_rules = { sbxi_share_rule_list, SBXI_COUNT(sbxi_share_rule_list), &sbxi_named_rules, sbxi_refine_share };
 
 /* No such path at all: the server is older, or it is not a data plane. */
 static const sbxi_rule sbxi_stream_rule_list[] = {

@@ -72,8 +72,7 @@ static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
     sbxi_http *h = &op->u.http;
     sbx_service *s = (sbx_service *)h->out;
 
-    if (h->raw_n)
-        *h->raw_n = h->raw_total;
+    sbxi_write_raw(h);
     if (!sbxi_service_take(c, op, (sbx_access)h->step, s))
         return false;
     sbxi_copy_z(s->box, sizeof s->box, op->box->id[0] ? op->box->id : op->box->name);
@@ -83,7 +82,7 @@ static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
 
 static void sbxi_service_body(sbxi_build *b, int port, sbx_access access, int32_t expires_in_s)
 {
@@ -127,11 +126,7 @@ static void sbxi_build_grant(sbxi_build *b, const sbx_box *box, const sbx_call *
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, "out", SBXI_T("must be given"));
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
-    if (!b->op)
-        return;
-    b->op->u.http.out = out;
-    b->op->u.http.raw = raw;
-    b->op->u.http.raw_n = raw_n;
+    sbxi_build_result(b, out, NULL, raw, raw_n);
 }
 
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out)
@@ -155,6 +150,47 @@ SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, con
         h->step = (uint8_t)o->access;
         h->poll_ms = o->expires_in_s;
     }
+    return sbxi_build_end(&b);
+}
+
+static void sbxi_port_decoded(sbx_client *c, sbxi_op *op, void *model)
+{
+    static const char *const words[] = { "token", "restricted", "workspace" };
+    sbx_shared_port *p = (sbx_shared_port *)model;
+    unsigned i = 0;
+
+    (void)c;
+    (void)op;
+    while (i < SBXI_COUNT(words) && strcmp(p->access_text, words[i]) != 0)
+        i++;
+    p->access = (sbx_access)i;
+}
+
+static const sbxi_row sbxi_service_list_row = { "service_list", "GET", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_LIST, SBX_RESOURCE_SANDBOX, 0, &sbxi_port_page_model, &sbxi_named_rules, NULL, sbxi_list_after, sbxi_port_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_service_close_row = { "service_close", "DELETE", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_NONE, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+
+SBX_API sbx_op sbx_service_list(sbx_client *c, const sbx_box *box, const sbx_list_opts *opts, sbx_list_result *out)
+{
+    sbx_str name = sbx_s(!box ? NULL : box->name[0] ? box->name : box->id);
+
+    return sbxi_list_call(c, &sbxi_service_list_row, &name, opts, out);
+}
+
+SBX_API sbx_op sbx_service_close(sbx_client *c, const sbx_box *box, int port, const sbx_box_opts *opts)
+{
+    const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    char digits[20];
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_service_close_row, &o->call))
+        return b.refused;
+    if (port < 0 || port > 65535)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "port", SBXI_T("must be 1 to 65535, or 0 for all"));
+    sbxi_build_box(&b, box);
+    if (port)
+        sbxi_build_param(&b, "port", sbx_sn(digits, sbxi_u64_text(digits, (uint64_t)port)));
+    sbxi_build_headers(&b, &o->call);
+    sbxi_build_result(&b, NULL, NULL, o->raw, o->raw_n);
     return sbxi_build_end(&b);
 }
 
@@ -203,7 +239,7 @@ static bool sbxi_request_next(sbxi_op *op, const sbxi_row *row)
 static bool sbxi_token_after(sbx_client *c, sbxi_op *op);
 static void sbxi_request_finished(sbx_client *c, sbxi_op *op);
 
-static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
+static const sbxi_row sbxi_token_row = { "request", "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_token_after, NULL, NULL, sbxi_push_failed, sbxi_request_finished };
 
 static sbxi_run sbxi_request_begin(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
@@ -494,8 +530,7 @@ static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
     sbx_download *d = (sbx_download *)h->out;
 
     (void)c;
-    if (h->raw_n)
-        *h->raw_n = h->raw_total;
+    sbxi_write_raw(h);
     if (sbxi_grant_whole(op, g->link.total != 0, sizeof d->url, sizeof d->token)) {
         sbxi_grant_copy(d->url, &g->link);
         sbxi_grant_copy(d->token, &g->token);
@@ -504,7 +539,7 @@ static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_BASE_CONTROL, SBXI_RETRY_SAFE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_control_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_named_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out)
 {

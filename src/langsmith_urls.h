@@ -48,6 +48,30 @@ typedef struct sbx_service_opts {
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
 
+/* A port that is shared. */
+typedef struct sbx_shared_port {
+    int port;
+    sbx_access access;
+    char access_text[16]; /* the server's word */
+    char created_by[64];
+    int64_t created_ms;   /* Unix ms, 0 = not given */
+    int64_t expires_ms;   /* 0 = never, or not given */
+    bool cut;             /* a text was longer than its field */
+} sbx_shared_port;
+
+/* GET …/boxes/{name}/service-urls: an SBX_EV_ITEM (sbx_shared_port) for each
+   shared port, all pages unless one_page; or into `items`. Of the options the
+   server knows cursor and page_size; further fields (embed_origins) stand in
+   `raw`. A port that a shifting page brings again comes again. `out` may be
+   NULL. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NO_ENDPOINT (an older server). */
+SBX_API sbx_op sbx_service_list(sbx_client *c, const sbx_box *box, const sbx_list_opts *opts, sbx_list_result *out);
+
+/* DELETE …/boxes/{name}/service-urls: ends the sharing of one port, or (port 0)
+   of all, and so frees it for the other mode. Tokens that are out stay valid
+   until their end. A repetition's 404 counts as success, that of the first
+   attempt is SBX_ERR_NOT_FOUND. */
+SBX_API sbx_op sbx_service_close(sbx_client *c, const sbx_box *box, int port, const sbx_box_opts *opts);
+
 typedef struct sbx_request_opts {
     sbx_call call;        /* timeout_ms: to the answer's head. headers: of the request. api_key: for a new token only */
     sbx_str body;         /* borrowed until END and sent without a copy */

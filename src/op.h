@@ -148,6 +148,7 @@ typedef struct sbxi_block {
         sbx_volume old_volume;
         sbx_pool old_pool;
 #endif
+        sbx_shared_port port;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */

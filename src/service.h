@@ -40,7 +40,7 @@ extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
-extern const sbxi_model sbxi_grant_model;
+extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;

@@ -145,6 +145,54 @@ static void test_long(void **state)
     }
 }
 
+static void test_ports(void **state)
+{
+    static const char *const pages[] = {
+        "{\"items\":[{\"port\":80,\"access\":\"token\",\"created_at\":\"1970-01-01T00:00:01Z\",\"expires_at\":\"1970-01-01T00:00:02Z\",\"created_by\":\"me\"}],\"next_cursor\":\"c 2\"}",
+        "{\"service_urls\":[{\"port\":3000,\"access\":\"workspace\",\"embed_origins\":[{\"port\":9}]},{\"port\":1,\"access\":\"newest\"}],\"next_cursor\":null}",
+    };
+    sbx_list_opts o = { 0 };
+    sbx_list_result r;
+    sbx_shared_port ports[4];
+    sbx_op op;
+
+    (void)state;
+    kit_start(1);
+    for (int i = 0; i < 2; i++)
+        kit_expect("GET /boxes/one/service-urls", 200, NULL, pages[i]);
+    K.s->knobs.recv_max = 1;
+    o.items.p = ports;
+    o.items.n = sizeof ports;
+    o.page_size = 1;
+    ASSERT_CODE(sbx_await(K.c, sbx_service_list(K.c, &K.box, &o, &r)), SBX_OK);
+    assert_string_equal(kit_request(1)->target, "/v2/sandboxes/boxes/one/service-urls?page_size=1");
+    assert_string_equal(kit_request(0)->target, "/v2/sandboxes/boxes/one/service-urls?page_size=1&cursor=c%202");
+    assert_int_equal(r.stored, 3);
+    assert_int_equal(ports[0].port, 80);
+    assert_int_equal(ports[0].access, SBX_ACCESS_TOKEN);
+    assert_int_equal(ports[0].created_ms, 1000);
+    assert_int_equal(ports[0].expires_ms, 2000);
+    assert_string_equal(ports[0].created_by, "me");
+    assert_int_equal(ports[1].port, 3000);
+    assert_int_equal(ports[1].access, SBX_ACCESS_WORKSPACE);
+    assert_int_equal(ports[1].expires_ms, 0);
+    assert_int_equal(ports[2].access, SBX_ACCESS_UNKNOWN);
+    assert_string_equal(ports[2].access_text, "newest");
+    op = sbx_service_list(K.c, NULL, NULL, NULL);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_ARGUMENT);
+
+    kit_expect("DELETE /boxes/one/service-urls", 204, NULL, "");
+    ASSERT_CODE(sbx_await(K.c, sbx_service_close(K.c, &K.box, 80, NULL)), SBX_OK);
+    assert_string_equal(kit_request(0)->target, "/v2/sandboxes/boxes/one/service-urls?port=80");
+    kit_expect("DELETE /boxes/one/service-urls", 502, NULL, "");
+    kit_expect("DELETE /boxes/one/service-urls", 404, NULL, "");
+    ASSERT_CODE(sbx_await(K.c, sbx_service_close(K.c, &K.box, 0, NULL)), SBX_OK);
+    assert_string_equal(kit_request(0)->target, "/v2/sandboxes/boxes/one/service-urls");
+    kit_expect("DELETE /boxes/one/service-urls", 404, NULL, "{\"detail\":\"Not Found\"}");
+    ASSERT_CODE(sbx_await(K.c, sbx_service_close(K.c, &K.box, 80, NULL)), SBX_ERR_NO_ENDPOINT);
+    kit_end();
+}
+
 /* ---- links ---- */
 
 static void test_link(void **state)
@@ -221,6 +269,9 @@ static sbx_op refused(unsigned i, const char **field)
     case 26: *field = "call.api_key"; b.call.api_key = sbx_s("k"); return sbx_fetch_stat(K.c, sbx_s("http://h/"), &b, NULL);
     case 27: *field = "url"; return FETCH("http:?//h/");
     case 28: *field = "url"; return FETCH("http://h:0/");
+    case 29: *field = "port"; return sbx_service_close(K.c, &K.box, -1, &b);
+    case 30: *field = "port"; return sbx_service_close(K.c, &K.box, 65536, &b);
+    case 31: *field = "box"; return sbx_service_close(K.c, NULL, 1, &b);
     default: return (sbx_op){ 0, 0 };
     }
 }
@@ -434,7 +485,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_token), cmocka_unit_test(test_open_login), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_link), cmocka_unit_test(test_refused), cmocka_unit_test(test_fetch), cmocka_unit_test(test_fetch_resumes),
+        cmocka_unit_test(test_ports), cmocka_unit_test(test_link), cmocka_unit_test(test_refused), cmocka_unit_test(test_fetch), cmocka_unit_test(test_fetch_resumes),
         cmocka_unit_test(test_fetch_fails), cmocka_unit_test(test_secrets),
     };
 
