@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "box.h"
+#include "legacy.h"
 
 static void add(struct binds *b, char *from, char *to, bool read_only)
 {
@@ -12,11 +13,22 @@ static void add(struct binds *b, char *from, char *to, bool read_only)
 
 bool binds_of(const struct box *b, struct binds *binds, char **why)
 {
-	(void)b;
-	(void)why;
+	size_t i;
+	json_t *v;
+
 	*binds = (struct binds){ 0 };
 	if (server.tools && server.isolation)
 		add(binds, xstrdup(server.tools), xstrdup(TOOLS_DIR), true);
+	json_array_foreach(json_object_get(b->doc, "volume_mounts"), i, v)
+	{
+		const char *id = json_string_value(json_object_get(v, "volume_id"));
+
+		if (!record_find(&volumes, id)) {
+			*why = xasprintf("the volume %s is gone", id);
+			return false;
+		}
+		add(binds, volume_dir(id), xstrdup(json_string_value(json_object_get(v, "mount_path"))), false);
+	}
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "binds.h"
 #include "commands.h"
+#include "generation.h"
 #include "model.h"
 #include "seed.h"
 #include "server.h"
@@ -108,7 +109,24 @@ static void on_idle(struct timer *t)
 	if (b->holds || b->status != BOX_READY)
 		return;
 	logf_info("sandbox %s: idle_ttl_seconds passed", b->id);
-	box_stop(b);
+	if (generation_old())
+		box_delete(b);
+	else
+		box_stop(b);
+}
+
+static void on_expiry(struct timer *t)
+{
+	struct box *b = container(t, struct box, expiry);
+
+	logf_info("sandbox %s: ttl_seconds passed", b->id);
+	box_delete(b);
+}
+
+/* How long until so many seconds have passed since a time. */
+static int64_t remaining_ms(json_int_t seconds, int64_t since)
+{
+	return seconds * 1000 / server.time_scale - (wall_ms() - since);
 }
 
 static void idle_touch(struct box *b)
@@ -116,26 +134,42 @@ static void idle_touch(struct box *b)
 	json_int_t ttl = json_integer_value(json_object_get(b->doc, "idle_ttl_seconds"));
 
 	if (ttl > 0 && !b->holds && b->status == BOX_READY)
-		timer_set(&b->idle, ttl * 1000, on_idle);
+		timer_set(&b->idle, remaining_ms(ttl, wall_ms()), on_idle);
 	else
 		timer_del(&b->idle);
 }
 
+static int64_t stored_time(const struct box *b, const char *key)
+{
+	return json_integer_value(json_object_get(b->doc, key));
+}
+
+static void set_timers(struct box *b)
+{
+	json_int_t after = stored_time(b, "delete_after_stop_seconds"), ttl = stored_time(b, "ttl_seconds");
+
+	idle_touch(b);
+	timer_del(&b->removal);
+	timer_del(&b->expiry);
+	if (after > 0 && b->status == BOX_STOPPED)
+		timer_set(&b->removal, remaining_ms(after, stored_time(b, "stopped_ms")), on_removal);
+	if (ttl > 0)
+		timer_set(&b->expiry, remaining_ms(ttl, stored_time(b, "created_ms")), on_expiry);
+}
+
 void box_changed(struct box *b)
 {
-	json_int_t after = json_integer_value(json_object_get(b->doc, "delete_after_stop_seconds"));
+	json_int_t ttl = json_integer_value(json_object_get(b->doc, "ttl_seconds"));
 
 	if (b->status == BOX_DELETING)
 		return;
+	if (ttl > 0)
+		put_time(b->doc, "expires_at", stored_time(b, "created_ms") + ttl * 1000);
+	else if (json_object_get(b->doc, "ttl_seconds"))
+		json_object_set_new(b->doc, "expires_at", json_null());
 	put_time(b->doc, "updated_at", wall_ms());
 	store_save(b->id, b->doc);
-	idle_touch(b);
-	timer_del(&b->removal);
-	if (after > 0 && b->status == BOX_STOPPED) {
-		int64_t since = wall_ms() - json_integer_value(json_object_get(b->doc, "stopped_ms"));
-
-		timer_set(&b->removal, after * 1000 - since, on_removal);
-	}
+	set_timers(b);
 }
 
 void box_hold(struct box *b)
@@ -316,6 +350,7 @@ static void box_free(struct box *b)
 	}
 	timer_del(&b->idle);
 	timer_del(&b->removal);
+	timer_del(&b->expiry);
 	timer_del(&b->start_limit);
 	timer_del(&b->stop_limit);
 	json_decref(b->doc);
@@ -473,6 +508,7 @@ void box_delete(struct box *b)
 	set_status(b, BOX_DELETING, NULL);
 	timer_del(&b->idle);
 	timer_del(&b->removal);
+	timer_del(&b->expiry);
 	job_kill(&b->seeding);
 	b->waiters = NULL;
 	b->restart = false;
@@ -502,7 +538,8 @@ void box_when_ready(struct box *b, struct box_waiter *w, void (*done)(struct box
 	if (b->status == BOX_READY && !b->stopping) {
 		w->box = NULL;
 		done(w, true);
-	} else if (b->status == BOX_FAILED || b->status == BOX_DELETING || server.stopping) {
+	} else if (b->status == BOX_FAILED || b->status == BOX_DELETING || server.stopping ||
+		   (generation_old() && b->status == BOX_STOPPED)) {
 		w->box = NULL;
 		done(w, false);
 	} else {
@@ -551,6 +588,7 @@ struct box *box_create(json_t *doc, char **why)
 
 	make_uuid(id);
 	put_time(doc, "created_at", wall_ms());
+	json_object_set_new(doc, "created_ms", json_integer(wall_ms()));
 	/* A root that is to be filled is completed afterwards. */
 	if (!(json_object_get(doc, "seed") ? store_make_dir(id, why) : store_make_root(id, launch_uid(id), false, why))) {
 		char *dir = store_box_dir(id);
@@ -584,7 +622,7 @@ static void load_one(const char *id, json_t *doc)
 	if (status && strcmp(status, "stopped") != 0 && strcmp(status, "failed") != 0)
 		box_start(b);
 	else
-		box_changed(b);
+		set_timers(b);
 }
 
 void box_load_all(void)
@@ -623,6 +661,7 @@ void boxes_shutdown(void)
 		timer_del(&b->stop_limit);
 		timer_del(&b->idle);
 		timer_del(&b->removal);
+		timer_del(&b->expiry);
 		if (b->status == BOX_DELETING)
 			store_remove_box_later(b->id);
 	}

@@ -51,7 +51,7 @@ struct box {
 	size_t calls_n, calls_cap, calls_free;
 
 	struct box_waiter *waiters;
-	struct timer start_limit, stop_limit, idle, removal;
+	struct timer start_limit, stop_limit, idle, removal, expiry;
 	int holds; /* what keeps it from being idle */
 	struct command *commands;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "box.h"
+#include "generation.h"
 #include "model.h"
 #include "page.h"
 #include "seed.h"
@@ -142,6 +143,11 @@ static void update(struct req *r)
 	other = name ? box_find(name, true) : NULL;
 	if (other && other != b) {
 		http_error(r, 409, "Conflict", "Sandbox name '%s' is already in use", name);
+		return;
+	}
+	if (generation_old() && b->status != BOX_READY && json_object_get(body, "proxy_config")) {
+		http_error(r, 400, "InvalidRequest", "Sandbox '%s' is %s; proxy_config needs a ready one", r->arg[0],
+			   box_status_text(b));
 		return;
 	}
 	details = json_array();

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "generation.h"
 #include "model.h"
 
 #define FOREVER_S 1e9 /* longer times are cut to this */
@@ -122,6 +123,10 @@ bool command_spec_parse(const json_t *msg, struct command_spec *s, const char **
 	if (ok && !s->command && !s->argv && !s->pty) {
 		*why = xstrdup("command is required");
 		ok = false;
+	}
+	if (generation_old()) { /* it knows no ids but its own */
+		free(s->id);
+		s->id = NULL;
 	}
 	if (ok && s->id && (!*s->id || strlen(s->id) > 128)) {
 		*why = xstrdup("command_id must be a string of 1 to 128 bytes");

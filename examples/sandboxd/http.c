@@ -10,6 +10,7 @@
 
 #include "box.h"
 #include "fault.h"
+#include "generation.h"
 #include "loop.h"
 #include "server.h"
 #include "tls.h"
@@ -320,7 +321,7 @@ static void find_route(struct req *r)
 		path += 4;
 	for (int t = 0; route_tables[t]; t++) {
 		for (const struct route *e = route_tables[t]; e->method; e++) {
-			if (!match(e->path, path, r))
+			if (!match(e->path, path, r) || !generation_serves(e->path))
 				continue;
 			known = true;
 			if (strcmp(e->method, method) != 0)

@@ -14,6 +14,7 @@
 #include "execute.h"
 #include "fault.h"
 #include "files.h"
+#include "generation.h"
 #include "http.h"
 #include "image.h"
 #include "job.h"
@@ -36,12 +37,14 @@ struct server server = {
 	.ws_ping_ms = 30000,
 	.heartbeat_ms = 15000,
 	.exe_fd = -1,
+	.time_scale = 1,
 };
 
 const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
 	snapshots_routes, registries_routes,
-	sse_routes, NULL,
+	sse_routes,
+	volumes_routes, templates_routes, pools_routes, NULL,
 };
 
 static const char help[] =
@@ -58,6 +61,9 @@ static const char help[] =
 	"  --state DIR            keep sandboxes here (none: a temporary directory, removed at the end)\n"
 	"  --image NAME=DIR       the Docker image NAME is the root directory DIR; may be repeated.\n"
 	"                         A root without programs of its own sees this machine's\n"
+	"  --generation G         only what this generation of the API has: 2026-04-a, 2026-04-b or\n"
+	"                         current (all: everything at once)\n"
+	"  --time-scale N         lifetimes of sandboxes pass N times as fast, to test clients (1)\n"
 	"  --tools DIR            more programs for all sandboxes, first in their PATH\n"
 	"  --no-isolation         run commands on this machine directly, WITHOUT ANY ISOLATION:\n"
 	"                         paths are the machine's own, only relative ones are a sandbox's\n"
@@ -114,6 +120,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
 		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },	 { "tools", 1, NULL, 't' },
 		{ "sse-heartbeat", 1, NULL, 'H' },
+		{ "generation", 1, NULL, 'g' }, { "time-scale", 1, NULL, 'x' },
 		{ 0 },
 	};
 	char *why, *colon;
@@ -165,6 +172,13 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		case 'i':
 			if (!image_add(optarg, &why))
 				fail(why);
+			break;
+		case 'g':
+			if (!generation_choose(optarg))
+				fail("--generation is all, 2026-04-a, 2026-04-b or current");
+			break;
+		case 'x':
+			server.time_scale = (int64_t)number("--time-scale", optarg, 1);
 			break;
 		case 't':
 			free(server.tools);
@@ -261,6 +275,9 @@ int main(int argc, char **argv)
 	}
 	registries_load();
 	snapshots_load();
+	volumes_load();
+	templates_load();
+	pools_load();
 	box_load_all();
 	printf("sandboxd listening on %s\n", server.url);
 	fflush(stdout);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "box.h"
+#include "generation.h"
 #include "server.h"
 
 #define MAX_DELETE_AFTER 2592000
@@ -199,6 +200,8 @@ static void check_common(const json_t *body, json_t *details)
 	model_check_name(body, details);
 	check_ttl(body, "idle_ttl_seconds", INT32_MAX, details);
 	check_ttl(body, "delete_after_stop_seconds", MAX_DELETE_AFTER, details);
+	if (generation() != GENERATION_CURRENT)
+		check_ttl(body, "ttl_seconds", INT32_MAX, details);
 	model_check_integer(body, "vcpus", 1, 64, details);
 	model_check_integer(body, "cpu_millicores", 1, 64000, details);
 	model_check_integer(body, "mem_bytes", 1, 64 * GIB, details);
@@ -243,6 +246,24 @@ static void size_resources(json_t *doc, json_t *details)
 	json_object_set_new(doc, "mem_bytes", json_integer(mem));
 }
 
+/* Where it is made from, which the older generations require. */
+static void check_source(const json_t *body, json_t *details)
+{
+	int snapshots = given(body, "snapshot_id") + (given(body, "snapshot_name") || given(body, "snapshot"));
+	int templates = generation() != GENERATION_CURRENT && given(body, "template_name");
+
+	if (snapshots > 1)
+		PROBLEM("snapshot_id", "give at most one of snapshot_id and snapshot_name");
+	if (snapshots && templates)
+		PROBLEM("template_name", "give either template_name or a snapshot");
+	if (generation() == GENERATION_2026_04_A && !templates)
+		PROBLEM("template_name", "template_name is required");
+	if (generation() == GENERATION_2026_04_B && !templates && !snapshots)
+		PROBLEM("template_name", "template_name or snapshot_id is required");
+	if (templates && !json_string_length(json_object_get(body, "template_name")))
+		PROBLEM("template_name", "template_name must be a non-empty string");
+}
+
 json_t *model_create(const json_t *body, json_t *details)
 {
 	static const char *const stored[] = {
@@ -253,7 +274,6 @@ json_t *model_create(const json_t *body, json_t *details)
 	};
 	json_t *doc = json_object();
 	char name[40], id[37];
-	int sources = 0;
 
 	if (!json_is_object(body)) {
 		PROBLEM("body", "the body must be a JSON object");
@@ -271,9 +291,7 @@ json_t *model_create(const json_t *body, json_t *details)
 		PROBLEM("restore_memory", "this server's snapshots hold no memory to restore");
 	if (given(body, "timeout") && !(json_number_value(json_object_get(body, "timeout")) > 0))
 		PROBLEM("timeout", "timeout must be a number of seconds > 0");
-	sources = given(body, "snapshot_id") + (given(body, "snapshot_name") || given(body, "snapshot"));
-	if (sources > 1)
-		PROBLEM("snapshot_id", "give at most one of snapshot_id and snapshot_name");
+	check_source(body, details);
 	for (int i = 0; stored[i]; i++)
 		copy(doc, body, stored[i]);
 	if (!json_array_size(details))
@@ -288,7 +306,9 @@ json_t *model_create(const json_t *body, json_t *details)
 		json_object_set_new(doc, "name", json_string(name));
 	}
 	if (!given(doc, "idle_ttl_seconds"))
-		json_object_set_new(doc, "idle_ttl_seconds", json_integer(DEFAULT_IDLE_TTL));
+		json_object_set_new(doc, "idle_ttl_seconds", json_integer(generation_old() ? 0 : DEFAULT_IDLE_TTL));
+	if (generation() != GENERATION_CURRENT)
+		copy(doc, body, "ttl_seconds");
 	if (!given(doc, "delete_after_stop_seconds"))
 		json_object_set_new(doc, "delete_after_stop_seconds", json_integer(0));
 	if (!given(doc, "fs_capacity_bytes"))
@@ -317,6 +337,8 @@ bool model_update(json_t *doc, const json_t *body, json_t *details)
 		return false;
 	for (int i = 0; fields[i]; i++)
 		copy(doc, body, fields[i]);
+	if (generation() != GENERATION_CURRENT)
+		copy(doc, body, "ttl_seconds");
 	for (int i = 0; clearable[i]; i++)
 		if (json_is_null(json_object_get(body, clearable[i])))
 			json_object_del(doc, clearable[i]);
@@ -356,8 +378,8 @@ json_t *model_redact(const json_t *value)
 
 json_t *box_json(const struct box *b)
 {
-	static const char *const hidden[] = { "stopped_ms",	     "status",	   "env_vars", "seed",
-					      "snapshot_run_config", "own_system", NULL };
+	static const char *const hidden[] = { "stopped_ms",	     "created_ms", "status",	   "env_vars",	    "seed",
+					      "snapshot_run_config", "own_system", "template_id", "volume_mounts", NULL };
 	json_t *out = json_object(), *v;
 	const char *key;
 
@@ -377,7 +399,10 @@ json_t *box_json(const struct box *b)
 	}
 	json_object_set_new(out, "status", json_string(box_status_text(b)));
 	json_object_set_new(out, "status_message", b->status_message ? json_string(b->status_message) : json_null());
-	json_object_set_new(out, "dataplane_url", json_sprintf("%s/dataplane/%s", server.url, b->id));
+	if (generation_old() && b->status != BOX_READY)
+		json_object_set_new(out, "dataplane_url", json_null());
+	else
+		json_object_set_new(out, "dataplane_url", json_sprintf("%s/dataplane/%s", server.url, b->id));
 	if (!json_object_get(out, "stopped_at"))
 		json_object_set_new(out, "stopped_at", json_null());
 	return out;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "generation.h"
 #include "http.h"
 #include "model.h"
 #include "util.h"
@@ -216,7 +217,7 @@ static size_t after(const struct pages *p, const char *id, const char *key)
 void pages_answer(struct pages *p, const char *plural, json_t *(*show)(void *thing))
 {
 	char id[37], *key = NULL, *next = NULL;
-	json_t *items;
+	json_t *items, *answer;
 	size_t at, end;
 
 	if (p->cursor && *p->cursor && !cursor_read(p->cursor, id, &key)) {
@@ -232,9 +233,12 @@ void pages_answer(struct pages *p, const char *plural, json_t *(*show)(void *thi
 		json_array_append_new(items, show(p->items[i].thing));
 	if (end < p->n && end > at)
 		next = cursor_make(&p->items[end - 1]);
-	http_json(p->r, 200,
-		  json_pack("{s:O,s:o,s:s?,s:I}", "items", items, plural, items, "next_cursor", next, "offset",
-			    (json_int_t)(end < p->n ? end : 0)));
+	answer = json_pack("{s:o,s:I}", plural, items, "offset", (json_int_t)(end < p->n ? end : 0));
+	if (!generation_old()) {
+		json_object_set(answer, "items", items);
+		json_object_set_new(answer, "next_cursor", next ? json_string(next) : json_null());
+	}
+	http_json(p->r, 200, answer);
 	free(next);
 	free(key);
 	pages_free(p);

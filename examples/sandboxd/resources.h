@@ -12,4 +12,10 @@ bool registry_exists(const char *name_or_id);
 
 extern const struct route snapshots_routes[];
 
+/* Of the older generations. */
+extern const struct route volumes_routes[], templates_routes[], pools_routes[];
+void volumes_load(void);
+void templates_load(void);
+void pools_load(void);
+
 #endif

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "box.h"
+#include "generation.h"
 #include "http.h"
 #include "image.h"
+#include "legacy.h"
 #include "snapshot.h"
 #include "store.h"
 #include "tree.h"
@@ -56,6 +58,8 @@ bool seed_choose(struct req *r, const json_t *body, json_t *doc)
 	struct snapshot *s = name ? snapshot_find(name) : NULL;
 	json_t *capacity = json_object_get(body, "fs_capacity_bytes");
 
+	if (json_string_value(json_object_get(body, "template_name")) && generation() != GENERATION_CURRENT)
+		return template_apply(r, body, doc);
 	if (!name)
 		return true;
 	if (!s) {

@@ -20,6 +20,7 @@ struct server {
 	size_t ring_bytes;	/* most output kept a stream */
 	size_t kept_bytes;	/* most output kept by all finished commands */
 	size_t max_message;	/* largest WebSocket message accepted */
+	int64_t time_scale;	/* how much faster than the clock sandboxes age */
 	int64_t ws_ping_ms;	/* 0: none */
 	int64_t heartbeat_ms; /* of event streams */
 	int exe_fd;		/* this program, executed again as the agent */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "generation.h"
 #include "server.h"
 #include "text.h"
 #include "ws.h"
@@ -207,14 +208,16 @@ static void begin_reconnect(struct session *s, const json_t *msg)
 	struct box *b = box_find(s->box_id, false);
 	struct command *c = b && id ? command_find(b, id) : NULL;
 
-	if (!id)
+	if (!id) {
 		end_with_error(s, "InvalidRequest", "command_id is required", 1008);
-	else if (!b)
+	} else if (!b) {
 		end_with_error(s, "ResourceNotFound", "the sandbox is gone", 1000);
-	else if (!c)
+	} else if (!c) {
 		unknown_command(s, b, id);
-	else
+	} else {
+		s->started_sent = generation_old(); /* which says nothing of a reconnect */
 		attach(s, c, offset_field(msg, "stdout_offset"), offset_field(msg, "stderr_offset"));
+	}
 }
 
 static void on_message(struct ws *w, bool binary, const char *p, size_t n)
