@@ -421,6 +421,20 @@ static void start_failed(struct box *b, const char *why)
 	wake_waiters(b);
 }
 
+/* Nothing is fetched for mount_config: its mounts are directories of the sandbox. */
+static bool mount_stand_ins(const struct box *b, char **why)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(json_object_get(b->doc, "mount_config"), "mounts"), i, v)
+	{
+		if (!store_mount_point(b->id, json_string_value(json_object_get(v, "mount_path")), b->uid, why))
+			return false;
+	}
+	return true;
+}
+
 static void launch(struct box *b)
 {
 	struct launched l;
@@ -431,6 +445,7 @@ static void launch(struct box *b)
 
 	for (size_t i = 0; ok && i < binds.n; i++)
 		ok = store_mount_point(b->id, binds.v[i].to, b->uid, &why);
+	ok = ok && mount_stand_ins(b, &why);
 	how.binds = binds.v;
 	how.binds_n = binds.n;
 	if (!ok || !launch_agent(&how, &l, &why)) {

@@ -160,40 +160,6 @@ void model_check_labels(const json_t *body, json_t *details)
 	}
 }
 
-static void check_configs(const json_t *body, json_t *details)
-{
-	static const char *const types[] = { "s3", "gcs", "git", "contexthub", NULL };
-	json_t *mounts = json_object_get(json_object_get(body, "mount_config"), "mounts");
-	json_t *rules = json_object_get(json_object_get(body, "proxy_config"), "rules");
-	size_t i;
-	json_t *v;
-
-	if (given(body, "mount_config") && !json_array_size(mounts))
-		PROBLEM("mounts", "mount_config.mounts must be a non-empty array");
-	json_array_foreach(mounts, i, v)
-	{
-		const char *type = json_string_value(json_object_get(v, "type"));
-		const char *path = json_string_value(json_object_get(v, "mount_path"));
-		int t = 0;
-
-		while (types[t] && (!type || strcmp(types[t], type) != 0))
-			t++;
-		if (!types[t] || !json_is_object(json_object_get(v, type)))
-			PROBLEM("mounts", "a mount is of type s3, gcs, git or contexthub and has a block of that name");
-		if (!path || *path != '/')
-			PROBLEM("mount_path", "mount_path must be an absolute path");
-	}
-	if (given(body, "proxy_config") && !json_is_object(json_object_get(body, "proxy_config")))
-		PROBLEM("proxy_config", "proxy_config must be an object");
-	if (rules && !json_is_array(rules))
-		PROBLEM("rules", "proxy_config.rules must be an array");
-	json_array_foreach(rules, i, v)
-	{
-		if (!json_string_value(json_object_get(v, "name")))
-			PROBLEM("rules", "a proxy rule has a name");
-	}
-}
-
 /* What create and update share. */
 static void check_common(const json_t *body, json_t *details)
 {
@@ -208,7 +174,7 @@ static void check_common(const json_t *body, json_t *details)
 	model_check_integer(body, "fs_capacity_bytes", 1, INT64_MAX, details);
 	if (given(body, "run_config"))
 		model_check_run_config(json_object_get(body, "run_config"), details);
-	check_configs(body, details);
+	model_check_configs(body, details);
 	if (given(body, "tag_value_ids") && !json_is_array(json_object_get(body, "tag_value_ids")))
 		PROBLEM("tag_value_ids", "tag_value_ids must be an array");
 }

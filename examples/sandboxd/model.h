@@ -30,6 +30,13 @@ void model_check_integer(const json_t *body, const char *key, json_int_t min, js
 void model_check_run_config(const json_t *rc, json_t *details);
 void model_check_env(const json_t *env, const char *field, json_t *details);
 
+/* Checks mount_config and proxy_config; a problem's loc is the whole way to the member. */
+void model_check_configs(const json_t *body, json_t *details);
+/* Whether something may be mounted there: absolute, plain, and none of the system's directories. */
+bool model_mount_path_ok(const char *path);
+/* Whether path is `above` or lies below it. */
+bool model_path_covers(const char *above, const char *path);
+
 /* Where commands start that name no directory. */
 const char *model_work_dir(const struct box *b);
 /* The environment of a sandbox's commands: the server's own, proxy rules, the

@@ -78,29 +78,6 @@ const struct box *box_using(const char *key, const char *id)
 
 /* ---- checks ---- */
 
-static bool covers(const char *above, const char *path)
-{
-	size_t n = strlen(above);
-
-	return strncmp(above, path, n) == 0 && (!path[n] || path[n] == '/');
-}
-
-static bool mount_path_allowed(const char *path)
-{
-	static const char *const taken[] = { "/proc", "/dev",   "/tmp",	  "/run", "/sys",   "/usr", "/bin",
-					     "/sbin", "/lib",	"/lib32", "/lib64", "/libx32", "/etc", TOOLS_DIR, NULL };
-
-	if (!path || *path != '/' || !path[1] || path[strlen(path) - 1] == '/' || strstr(path, "//") || strstr(path, "/./") ||
-	    strstr(path, "/../") || strlen(path) > 1024)
-		return false;
-	if (strcmp(strrchr(path, '/'), "/.") == 0 || strcmp(strrchr(path, '/'), "/..") == 0)
-		return false;
-	for (int i = 0; taken[i]; i++)
-		if (covers(taken[i], path))
-			return false;
-	return true;
-}
-
 static void check_mount(const json_t *mounts, size_t i, json_t *details)
 {
 	const json_t *v = json_array_get(mounts, i);
@@ -109,7 +86,7 @@ static void check_mount(const json_t *mounts, size_t i, json_t *details)
 
 	if (!volume || !*volume)
 		model_problem(details, "body", "volume_name", "volume_mounts[%zu].volume_name is required", i);
-	if (!mount_path_allowed(path)) {
+	if (!model_mount_path_ok(path)) {
 		model_problem(details, "body", "mount_path",
 			      "volume_mounts[%zu].mount_path must be an absolute path outside of the system's directories", i);
 		return;
@@ -117,7 +94,7 @@ static void check_mount(const json_t *mounts, size_t i, json_t *details)
 	for (size_t k = 0; k < i; k++) {
 		const char *other = json_string_value(json_object_get(json_array_get(mounts, k), "mount_path"));
 
-		if (other && (covers(other, path) || covers(path, other)))
+		if (other && (model_path_covers(other, path) || model_path_covers(path, other)))
 			model_problem(details, "body", "mount_path", "volume_mounts[%zu].mount_path overlaps with %s", i, other);
 	}
 }
