@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -309,6 +311,24 @@ static void do_search(const struct wire *w, const struct buf *payload, int fd)
 		add_child(w->id, pid, "", true);
 }
 
+static void do_dial(const struct wire *w)
+{
+	int err = 0;
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)w->a),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)w->a), .sin6_addr = in6addr_loopback };
+	const struct sockaddr *to = w->b ? (void *)&v6 : (void *)&v4;
+	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || (connect(fd, to, w->b ? sizeof v6 : sizeof v4) < 0 && errno != EINPROGRESS)) {
+		err = errno;
+		close_fd(&fd);
+	}
+	send_msg(&(struct wire){ .op = WIRE_OPENED, .id = w->id, .a = err }, NULL, fd);
+	close_fd(&fd);
+}
+
 static bool kills_pending;
 
 /* The group at once; what left it is found later, for all kills that are
@@ -357,6 +377,9 @@ static void handle(const struct wire *w, const struct buf *payload, int *fds, in
 		return;
 	case WIRE_SEARCH:
 		do_search(w, payload, nfds ? fds[0] : -1);
+		return;
+	case WIRE_DIAL:
+		do_dial(w);
 		return;
 	case WIRE_KILL:
 		do_kill(w);

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 
 #define MAX_BODY (16 << 20)
 #define IDLE_SECONDS 300u
+#define HOST_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]"
 #define CONNECTION_MEMORY (64u << 10)
 
 static struct MHD_Daemon *daemon_;
@@ -166,6 +168,29 @@ const char *http_header(struct req *r, const char *name)
 	return MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name);
 }
 
+bool http_has_token(const char *list, const char *token)
+{
+	size_t n = strlen(token);
+
+	while (list && *list) {
+		list += strspn(list, " \t,");
+		if (strncasecmp(list, token, n) == 0 && (!list[n] || strchr(" \t,", list[n])))
+			return true;
+		list += strcspn(list, ",");
+	}
+	return false;
+}
+
+char *http_base(struct req *r)
+{
+	const char *host = http_header(r, "Host"), *proto = http_header(r, "X-Forwarded-Proto");
+	bool tls = server.tls_cert || (proto && strcasecmp(proto, "https") == 0);
+
+	if (!host || !*host || strlen(host) > 255 || host[strspn(host, HOST_CHARACTERS)])
+		return xstrdup(server.url);
+	return xasprintf("%s://%s", tls ? "https" : "http", host);
+}
+
 static char *decoded(const char *raw)
 {
 	struct buf b = { 0 };
@@ -264,7 +289,7 @@ static bool match(const char *pattern, const char *path, struct req *r)
 {
 	int n = 0;
 
-	while (*pattern && *path) {
+	while (*pattern && *path && *pattern != '*') {
 		if (strncmp(pattern, "{}", 2) == 0) {
 			size_t len = strcspn(path, "/");
 			struct buf b = { 0 };
@@ -284,7 +309,7 @@ static bool match(const char *pattern, const char *path, struct req *r)
 			return false;
 		}
 	}
-	return !*pattern && !*path;
+	return *pattern == '*' || (!*pattern && !*path);
 }
 
 static bool authorized(struct req *r)
@@ -324,7 +349,7 @@ static void find_route(struct req *r)
 			if (!match(e->path, path, r) || !generation_serves(e->path))
 				continue;
 			known = true;
-			if (strcmp(e->method, method) != 0)
+			if (*e->method != '*' && strcmp(e->method, method) != 0)
 				continue;
 			r->route = e;
 			authorized(r);
@@ -336,20 +361,30 @@ static void find_route(struct req *r)
 
 /* ---- libmicrohttpd's side ---- */
 
-static struct req *request_new(struct MHD_Connection *conn, const char *url, const char *method)
+/* The first that is heard of a request. The target as it came is told here only. */
+static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct req *r = xcalloc(1, sizeof *r);
 
-	r->conn = conn;
-	r->path = xstrdup(url);
-	r->head = strcmp(method, "HEAD") == 0;
-	/* The method's text belongs to the connection and lives as long. */
-	r->method = method;
+	(void)cls;
+	(void)conn;
+	r->uri = xstrdup(uri);
 	r->next = requests;
 	if (requests)
 		requests->prev = r;
 	requests = r;
 	return r;
+}
+
+static void request_begin(struct req *r, struct MHD_Connection *conn, const char *url, const char *method,
+			  const char *version)
+{
+	r->conn = conn;
+	r->path = xstrdup(url);
+	r->head = strcmp(method, "HEAD") == 0;
+	r->http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
+	/* The method's text belongs to the connection and lives as long. */
+	r->method = method;
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
@@ -374,6 +409,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
 	for (int i = 0; i < HTTP_MAX_ARGS; i++)
 		free(r->arg[i]);
 	free(r->path);
+	free(r->uri);
 	loop_free_later(r);
 }
 
@@ -397,9 +433,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	struct req *r = *con_cls;
 
 	(void)cls;
-	(void)version;
-	if (!r) {
-		*con_cls = r = request_new(conn, url, method);
+	if (!r->conn) {
+		request_begin(r, conn, url, method, version);
 		find_route(r);
 		return MHD_YES;
 	}
@@ -408,7 +443,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	if (*n) {
 		if (take_body(r, data, *n)) {
 			*n = 0;
-			return MHD_YES;
+			return r->abandoned ? MHD_NO : MHD_YES;
 		}
 	} else if (!r->response && !r->in_handler) {
 		r->in_handler = true;
@@ -417,6 +452,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		else if (!fault_http(r))
 			r->route->run(r);
 	}
+	if (r->abandoned)
+		return MHD_NO;
 	if (r->response && !*n)
 		return MHD_queue_response(conn, r->status, r->response);
 	http_suspend(r);
@@ -493,7 +530,7 @@ bool http_start(const char *host, unsigned port, char **why)
 	daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
 				   NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 				   MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				   MHD_OPTION_UNESCAPE_CALLBACK, keep_raw, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+				   MHD_OPTION_UNESCAPE_CALLBACK, keep_raw, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
 				   IDLE_SECONDS, MHD_OPTION_CONNECTION_LIMIT, 16384u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				   (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
 	info = daemon_ ? MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
@@ -509,7 +546,7 @@ void http_stop(void)
 {
 	for (struct req *r = requests, *next; r; r = next) {
 		next = r->next;
-		if (r->suspended && r->response)
+		if (r->suspended && (r->response || r->raw))
 			http_abandon(r);
 		else if (r->suspended)
 			http_error(r, 503, "ServiceUnavailable", "The server is shutting down");

@@ -20,8 +20,8 @@ enum route_kind {
 };
 
 struct route {
-	const char *method; /* GET serves HEAD, too */
-	const char *path;   /* {} stands for one segment, which is percent-decoded */
+	const char *method; /* GET serves HEAD, too; * any */
+	const char *path;   /* {} stands for one segment, which is percent-decoded; * at the end for any rest */
 	enum route_kind kind;
 	void (*run)(struct req *r); /* the whole body is there; answers now or later */
 	/* Set for a body that is streamed: called for each piece; returns false
@@ -33,9 +33,10 @@ struct req {
 	struct MHD_Connection *conn;
 	const struct route *route;
 	const char *method;
+	char *uri;  /* the request's target as it came */
 	char *path; /* raw, without the query */
 	char *arg[HTTP_MAX_ARGS];
-	bool head;
+	bool head, http10;
 	struct buf body;
 	bool too_large;
 	json_t *json; /* the parsed body, for control routes and when asked for */
@@ -45,6 +46,7 @@ struct req {
 	struct MHD_Response *response;
 	unsigned status;
 	bool suspended, in_handler;
+	bool raw;	/* its handler writes to the socket itself */
 	bool abandoned; /* the connection ends, without an answer or within one */
 	struct req *next, *prev;
 };
@@ -81,6 +83,11 @@ void http_flat_error(struct req *r, unsigned status, const char *type, const cha
 void http_invalid(struct req *r, json_t *details);
 
 const char *http_header(struct req *r, const char *name);
+/* Whether a comma-separated header value holds a token. */
+bool http_has_token(const char *list, const char *token);
+/* What URLs of this server begin with for this client: its own way here, by the
+ * Host that it asked. To be freed. */
+char *http_base(struct req *r);
 /* A query argument, decoded; NULL when absent. To be freed. */
 char *http_query(struct req *r, const char *name);
 /* Calls back for each query argument of a name. */

@@ -33,7 +33,7 @@ bool source_add(struct source *s, int fd, uint32_t events, void (*ready)(struct 
 	s->fd = fd;
 	s->events = events;
 	s->ready = ready;
-	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0)
+	if (!events || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0)
 		return true;
 	s->ready = NULL;
 	return false;

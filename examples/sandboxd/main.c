@@ -19,13 +19,16 @@
 #include "image.h"
 #include "job.h"
 #include "loop.h"
+#include "proxy.h"
 #include "resources.h"
 #include "server.h"
+#include "services.h"
 #include "snapshot.h"
 #include "sse.h"
 #include "store.h"
 #include "stream.h"
 #include "tls.h"
+#include "token.h"
 #include "util.h"
 #include "ws.h"
 
@@ -44,7 +47,7 @@ const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
 	snapshots_routes, registries_routes,
 	sse_routes,
-	volumes_routes, templates_routes, pools_routes, NULL,
+	volumes_routes, templates_routes, pools_routes, services_routes, proxy_routes, NULL,
 };
 
 static const char help[] =
@@ -257,6 +260,10 @@ int main(int argc, char **argv)
 		fail("cannot make an event loop");
 	if (!store_open(state, &why))
 		fail(why);
+	if (!token_open(&why)) {
+		store_close();
+		fail(why);
+	}
 	if (server.isolation && !launch_probe(&why)) {
 		fprintf(stderr,
 			"sandboxd: %s\n"

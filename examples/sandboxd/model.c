@@ -345,7 +345,7 @@ json_t *model_redact(const json_t *value)
 json_t *box_json(const struct box *b)
 {
 	static const char *const hidden[] = { "stopped_ms",	     "created_ms", "status",	   "env_vars",	    "seed",
-					      "snapshot_run_config", "own_system", "template_id", "volume_mounts", NULL };
+					      "snapshot_run_config", "own_system", "template_id", "volume_mounts", "shares", NULL };
 	json_t *out = json_object(), *v;
 	const char *key;
 

@@ -27,6 +27,7 @@ enum wire_op {
 	WIRE_WRITE,  /* open a temporary file beside path, making its directories; payload: path */
 	WIRE_COMMIT, /* payload: temporary path, final path */
 	WIRE_ABORT,  /* payload: temporary path */
+	WIRE_DIAL,   /* a TCP connection to a port of the sandbox itself; a: port, b: at ::1; WIRE_OPENED answers, the connection may be pending */
 	WIRE_SEARCH, /* a: limit, b: 'g' glob or 'r' grep; payload: pattern, path, glob; fd: result pipe */
 };
 

@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <wslay/wslay.h>
@@ -448,19 +447,6 @@ static void on_refused(struct req *r)
 	free(p);
 }
 
-static bool has_token(const char *list, const char *token)
-{
-	size_t n = strlen(token);
-
-	while (list && *list) {
-		list += strspn(list, " \t,");
-		if (strncasecmp(list, token, n) == 0 && (!list[n] || strchr(" \t,", list[n])))
-			return true;
-		list += strcspn(list, ",");
-	}
-	return false;
-}
-
 void ws_accept(struct req *r, const struct ws_ops *ops, void (*opened)(struct ws *w, void *user), void *user)
 {
 	const char *key = http_header(r, "Sec-WebSocket-Key"), *version = http_header(r, "Sec-WebSocket-Version");
@@ -469,8 +455,8 @@ void ws_accept(struct req *r, const struct ws_ops *ops, void (*opened)(struct ws
 	unsigned char digest[20];
 	char accept[32], *text;
 
-	if (!key || !has_token(http_header(r, "Upgrade"), "websocket") ||
-	    !has_token(http_header(r, "Connection"), "upgrade") || !version || strcmp(version, "13") != 0) {
+	if (!key || !http_has_token(http_header(r, "Upgrade"), "websocket") ||
+	    !http_has_token(http_header(r, "Connection"), "upgrade") || !version || strcmp(version, "13") != 0) {
 		opened(NULL, user);
 		text = xstrdup("{\"detail\":\"This endpoint is a WebSocket (version 13)\"}");
 		response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);

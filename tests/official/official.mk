@@ -7,7 +7,7 @@ OFFICIAL_OUT := $(BUILD)/official
 OFFICIAL_NODE_OK = node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null
 OFFICIAL_NODE = PATH=$(abspath $(OFFICIAL_OUT))/node20/node_modules/.bin:$$PATH SANDBOXD=$(abspath $(BUILD)/sandboxd) SANDBOXD_TOOLS=$(abspath examples/sandboxd/tools)
 # Again over https; isolation has nothing to do with it.
-OFFICIAL_WIRE = boxes files run wire sse
+OFFICIAL_WIRE = boxes files run wire sse services
 OFFICIAL_TLS = $(abspath $(OFFICIAL_OUT))/tls
 
 .PHONY: test-official
@@ -20,8 +20,8 @@ $(OFFICIAL_OUT)/node_modules/.ready: $(OFFICIAL_DIR)/package.json $(OFFICIAL_DIR
 	touch $@
 
 test-official: $(BUILD)/sandboxd $(OFFICIAL_OUT)/node_modules/.ready
-	rm -f $(OFFICIAL_OUT)/*.mjs
-	cp $(OFFICIAL_DIR)/*.mjs $(OFFICIAL_OUT)/
+	rm -f $(OFFICIAL_OUT)/*.mjs $(OFFICIAL_OUT)/*.py
+	cp $(OFFICIAL_DIR)/*.mjs $(OFFICIAL_DIR)/*.py $(OFFICIAL_OUT)/
 	$(OFFICIAL_NODE) node --test $(OFFICIAL_OUT)/
 	python3 tests/tls/certs.py $(OFFICIAL_TLS)
 	SANDBOXD_CERT=$(OFFICIAL_TLS)/right.pem SANDBOXD_KEY=$(OFFICIAL_TLS)/right.key NODE_EXTRA_CA_CERTS=$(OFFICIAL_TLS)/ca.pem \
