@@ -25,6 +25,7 @@ PUBLIC = [
     "langsmith_snapshots.h",
     "langsmith_urls.h",
     "langsmith_legacy.h",
+    "tunnel.h",
 ]
 
 # The implementation: part -> files, in order. A part's files carry its name.
@@ -58,6 +59,7 @@ OPTIONAL = {
     "config": ["langsmith_config.c"],
     "legacy": ["langsmith_legacy.h", "langsmith_legacy.c"],
     "sse": ["sse.h", "sse.c"],
+    "tunnel": ["yamux.h", "yamux.c", "tunnel.h"],
 }
 
 TOP = """\

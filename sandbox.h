@@ -269,6 +269,7 @@
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
+     SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
    would name an option. With SBX_NO_DATES a Retry-After that is a date is not
@@ -404,7 +405,10 @@ SBX_EXTERN_C_END
     X(ERR_COMMAND, "the command could not be run") \
     X(ERR_COMMAND_TIMEOUT, "the command ran into its timeout") \
     X(ERR_COMMAND_NOT_FOUND, "the server does not know this command id (any more)") \
-    X(ERR_SESSION_EXPIRED, "the command's session expired")
+    X(ERR_SESSION_EXPIRED, "the command's session expired") \
+    X(ERR_PORT_DENIED, "the sandbox does not let this port be reached") \
+    X(ERR_DIAL, "nothing answers at this port inside the sandbox") \
+    X(ERR_TUNNEL_VERSION, "the server speaks another version of the tunnel's protocol")
 
 #define SBXI_CODE_ENUM(name, text) SBX_##name,
 typedef enum sbx_code { SBX_CODES(SBXI_CODE_ENUM) SBX_CODE_COUNT } sbx_code;
@@ -1404,15 +1408,16 @@ typedef struct sbx_call {
 
 typedef enum sbx_event_kind {
     SBX_EV_NONE,
-    SBX_EV_STARTED,     /* the command runs: pid */
+    SBX_EV_STARTED,     /* the command runs: pid; a tunnel or connection stands */
     SBX_EV_STDOUT,      /* data, offset */
     SBX_EV_STDERR,
-    SBX_EV_DATA,        /* bytes of a file or answer: data, offset */
+    SBX_EV_DATA,        /* bytes of a file, answer or connection: data, offset */
     SBX_EV_ITEM,        /* one item of a list: `item` */
     SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
     SBX_EV_RETRYING,    /* any call: an attempt failed with `code`; the next comes in delay_ms */
-    SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
-    SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
+    SBX_EV_RECONNECTED, /* the command's stream goes on after a drop; a tunnel is open again */
+    SBX_EV_WRITABLE,    /* sbx_push, sbx_input or sbx_tunnel_send takes bytes again */
+    SBX_EV_EOF,         /* the other side of a connection sends no more */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
     SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
@@ -2637,6 +2642,117 @@ SBX_API sbx_op sbx_pool_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_
 SBX_EXTERN_C_END
 #endif
 
+/* ======== src/tunnel.h ======== */
+/* ---- tunnel: TCP connections into a sandbox over one WebSocket (public) ---- */
+#ifndef SBX_TUNNEL_H
+#define SBX_TUNNEL_H
+SBX_EXTERN_C_BEGIN
+
+/* A tunnel is one WebSocket to a sandbox (…/tunnel) that carries any number of
+   TCP connections to ports inside it, multiplexed by yamux. The tunnel is an
+   operation, and so is each connection: both are pulled like any other.
+
+       tunnel = sbx_tunnel_open(c, &box, NULL);
+       op = sbx_tunnel_dial(c, tunnel, 5432, NULL);
+       while (sbx_next_of(c, &op, &ev))
+           if (ev.kind == SBX_EV_STARTED || ev.kind == SBX_EV_WRITABLE)
+               sbx_tunnel_send(c, op, rest, true, &taken);  (what was not taken goes out at the next WRITABLE)
+           else if (ev.kind == SBX_EV_DATA)
+               fwrite(ev.data.p, 1, ev.data.n, stdout);
+           else if (ev.kind == SBX_EV_END)
+               code = ev.code;
+       sbx_tunnel_close(c, tunnel);
+
+   How much can be under way, and where it lies
+   --------------------------------------------
+   Every connection has a ring of `window` bytes for what came and was not
+   pulled. The peer is told that it may send more only when bytes were pulled,
+   so a ring never overflows, a connection that is not pulled stops its own
+   sender, and the others go on. That holds without exception for a window of
+   256 KiB (the default) or more: yamux lets each peer send the first 256 KiB of
+   a stream unasked. With a smaller window those first 256 KiB can find the
+   ring full. Then the bytes stay in the socket, and all connections of the
+   tunnel wait until the full one is pulled; this lasts for at most those 256
+   KiB. Should the program meanwhile block for an event of another one
+   (sbx_next_of, sbx_await), which would never come, the full one is reset and
+   ends with SBX_ERR_TOO_LARGE behind its last data. A program that pulls all
+   events (sbx_next) never meets it.
+   A tunnel that waits so for longer than its server waits for the answer to a
+   ping (hashicorp's default: 40 s) can be ended by the server. */
+
+typedef struct sbx_tunnel_opts {
+    sbx_call call;        /* timeout_ms: one attempt to open it, ws_open_ms; total_ms: the tunnel's whole life; max_retries: 2.
+                             Its headers and key go with every upgrade, also when it is opened again */
+    sbx_buf memory;       /* sbx_tunnel_size bytes, borrowed until END; none: the client's allocator, until END */
+    uint32_t max_streams; /* connections at once: 32. Each is an operation, too (max_ops) */
+    uint32_t window;      /* bytes of each connection's ring: 262,144, at least 1,024 */
+    int32_t ping_interval_ms; /* silence before a yamux ping: 30,000; SBX_FOREVER = no pings */
+    int32_t ping_ms;      /* wait for its answer: 30,000. Does not run while the tunnel waits for the program */
+} sbx_tunnel_opts;
+
+/* Bytes of memory for a tunnel with these options (NULL: the default ones):
+   max_streams times window and about 100; SIZE_MAX: more than can be
+   addressed. Memory is touched only as far as it is used. */
+SBX_API size_t sbx_tunnel_size(const sbx_tunnel_opts *opts);
+
+/* GET …/tunnel (yamux, protocol version 0). An operation that lasts until it is
+   closed, cancelled or cannot be opened; holds one of max_links while it is
+   open. Events: STARTED (open), RETRYING (an attempt failed), RECONNECTED (open
+   again), END. They need not be pulled for the connections to run.
+   Attempts to open are repeated like those of a command, 0.5 s, doubled, up to
+   8 s apart. A tunnel that is lost later ends its connections with
+   SBX_ERR_CONNECTION, stays itself, and is opened again, in the same way, by
+   the next dial; when that fails, the dials that wait end with the error and
+   the next one tries again. Of WebSocket pings none are sent: yamux's own are,
+   and their answers are checked.
+   Errors: SBX_ERR_NO_BUFFER (no memory and no allocator), SBX_ERR_MEMORY (the
+   memory is smaller than sbx_tunnel_size, or the allocator refused),
+   SBX_ERR_NO_ENDPOINT (404: a server without tunnels). */
+SBX_API sbx_op sbx_tunnel_open(sbx_client *c, const sbx_box *box, const sbx_tunnel_opts *opts);
+
+typedef struct sbx_dial_opts {
+    sbx_call call; /* timeout_ms: until the connection stands, the tunnel's opening included, ws_open_ms; headers and api_key
+                      are the tunnel's: refused here. No retries: dial again */
+} sbx_dial_opts;
+
+/* A TCP connection to a port (1 to 65,535) inside the sandbox. The tunnel need
+   not be open yet. Events: STARTED (it stands), DATA (data, offset), WRITABLE,
+   EOF (the other side sends no more; what we send still arrives), END. The END
+   of a connection whose halves have both ended has SBX_OK; before it, each of
+   the two must have ended: by sbx_tunnel_send with `end`, and by EOF. What came
+   before a failure is delivered before END. sbx_cancel resets the connection.
+   Errors at once: SBX_ERR_HANDLE (no tunnel), SBX_ERR_STATE (it was closed),
+   SBX_ERR_FULL (max_streams). Later: SBX_ERR_PORT_DENIED (the sandbox does not
+   let this port be reached), SBX_ERR_DIAL (nothing answers there),
+   SBX_ERR_TUNNEL_VERSION (the server speaks another version),
+   SBX_ERR_CONNECTION (reset by the other side, or the tunnel was lost, or the
+   server takes no new connections), SBX_ERR_TOO_LARGE (see above),
+   SBX_ERR_DEADLINE, what opening the tunnel can end with. */
+SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, const sbx_dial_opts *opts);
+
+/* The next bytes for the other side: copies what the send buffer and the
+   peer's window take, *taken says how much (possibly 0, always so before
+   STARTED: wait for SBX_EV_WRITABLE, and give the rest again). Connections that
+   wait get their WRITABLE in turn. `end` with everything taken ends our half;
+   `data` may be empty for that. Does not block. The larger tx_bytes, the fewer
+   and larger frames. Errors: SBX_ERR_HANDLE (not a connection), SBX_ERR_STATE
+   (our half has ended, or the connection), SBX_ERR_ENTROPY. */
+SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
+
+/* Holds a connection's DATA and what comes behind it back from sbx_next, and so
+   slows its sender, until it is let go; WRITABLE still comes. For a program
+   that cannot pass on what comes; sbx_next_of must not wait for a connection
+   that is held. Errors: SBX_ERR_HANDLE. */
+SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op op, bool hold);
+
+/* Ends a tunnel: no new connections; those that stand go on; END (SBX_OK)
+   comes with the last of them. sbx_cancel ends it at once, its connections
+   with it. Errors: SBX_ERR_HANDLE. */
+SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel);
+
+SBX_EXTERN_C_END
+#endif
+
 #endif /* SBX_SANDBOX_H_INCLUDED */
 
 #if defined(SANDBOX_IMPLEMENTATION) && !defined(SBX_SANDBOX_H_IMPLEMENTED)
@@ -2682,6 +2798,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
+#endif
+#ifndef SBX_NO_TUNNEL
+#define SBX_NO_TUNNEL 0
 #endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0

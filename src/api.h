@@ -217,15 +217,16 @@ typedef struct sbx_call {
 
 typedef enum sbx_event_kind {
     SBX_EV_NONE,
-    SBX_EV_STARTED,     /* the command runs: pid */
+    SBX_EV_STARTED,     /* the command runs: pid; a tunnel or connection stands */
     SBX_EV_STDOUT,      /* data, offset */
     SBX_EV_STDERR,
-    SBX_EV_DATA,        /* bytes of a file or answer: data, offset */
+    SBX_EV_DATA,        /* bytes of a file, answer or connection: data, offset */
     SBX_EV_ITEM,        /* one item of a list: `item` */
     SBX_EV_GAP,         /* output was lost: stream, offset (where it begins), lost (bytes) */
     SBX_EV_RETRYING,    /* any call: an attempt failed with `code`; the next comes in delay_ms */
-    SBX_EV_RECONNECTED, /* the command's stream goes on after a drop */
-    SBX_EV_WRITABLE,    /* sbx_push or sbx_input takes bytes again */
+    SBX_EV_RECONNECTED, /* the command's stream goes on after a drop; a tunnel is open again */
+    SBX_EV_WRITABLE,    /* sbx_push, sbx_input or sbx_tunnel_send takes bytes again */
+    SBX_EV_EOF,         /* the other side of a connection sends no more */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
     SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */

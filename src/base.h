@@ -39,6 +39,9 @@
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
 #endif
+#ifndef SBX_NO_TUNNEL
+#define SBX_NO_TUNNEL 0
+#endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0
 #endif

@@ -47,7 +47,10 @@
     X(ERR_COMMAND, "the command could not be run") \
     X(ERR_COMMAND_TIMEOUT, "the command ran into its timeout") \
     X(ERR_COMMAND_NOT_FOUND, "the server does not know this command id (any more)") \
-    X(ERR_SESSION_EXPIRED, "the command's session expired")
+    X(ERR_SESSION_EXPIRED, "the command's session expired") \
+    X(ERR_PORT_DENIED, "the sandbox does not let this port be reached") \
+    X(ERR_DIAL, "nothing answers at this port inside the sandbox") \
+    X(ERR_TUNNEL_VERSION, "the server speaks another version of the tunnel's protocol")
 
 #define SBXI_CODE_ENUM(name, text) SBX_##name,
 typedef enum sbx_code { SBX_CODES(SBXI_CODE_ENUM) SBX_CODE_COUNT } sbx_code;

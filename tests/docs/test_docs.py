@@ -266,7 +266,7 @@ def check_header_defaults():
 
 
 def public_functions():
-    return re.findall(r"^SBX_API [^;(]*?\b(sbx_\w+)\(", code_only("".join(map(read, ["src/error.h", "src/api.h", *SERVICE]))), re.M)
+    return re.findall(r"^SBX_API [^;(]*?\b(sbx_\w+)\(", code_only("".join(map(read, ["src/error.h", "src/api.h", *SERVICE])) + read("src/tunnel.h")), re.M)
 
 
 def check_calls():
@@ -275,7 +275,7 @@ def check_calls():
 
 def check_comments():
     """Each public function, or the group it stands in, has a comment before it."""
-    for path in ("src/api.h", *SERVICE, "src/error.h", "src/types.h", "src/transport.h"):
+    for path in ("src/api.h", *SERVICE, "src/tunnel.h", "src/error.h", "src/types.h", "src/transport.h"):
         before = ""
         for i, line in enumerate(read(path).splitlines(), 1):
             if re.match(r"SBX_API |static inline ", line) and not (before.endswith("*/") or before.startswith("SBX_API ")):
