@@ -45,6 +45,7 @@ PRIVATE = [
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
     ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_legacy.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c", "langsmith_urls.c"]),
+    ("tunnel", ["tunnel.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),

@@ -9226,6 +9226,14 @@ typedef struct sbxi_command {
     } held;
 } sbxi_command;
 
+/* A tunnel, or one of its connections. */
+typedef struct sbxi_session sbxi_session;
+typedef struct sbxi_tunnel {
+    sbxi_session *session; /* NULL: the tunnel has ended */
+    uint64_t total;        /* bytes given out */
+    uint32_t slot;         /* of a connection: which of the session's */
+} sbxi_tunnel;
+
 /* What is used most stands first: offsets below 32 and 128 take shorter
    instructions on small machines. */
 struct sbxi_op {
@@ -9251,6 +9259,7 @@ struct sbxi_op {
     union {
         sbxi_http http;
         sbxi_command command;
+        sbxi_tunnel tunnel;
     } u;
 };
 
@@ -9375,6 +9384,8 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
+/* Ends all tunnels, which may hold allocated memory; likewise. */
+SBXI_FN void sbxi_tunnels_end(sbx_client *c);
 
 #endif
 
@@ -11584,6 +11595,9 @@ SBX_API void sbx_close(sbx_client *c)
 #if !SBX_NO_OWNED
     sbxi_delete_owned(c);
 #endif
+#if !SBX_NO_TUNNEL
+    sbxi_tunnels_end(c);
+#endif
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
@@ -12035,6 +12049,8 @@ SBX_API const char *sbx_code_text(sbx_code code)
 /* ---- service: LangSmith's tables, shared by its files (private) ---- */
 #ifndef SBXI_SERVICE_H
 #define SBXI_SERVICE_H
+#if !SBX_NO_TUNNEL
+#endif
 
 /* Options that were not given: all zero. */
 typedef union sbxi_options {
@@ -12057,6 +12073,10 @@ typedef union sbxi_options {
     sbx_template_opts old_template;
     sbx_volume_opts old_volume;
     sbx_pool_opts old_pool;
+#endif
+#if !SBX_NO_TUNNEL
+    sbx_tunnel_opts tunnel;
+    sbx_dial_opts dial;
 #endif
 } sbxi_options;
 
@@ -12478,6 +12498,8 @@ SBXI_FN bool sbxi_id_unknown(const sbxi_op *op);
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
+/* Whether to open the stream again can help. */
+SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
 
 #endif
@@ -13187,7 +13209,7 @@ static bool sbxi_retry_status(unsigned status)
     return status == 429 || status == 500 || (status >= 502 && status <= 504);
 }
 
-static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
+SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);
@@ -17134,6 +17156,959 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
     sbxi_build_url(&b, url, &o->call);
     return sbxi_stat_call(&b, o, out);
 }
+
+/* ======== src/tunnel.c ======== */
+
+#if !SBX_NO_TUNNEL
+
+/* The tunnel's operation owns the link and moves all bytes: what comes goes
+   into the rings of the connections, whose operations give it out. What these
+   have to tell the peer is noted (`todo`) and said when the send buffer has
+   room. All of it lies in the tunnel's own memory. */
+
+#define SBXI_TUNNEL_STREAMS 32u
+#define SBXI_TUNNEL_WINDOW_MIN 1024u
+#define SBXI_TUNNEL_PING_MS 30000
+#define SBXI_TUNNEL_BACKOFF_MS 500u
+#define SBXI_TUNNEL_BACKOFF_MAX_MS 8000u
+/* What one reply, or one connection's frames, and then a pong may need. */
+#define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
+
+/* What the peer has to be told, in this order. */
+enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4, SBXI_TODO_DROP = 8 };
+/* How far a connection is. */
+enum {
+    SBXI_DIAL_ASKED = 1,    /* its hello went out */
+    SBXI_DIAL_OPEN = 2,     /* the daemon said yes */
+    SBXI_DIAL_EOF = 4,      /* the peer's half has ended */
+    SBXI_DIAL_EOF_TOLD = 8,
+    SBXI_DIAL_ENDED = 16,   /* and so has ours, by the caller's word */
+    SBXI_DIAL_OVER = 32,    /* failed: its operation has the error */
+    SBXI_DIAL_HELD = 64
+};
+
+typedef struct sbxi_dial {
+    sbx_yamux_stream *stream; /* NULL: the peer knows nothing of it */
+    uint32_t op;              /* SBXI_NIL = it has ended; free once `stream` is gone, too */
+    uint32_t at, n;           /* what its ring holds */
+    uint16_t port;
+    uint8_t todo, is;
+} sbxi_dial;
+
+struct sbxi_session {
+    sbx_yamux y;
+    sbx_yamux_stream *streams;
+    sbxi_dial *dials;
+    char *rings;
+    uint32_t count, window;
+    uint32_t op;
+    uint32_t live, ops;   /* streams that the peer may know; connections whose operation has not ended */
+    uint32_t target;      /* whose the next data_n bytes of the operation's piece are, SBXI_NIL = nobody's */
+    uint32_t data_n;
+    uint32_t lent, lent_n; /* what of whose ring the last event points to */
+    uint32_t turn;        /* who is asked first to write */
+    int32_t ping_interval_ms, ping_ms;
+    bool open, was_open, away, closing, todo, wanting, allocated;
+};
+
+/* What belongs to every stream's opening stands behind what a tunnel uses. */
+typedef char sbxi_tunnel_fits[sizeof(sbxi_tunnel) <= offsetof(sbxi_command, offset) ? 1 : -1];
+
+static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static bool sbxi_tunnel_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_tunnel_finished(sbx_client *c, sbxi_op *op);
+static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op);
+static void sbxi_dial_finished(sbx_client *c, sbxi_op *op);
+
+static const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
+static const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
+
+static sbxi_op *sbxi_tunnel_op(const sbx_client *c, const sbxi_session *s)
+{
+    return &c->ops[s->op];
+}
+
+static uint32_t sbxi_dial_id(const sbxi_session *s, const sbxi_dial *d)
+{
+    return (uint32_t)(d - s->dials);
+}
+
+/* ---- connections ---- */
+
+/* Something waits to be pulled. */
+static void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d)
+{
+    if (d->op != SBXI_NIL && !(d->is & SBXI_DIAL_HELD))
+        sbxi_op_list(c, &c->ops[d->op], SBXI_LIST_EVENT);
+}
+
+static void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo)
+{
+    d->todo |= todo;
+    s->todo = true;
+    sbxi_op_wake(c, sbxi_tunnel_op(c, s));
+}
+
+/* It has failed; what its ring holds is given out before the END. */
+static void sbxi_dial_over(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_code code, sbx_layer layer, const char *text)
+{
+    sbxi_op *op;
+
+    if (d->op == SBXI_NIL || d->is & SBXI_DIAL_OVER)
+        return;
+    op = &c->ops[d->op];
+    sbxi_op_set_fail(op, code, layer, text);
+    op->total_at = op->attempt_at = SBXI_NEVER;
+    sbxi_op_arm(c, op);
+    d->is |= SBXI_DIAL_OVER;
+    d->todo &= (uint8_t)~SBXI_TODO_HELLO;
+    if (d->stream)
+        sbxi_dial_todo(c, s, d, SBXI_TODO_DROP);
+    sbxi_dial_tell(c, d);
+}
+
+/* Both halves have ended. */
+static bool sbxi_dial_complete(const sbxi_dial *d)
+{
+    const unsigned both = SBXI_DIAL_EOF | SBXI_DIAL_ENDED;
+
+    return (d->is & both) == both && !(d->todo & SBXI_TODO_FIN);
+}
+
+/* The bytes of the last event are not looked at any more: they count as
+   consumed. */
+static void sbxi_tunnel_settle(sbx_client *c, sbxi_session *s)
+{
+    sbxi_dial *d = &s->dials[s->lent];
+    uint32_t n = s->lent_n;
+
+    if (!n)
+        return;
+    s->lent_n = 0;
+    d->n -= n;
+    d->at = d->n && d->at + n < s->window ? d->at + n : 0;
+    if (d->stream) {
+        sbx_yamux_consumed(d->stream, n);
+        if (s->window - SBXI_MIN(s->window, d->stream->held + d->stream->recv) >= s->window / 2)
+            sbxi_dial_todo(c, s, d, SBXI_TODO_CREDIT);
+    }
+    if (s->data_n && s->target == s->lent)
+        sbxi_op_wake(c, sbxi_tunnel_op(c, s));
+}
+
+/* ---- saying ---- */
+
+static sbxi_got sbxi_tunnel_room(sbx_client *c, sbxi_link *l)
+{
+    if (l->tx && c->net.tx.size - l->tx_end < SBXI_TUNNEL_ROOM) {
+        sbxi_got got = sbxi_link_flush(&c->net, l);
+
+        if (got != SBXI_GOT_EVENT)
+            return got;
+    }
+    return sbxi_link_has_room(&c->net, l) || l->owner == c->net.awaited ? SBXI_GOT_EVENT : SBXI_GOT_STARVED;
+}
+
+/* There is room; without random bytes the session fails as a whole. */
+static void sbxi_tunnel_put(sbx_client *c, sbxi_link *l, const void *p, size_t n)
+{
+    if (n)
+        sbxi_ws_send(&c->net, l, SBX_WS_OP_BINARY, p, n);
+}
+
+static void sbxi_dial_hello(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dial *d)
+{
+    unsigned char out[SBX_YAMUX_HEAD + 3];
+    size_t n = 3;
+
+    d->stream = sbx_yamux_open(&s->y);
+    if (!d->stream) {
+        sbxi_dial_over(c, s, d, SBX_ERR_CONNECTION, SBX_LAYER_SERVICE, SBXI_T("the server takes no new connections on this tunnel until those that stand have ended"));
+        return;
+    }
+    d->stream->user = d;
+    d->is |= SBXI_DIAL_ASKED;
+    s->live++;
+    if (s->window > SBX_YAMUX_INITIAL) /* told at once, with the opening */
+        sbxi_tunnel_put(c, l, out, sbx_yamux_update(&s->y, d->stream, out));
+    sbx_yamux_data(d->stream, &n, false, out);
+    out[SBX_YAMUX_HEAD] = 1; /* the version */
+    out[SBX_YAMUX_HEAD + 1] = (unsigned char)(d->port >> 8);
+    out[SBX_YAMUX_HEAD + 2] = (unsigned char)d->port;
+    sbxi_tunnel_put(c, l, out, sizeof out);
+}
+
+/* What a connection has to tell; there is room for it. */
+static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dial *d)
+{
+    unsigned char out[SBX_YAMUX_HEAD];
+    unsigned todo = d->todo;
+    size_t n = 0;
+
+    d->todo = 0;
+    if (todo & SBXI_TODO_HELLO)
+        sbxi_dial_hello(c, s, l, d);
+    if (!d->stream)
+        return;
+    if (todo & SBXI_TODO_DROP) {
+        sbxi_tunnel_put(c, l, out, sbx_yamux_drop(&s->y, d->stream, out));
+        d->stream = NULL;
+        s->live--;
+        return;
+    }
+    if (todo & SBXI_TODO_FIN) {
+        sbxi_tunnel_put(c, l, out, sbx_yamux_data(d->stream, &n, true, out));
+        sbxi_dial_tell(c, d);
+    }
+    if (todo & SBXI_TODO_CREDIT)
+        sbxi_tunnel_put(c, l, out, sbx_yamux_update(&s->y, d->stream, out));
+}
+
+/* A silent tunnel is asked for a sign of life. One that waits for the program
+   could not hear the answer. */
+static void sbxi_tunnel_ping(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
+{
+    int64_t due = sbxi_after(l->last_rx, s->ping_interval_ms);
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
+    op->wake_at = due > c->net.now ? due : sbxi_after(c->net.now, s->ping_interval_ms);
+    if (due <= c->net.now && !s->data_n && op->attempt_at == SBXI_NEVER) {
+        /* A ping that finds no room, since the peer takes nothing, counts too. */
+        if (sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT)
+            sbxi_tunnel_put(c, l, out, sbx_yamux_ping(&s->y, out));
+        op->attempt_at = sbxi_after(c->net.now, s->ping_ms);
+    }
+    sbxi_op_arm(c, op);
+}
+
+static sbxi_got sbxi_tunnel_talk(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
+{
+    sbxi_got got = SBXI_GOT_EVENT;
+
+    c->net.entropy_failed = false; /* another's failure is no business of this one */
+    if (op->flags & SBXI_OP_PING_DUE)
+        sbxi_tunnel_ping(c, op, s, l);
+    for (uint32_t i = 0; s->todo && i < s->count; i++) {
+        if (!s->dials[i].todo)
+            continue;
+        got = sbxi_tunnel_room(c, l);
+        if (got != SBXI_GOT_EVENT)
+            return got;
+        sbxi_dial_say(c, s, l, &s->dials[i]);
+    }
+    s->todo = false;
+    if (c->net.entropy_failed) {
+        c->net.fault.code = SBX_ERR_ENTROPY;
+        c->net.fault.text = NULL;
+        return SBXI_GOT_FAIL;
+    }
+    return sbxi_link_unsent(l) ? sbxi_link_flush(&c->net, l) : SBXI_GOT_EVENT;
+}
+
+/* The send buffer is empty: those that wait may write, in turn, beginning
+   behind the one that wrote last. */
+static void sbxi_tunnel_writable(sbx_client *c, sbxi_session *s)
+{
+    s->wanting = false;
+    for (uint32_t i = 0; i < s->count; i++) {
+        sbxi_dial *d = &s->dials[(s->turn + i) % s->count];
+        sbxi_op *op = d->op == SBXI_NIL ? NULL : &c->ops[d->op];
+
+        if (!op || !(op->flags & SBXI_OP_WANTS_ROOM) || !(d->is & SBXI_DIAL_OPEN) || !d->stream || !sbx_yamux_sendable(d->stream))
+            continue;
+        op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
+        op->notes |= SBXI_NOTE_WRITABLE;
+        sbxi_op_list(c, op, SBXI_LIST_EVENT);
+    }
+}
+
+/* ---- hearing ---- */
+
+/* The daemon's word on a connection. */
+static void sbxi_dial_answered(sbx_client *c, sbxi_session *s, sbxi_dial *d, unsigned said)
+{
+    static const uint8_t codes[] = { SBX_OK, SBX_ERR_PORT_DENIED, SBX_ERR_DIAL, SBX_ERR_TUNNEL_VERSION };
+    sbxi_op *op;
+
+    if (d->op == SBXI_NIL)
+        return;
+    if (said) {
+        bool known = said < SBXI_COUNT(codes);
+
+        sbxi_dial_over(c, s, d, known ? (sbx_code)codes[said] : SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE,
+                       known ? NULL : SBXI_T("the server answered the dial with a byte that the protocol does not know"));
+        return;
+    }
+    op = &c->ops[d->op];
+    d->is |= SBXI_DIAL_OPEN;
+    op->attempt_at = SBXI_NEVER;
+    op->notes |= SBXI_NOTE_STARTED;
+    op->flags |= SBXI_OP_SENT;
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, SBXI_LIST_EVENT);
+}
+
+/* The program blocks for another connection of the tunnel, which nothing can
+   reach while this one's ring is full. */
+static bool sbxi_tunnel_jammed(const sbx_client *c, const sbxi_session *s, const sbxi_dial *d)
+{
+    uint32_t awaited = c->net.awaited;
+
+    return awaited != SBXI_NIL && awaited != d->op && c->net.t->wait && c->ops[awaited].row == &sbxi_dial_row && c->ops[awaited].u.tunnel.session == s;
+}
+
+/* The next data_n bytes of the piece: into the ring. False: it is full. */
+static bool sbxi_tunnel_place(sbx_client *c, sbxi_op *op, sbxi_session *s)
+{
+    while (s->data_n) {
+        sbxi_dial *d = s->target == SBXI_NIL ? NULL : &s->dials[s->target];
+        uint32_t n = s->data_n, to;
+
+        if (d && d->op != SBXI_NIL && !(d->is & SBXI_DIAL_OVER)) {
+            if (d->n == s->window && sbxi_tunnel_jammed(c, s, d)) {
+                sbxi_dial_over(c, s, d, SBX_ERR_TOO_LARGE, SBX_LAYER_LOCAL, SBXI_T("its ring was full while another connection of the tunnel was waited for: pull all of them, or raise the tunnel's window to 262,144"));
+                continue;
+            }
+            to = d->at + d->n;
+            to -= to >= s->window ? s->window : 0;
+            n = SBXI_MIN(n, SBXI_MIN(s->window - d->n, s->window - to));
+            if (!n)
+                return false;
+            memcpy(s->rings + (size_t)s->target * s->window + to, op->piece, n);
+            d->n += n;
+            sbxi_dial_tell(c, d);
+        } else if (d && d->stream) {
+            sbx_yamux_consumed(d->stream, n);
+        }
+        op->piece += n;
+        op->piece_n -= n;
+        s->data_n -= n;
+    }
+    return true;
+}
+
+static sbxi_got sbxi_tunnel_fault(sbx_client *c, sbx_code code, const char *text)
+{
+    memset(&c->net.fault, 0, sizeof c->net.fault);
+    c->net.fault.code = code;
+    c->net.fault.text = text;
+    return SBXI_GOT_FAIL;
+}
+
+static void sbxi_tunnel_data(sbx_client *c, sbxi_op *op, sbxi_session *s, const sbx_yamux_event *e)
+{
+    sbxi_dial *d = (sbxi_dial *)e->stream->user;
+
+    /* The operation holds on to the piece until it lies in the ring. */
+    op->piece -= e->n;
+    op->piece_n += (uint32_t)e->n;
+    s->data_n = (uint32_t)e->n;
+    s->target = sbxi_dial_id(s, d);
+    if (d->is & (SBXI_DIAL_OPEN | SBXI_DIAL_OVER))
+        return;
+    sbxi_dial_answered(c, s, d, (unsigned char)*op->piece);
+    sbx_yamux_consumed(e->stream, 1);
+    op->piece++;
+    op->piece_n--;
+    s->data_n--;
+}
+
+/* What is told of one connection, but for its data. */
+static void sbxi_dial_event(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_yamux_kind kind)
+{
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    switch (kind) {
+    case SBX_YAMUX_WINDOW: s->wanting = true; break;
+    case SBX_YAMUX_EOF:
+        if (!(d->is & SBXI_DIAL_OPEN))
+            sbxi_dial_over(c, s, d, SBX_ERR_CONNECTION, SBX_LAYER_SERVICE, SBXI_T("the server ended the connection before it answered"));
+        d->is |= SBXI_DIAL_EOF;
+        sbxi_dial_tell(c, d);
+        break;
+    case SBX_YAMUX_RESET:
+        sbx_yamux_drop(&s->y, d->stream, out); /* says nothing: the peer knows */
+        d->stream = NULL;
+        d->todo = 0;
+        s->live--;
+        sbxi_dial_over(c, s, d, SBX_ERR_CONNECTION, SBX_LAYER_SERVICE, SBXI_T("the connection was reset by the other side"));
+        break;
+    default: break;
+    }
+}
+
+/* EVENT: go on. */
+static sbxi_got sbxi_tunnel_event(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l, sbx_yamux_kind kind, const sbx_yamux_event *e)
+{
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    switch (kind) {
+    case SBX_YAMUX_OPENED: sbxi_tunnel_put(c, l, out, sbx_yamux_drop(&s->y, e->stream, out)); break; /* nobody listens here */
+    case SBX_YAMUX_DATA: sbxi_tunnel_data(c, op, s, e); break;
+    case SBX_YAMUX_REPLY: sbxi_tunnel_put(c, l, e->p, e->n); break;
+    case SBX_YAMUX_PONG:
+        op->attempt_at = SBXI_NEVER;
+        sbxi_op_arm(c, op);
+        break;
+    case SBX_YAMUX_GOAWAY:
+        if (e->value)
+            return sbxi_tunnel_fault(c, SBX_ERR_CONNECTION, SBXI_T("the server ended the tunnel for an error (yamux GoAway)"));
+        s->away = true;
+        break;
+    case SBX_YAMUX_ERROR:
+        sbxi_tunnel_put(c, l, e->p, e->n);
+        sbxi_link_flush(&c->net, l);
+        return sbxi_tunnel_fault(c, SBX_ERR_PROTOCOL, sbx_yamux_reason_text(e->value));
+    default:
+        if (e->stream)
+            sbxi_dial_event(c, s, (sbxi_dial *)e->stream->user, kind);
+        break;
+    }
+    return SBXI_GOT_EVENT;
+}
+
+/* Reads on until nothing is there, or a full ring is in the way (BLOCKED). */
+static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
+{
+    for (;;) {
+        sbx_yamux_event e;
+        sbx_yamux_kind kind;
+        const char *p;
+        sbxi_got got;
+
+        if (!sbxi_tunnel_place(c, op, s))
+            return SBXI_GOT_BLOCKED;
+        if (!op->piece_n) {
+            sbx_ws_event w;
+
+            got = sbxi_ws_next(&c->net, l, &w);
+            if (got != SBXI_GOT_EVENT)
+                return got;
+            op->piece = w.p;
+            op->piece_n = (uint32_t)w.n;
+            continue;
+        }
+        got = sbxi_tunnel_room(c, l);
+        if (got != SBXI_GOT_EVENT)
+            return got;
+        p = op->piece;
+        kind = sbx_yamux_read(&s->y, &p, op->piece + op->piece_n, &e);
+        op->piece_n -= (uint32_t)(p - op->piece);
+        op->piece += p - op->piece;
+        got = sbxi_tunnel_event(c, op, s, l, kind, &e);
+        if (got != SBXI_GOT_EVENT)
+            return got;
+    }
+}
+
+/* ---- opening, losing ---- */
+
+/* Without a connection until a dial wants one. */
+static void sbxi_tunnel_rest(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_release_link(c, op, false);
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_SENT);
+    op->s.says_upgrade = op->s.says_connection = false;
+    op->attempts = 0;
+    op->state = SBXI_OP_PAUSE;
+    op->attempt_at = op->wake_at = SBXI_NEVER;
+    sbxi_op_arm(c, op);
+    sbxi_op_list(c, op, op->notes ? SBXI_LIST_EVENT : SBXI_LIST_NONE);
+}
+
+static bool sbxi_tunnel_resting(const sbxi_op *op)
+{
+    return op->state == SBXI_OP_PAUSE && op->wake_at == SBXI_NEVER;
+}
+
+static void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op)
+{
+    op->state = SBXI_OP_START;
+    sbxi_op_wake(c, op);
+}
+
+static void sbxi_tunnel_opened(sbx_client *c, sbxi_op *op, sbxi_session *s)
+{
+    sbx_yamux_init(&s->y, false, s->streams, s->count, s->window);
+    op->notes |= s->was_open ? SBXI_NOTE_RECONNECTED : SBXI_NOTE_STARTED;
+    c->net.usage.reconnects += s->was_open;
+    s->open = s->was_open = s->todo = true;
+    op->fail.status = 0;
+    op->fail.code = SBX_OK;
+    op->fail.has_text = false;
+    op->attempt_at = SBXI_NEVER;
+    op->wake_at = sbxi_after(c->net.now, s->ping_interval_ms);
+    sbxi_op_arm(c, op);
+    if (op->block && !op->block->header_n) /* the call's headers are needed again */
+        sbxi_op_drop_block(c, op);
+}
+
+/* The session is gone, the operation's error says why. */
+static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
+{
+    sbxi_session *s = op->u.tunnel.session;
+    bool own = op->fail.code == SBX_ERR_PROTOCOL || op->fail.code == SBX_ERR_ENTROPY, waiting = false;
+    const char *text = NULL;
+
+#if !SBX_NO_ERROR_TEXT
+    text = op->fail.text;
+#endif
+    s->open = s->away = false;
+    s->data_n = s->live = 0;
+    op->piece_n = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        sbxi_dial *d = &s->dials[i];
+
+        d->stream = NULL;
+        d->todo &= SBXI_TODO_HELLO;
+        waiting |= d->todo != 0;
+        if (d->is & SBXI_DIAL_ASKED && !sbxi_dial_complete(d))
+            sbxi_dial_over(c, s, d, own ? (sbx_code)op->fail.code : SBX_ERR_CONNECTION, (sbx_layer)op->fail.layer, text ? text : SBXI_T("the tunnel was lost"));
+    }
+    sbxi_tunnel_rest(c, op);
+    if (waiting)
+        sbxi_tunnel_reopen(c, op);
+    else if (s->closing && !s->ops)
+        sbxi_op_finish(c, op);
+}
+
+static void sbxi_tunnel_broke(sbx_client *c, sbxi_op *op, sbxi_got got)
+{
+    sbx_code code = got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code;
+
+    sbxi_op_set_fail(op, code, code == SBX_ERR_PROTOCOL ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT, got == SBXI_GOT_EOF ? SBXI_T("the server closed the tunnel") : c->net.fault.text);
+    sbxi_tunnel_lost(c, op);
+}
+
+/* Every failure of an attempt to open, and a ping without an answer. */
+static bool sbxi_tunnel_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_session *s = op->u.tunnel.session;
+    uint32_t delay = op->fail.retry_after_s > 0 ? (uint32_t)op->fail.retry_after_s * 1000 : sbxi_backoff(c, (unsigned)SBXI_MAX(op->attempts, 1) - 1, SBXI_TUNNEL_BACKOFF_MS, SBXI_TUNNEL_BACKOFF_MAX_MS);
+
+    if (s->open) {
+        sbxi_tunnel_lost(c, op);
+        return true;
+    }
+    op->flags &= (uint16_t)~SBXI_OP_ACCEPTED;
+    op->s.says_upgrade = op->s.says_connection = false;
+    if (sbxi_stream_transient(&op->fail) && op->attempts <= op->max_retries && sbxi_op_again(c, op, delay))
+        return true;
+    if (!s->was_open || s->closing) {
+        sbxi_op_finish(c, op);
+        return true;
+    }
+    for (uint32_t i = 0; i < s->count; i++)
+        sbxi_dial_over(c, s, &s->dials[i], (sbx_code)op->fail.code, (sbx_layer)op->fail.layer, NULL);
+    sbxi_tunnel_rest(c, op);
+    return true;
+}
+
+/* Its connections end with it. */
+static void sbxi_tunnel_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_session *s = op->u.tunnel.session;
+
+    for (uint32_t i = 0; i < s->count; i++) {
+        sbxi_op *of = s->dials[i].op == SBXI_NIL ? NULL : &c->ops[s->dials[i].op];
+
+        if (!of)
+            continue;
+        if (!(s->dials[i].is & SBXI_DIAL_OVER))
+            sbxi_op_set_fail(of, op->fail.code ? (sbx_code)op->fail.code : SBX_ERR_CLOSED, (sbx_layer)op->fail.layer, SBXI_T("its tunnel ended"));
+        of->notes = 0;
+        of->u.tunnel.session = NULL;
+        sbxi_op_finish(c, of);
+    }
+    op->u.tunnel.session = NULL;
+    if (s->allocated)
+        c->desc.resize(c->desc.resize_user, s, 0);
+}
+
+SBXI_FN void sbxi_tunnels_end(sbx_client *c)
+{
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].state != SBXI_OP_FREE && c->ops[i].state != SBXI_OP_DONE && c->ops[i].row == &sbxi_tunnel_row)
+            sbxi_op_fail(c, &c->ops[i], SBX_ERR_CLOSED, SBX_LAYER_LOCAL, NULL);
+}
+
+/* ---- running ---- */
+
+/* Nothing is left for it to do: true. */
+static bool sbxi_tunnel_done(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
+{
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    if (s->closing && !s->ops && !s->live) {
+        if (sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT)
+            sbxi_tunnel_put(c, l, out, sbx_yamux_goaway(&s->y, SBX_YAMUX_NORMAL, out));
+        sbxi_op_finish(c, op); /* says goodbye to the WebSocket, too */
+        return true;
+    }
+    if (s->away && !s->live) {
+        sbxi_tunnel_broke(c, op, SBXI_GOT_EOF);
+        return true;
+    }
+    return false;
+}
+
+static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_session *s = op->u.tunnel.session;
+    sbxi_link *l = sbxi_op_link(c, op);
+    sbxi_got sent, got;
+    sbx_fault fault;
+
+    (void)ev;
+    if (!s->open)
+        sbxi_tunnel_opened(c, op, s);
+    sbxi_tunnel_settle(c, s);
+    sent = sbxi_tunnel_talk(c, op, s, l);
+    fault = c->net.fault;
+    got = sbxi_tunnel_read(c, op, s, l); /* what came before it broke counts */
+    if (sent != SBXI_GOT_FAIL && (got == SBXI_GOT_BLOCKED || got == SBXI_GOT_STARVED)) {
+        sent = sbxi_tunnel_talk(c, op, s, l); /* what reading made necessary */
+        fault = c->net.fault;
+    }
+    if (sent == SBXI_GOT_FAIL && got == SBXI_GOT_BLOCKED && !s->data_n) {
+        c->net.fault = fault;
+        got = SBXI_GOT_FAIL;
+    }
+    if (got == SBXI_GOT_EOF || got == SBXI_GOT_FAIL) {
+        sbxi_tunnel_broke(c, op, got);
+        return SBXI_RUN_IDLE;
+    }
+    if (sbxi_tunnel_done(c, op, s, l))
+        return SBXI_RUN_IDLE;
+    if (s->wanting && !l->tx && sbxi_link_has_room(&c->net, l))
+        sbxi_tunnel_writable(c, s);
+    if (!c->net.run_left)
+        sbxi_op_wake(c, op);
+    return sent == SBXI_GOT_STARVED || got == SBXI_GOT_STARVED || (s->wanting && !l->tx) ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+}
+
+/* Lets the tunnel go on now that a ring has room. */
+static void sbxi_tunnel_pump(sbx_client *c, sbxi_op *op)
+{
+    sbxi_run r;
+
+    if (op->state != SBXI_OP_STREAM || op->list != SBXI_LIST_RUN)
+        return;
+    sbxi_op_list(c, op, SBXI_LIST_NONE);
+    r = sbxi_tunnel_run(c, op, NULL);
+    if (op->list == SBXI_LIST_NONE && (r == SBXI_RUN_STARVED || op->notes) && op->state == SBXI_OP_STREAM)
+        sbxi_op_list(c, op, r == SBXI_RUN_STARVED ? SBXI_LIST_STARVED : SBXI_LIST_EVENT);
+}
+
+static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_session *s = op->u.tunnel.session;
+    sbxi_dial *d = &s->dials[op->u.tunnel.slot];
+
+    sbxi_tunnel_settle(c, s);
+    if (ev && !d->n && !(d->is & (SBXI_DIAL_EOF | SBXI_DIAL_OVER)))
+        sbxi_tunnel_pump(c, sbxi_tunnel_op(c, s));
+    if (d->is & SBXI_DIAL_HELD)
+        return SBXI_RUN_IDLE;
+    if (!ev)
+        return d->n || d->is & (SBXI_DIAL_EOF | SBXI_DIAL_OVER) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+    if (op->notes)
+        return SBXI_RUN_HELD;
+    if (d->n) {
+        s->lent = op->u.tunnel.slot;
+        s->lent_n = SBXI_MIN(d->n, s->window - d->at);
+        sbxi_event_init(c, op, ev, SBX_EV_DATA);
+        ev->data = sbx_sn(s->rings + (size_t)s->lent * s->window + d->at, s->lent_n);
+        ev->offset = op->u.tunnel.total;
+        op->u.tunnel.total += s->lent_n;
+        return SBXI_RUN_EVENT;
+    }
+    if (d->is & SBXI_DIAL_EOF && d->is & SBXI_DIAL_OPEN && !(d->is & SBXI_DIAL_EOF_TOLD)) {
+        d->is |= SBXI_DIAL_EOF_TOLD;
+        sbxi_event_init(c, op, ev, SBX_EV_EOF);
+        return SBXI_RUN_EVENT;
+    }
+    if (d->is & SBXI_DIAL_OVER || sbxi_dial_complete(d))
+        sbxi_op_finish(c, op);
+    return SBXI_RUN_IDLE;
+}
+
+/* Its time is over. */
+static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_finish(c, op);
+    return true;
+}
+
+static void sbxi_dial_finished(sbx_client *c, sbxi_op *op)
+{
+    sbxi_session *s = op->u.tunnel.session;
+    sbxi_dial *d;
+
+    if (!s)
+        return;
+    op->u.tunnel.session = NULL;
+    d = &s->dials[op->u.tunnel.slot];
+    if (s->lent == op->u.tunnel.slot)
+        s->lent_n = 0;
+    if (s->target == op->u.tunnel.slot)
+        s->target = SBXI_NIL;
+    d->op = SBXI_NIL;
+    d->n = 0;
+    d->todo = 0;
+    s->ops--;
+    if (d->stream)
+        sbxi_dial_todo(c, s, d, SBXI_TODO_DROP);
+    else if (!s->open && s->closing && !s->ops)
+        sbxi_op_finish(c, sbxi_tunnel_op(c, s));
+    else
+        sbxi_op_wake(c, sbxi_tunnel_op(c, s));
+}
+
+/* ---- calls ---- */
+
+/* Where the parts of a tunnel's memory begin; its end. */
+static size_t sbxi_tunnel_layout(const sbx_tunnel_opts *o, size_t at[3])
+{
+    uint32_t count = o->max_streams ? o->max_streams : SBXI_TUNNEL_STREAMS;
+
+    at[0] = sbxi_align(sizeof(sbxi_session));
+    at[1] = sbxi_add(at[0], sbxi_align(sbxi_mul(count, sizeof(sbx_yamux_stream))));
+    at[2] = sbxi_add(at[1], sbxi_align(sbxi_mul(count, sizeof(sbxi_dial))));
+    return sbxi_add(at[2], sbxi_mul(count, o->window ? o->window : SBX_YAMUX_INITIAL));
+}
+
+SBX_API size_t sbx_tunnel_size(const sbx_tunnel_opts *opts)
+{
+    size_t at[3];
+
+    return sbxi_add(15, sbxi_tunnel_layout(opts ? opts : &sbxi_no_opts.tunnel, at));
+}
+
+static void sbxi_tunnel_memory(sbxi_build *b, const sbx_tunnel_opts *o)
+{
+    size_t at[3], need = sbx_tunnel_size(o);
+    char *p = (char *)o->memory.p;
+    bool allocated = !p && !SBX_NO_ALLOC && b->c->desc.resize != NULL;
+    sbxi_session *s;
+
+    if (allocated && need != SIZE_MAX)
+        p = (char *)b->c->desc.resize(b->c->desc.resize_user, NULL, need);
+    else if (!p)
+        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "memory", SBXI_T("must be given (sbx_tunnel_size says how much), or an allocator in the client's description"));
+    if (!b->op)
+        return;
+    if (!p || (!allocated && o->memory.n < need)) {
+        sbxi_build_refuse(b, SBX_ERR_MEMORY, "memory", p ? SBXI_T("is smaller than sbx_tunnel_size says") : SBXI_T("was refused by the allocator"));
+        return;
+    }
+    if (!allocated)
+        p += (16 - ((uintptr_t)p & 15)) % 16;
+    sbxi_tunnel_layout(o, at);
+    s = (sbxi_session *)(void *)p;
+    memset(s, 0, at[2]);
+    s->streams = (sbx_yamux_stream *)(void *)(p + at[0]);
+    s->dials = (sbxi_dial *)(void *)(p + at[1]);
+    s->rings = p + at[2];
+    s->count = o->max_streams ? o->max_streams : SBXI_TUNNEL_STREAMS;
+    s->window = o->window ? o->window : SBX_YAMUX_INITIAL;
+    s->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : SBXI_TUNNEL_PING_MS;
+    s->ping_ms = o->ping_ms ? o->ping_ms : SBXI_TUNNEL_PING_MS;
+    s->target = SBXI_NIL;
+    s->allocated = allocated;
+    s->op = sbxi_op_id(b->c, b->op);
+    for (uint32_t i = 0; i < s->count; i++)
+        s->dials[i].op = SBXI_NIL;
+    b->op->u.tunnel.session = s;
+}
+
+SBX_API sbx_op sbx_tunnel_open(sbx_client *c, const sbx_box *box, const sbx_tunnel_opts *opts)
+{
+    const sbx_tunnel_opts *o = opts ? opts : &sbxi_no_opts.tunnel;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_tunnel_row, &o->call))
+        return b.refused;
+    sbxi_build_box(&b, box);
+    sbxi_build_headers(&b, &o->call);
+    if (o->window && (o->window < SBXI_TUNNEL_WINDOW_MIN || o->window > INT32_MAX))
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "window", SBXI_T("must be 1,024 to 2,147,483,647, or 0 (262,144)"));
+    if (o->max_streams > INT32_MAX)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "max_streams", SBXI_T("must be 2,147,483,647 at most"));
+    if (o->ping_interval_ms < SBX_FOREVER || o->ping_ms < SBX_FOREVER)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->ping_ms < SBX_FOREVER ? "ping_ms" : "ping_interval_ms", SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER"));
+    if (!b.op)
+        return b.refused;
+    sbxi_tunnel_memory(&b, o);
+    if (!b.op)
+        return b.refused;
+    b.op->flags |= SBXI_OP_STREAMING;
+    if (!o->call.timeout_ms)
+        b.op->timeout_ms = c->desc.ws_open_ms;
+    if (!o->call.max_retries)
+        b.op->max_retries = 2;
+    return sbxi_build_end(&b);
+}
+
+/* The session of a tunnel that takes dials, or NULL. */
+static sbxi_session *sbxi_tunnel_for(sbxi_build *b, sbx_op tunnel)
+{
+    sbxi_op *op = sbxi_op_get(b->c, tunnel);
+    sbxi_session *s = op && op->row == &sbxi_tunnel_row ? op->u.tunnel.session : NULL;
+
+    if (!op || op->row != &sbxi_tunnel_row)
+        sbxi_build_refuse(b, !tunnel.slot && tunnel.gen ? (sbx_code)tunnel.gen : SBX_ERR_HANDLE, "tunnel", SBXI_T("is none, or its END was pulled"));
+    else if (!s || s->closing)
+        sbxi_build_refuse(b, SBX_ERR_STATE, "tunnel", SBXI_T("has ended or was closed: open another one"));
+    return b->op ? s : NULL;
+}
+
+static sbxi_dial *sbxi_tunnel_free_dial(const sbxi_session *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->dials[i].op == SBXI_NIL && !s->dials[i].stream)
+            return &s->dials[i];
+    return NULL;
+}
+
+SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, const sbx_dial_opts *opts)
+{
+    const sbx_call *call = &(opts ? opts : &sbxi_no_opts.dial)->call;
+    sbxi_session *s;
+    sbxi_dial *d;
+    sbxi_build b;
+
+    if (!sbxi_build_begin(&b, c, &sbxi_dial_row, call))
+        return b.refused;
+    if (!port)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "port", SBXI_T("must be 1 to 65,535"));
+    if (call->headers_n || call->api_key.p)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, call->headers_n ? "call.headers" : "call.api_key", SBXI_T("belongs to sbx_tunnel_open: a connection has no request of its own"));
+    s = b.op ? sbxi_tunnel_for(&b, tunnel) : NULL;
+    d = s ? sbxi_tunnel_free_dial(s) : NULL;
+    if (s && !d)
+        sbxi_build_refuse(&b, SBX_ERR_FULL, "max_streams", SBXI_T("connections are open already: end some, or raise it"));
+    if (!b.op)
+        return b.refused;
+    sbxi_op_drop_block(c, b.op); /* there is no request */
+    sbxi_client_clock(c);
+    b.op->u.tunnel.session = s;
+    b.op->u.tunnel.slot = sbxi_dial_id(s, d);
+    b.op->total_at = sbxi_after(c->net.now, b.op->total_at);
+    b.op->attempt_at = sbxi_after(c->net.now, call->timeout_ms ? call->timeout_ms : c->desc.ws_open_ms);
+    b.op->attempts = 1;
+    b.op->state = SBXI_OP_STREAM;
+    sbxi_op_arm(c, b.op);
+    memset(d, 0, sizeof *d);
+    d->op = sbxi_op_id(c, b.op);
+    d->port = port;
+    s->ops++;
+    sbxi_dial_todo(c, s, d, SBXI_TODO_HELLO);
+    if (sbxi_tunnel_resting(sbxi_tunnel_op(c, s)))
+        sbxi_tunnel_reopen(c, sbxi_tunnel_op(c, s));
+    return sbxi_op_handle(c, b.op);
+}
+
+static sbxi_dial *sbxi_dial_of(const sbx_client *c, sbx_op h, sbxi_op **out)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    *out = op && op->row == &sbxi_dial_row ? op : NULL;
+    return *out && op->u.tunnel.session ? &op->u.tunnel.session->dials[op->u.tunnel.slot] : NULL;
+}
+
+/* One frame of up to n bytes; how many it took. */
+static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n, bool end)
+{
+    sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
+    const size_t beside = SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM; /* what keeps the session going stays free */
+    unsigned char out[SBX_YAMUX_HEAD];
+    size_t room, take = SBXI_MIN(n, sbx_yamux_sendable(d->stream));
+    sbxi_got got;
+
+    if (!take || !sbxi_link_room(&c->net, l, &room, &got) || room <= beside)
+        return 0;
+    take = SBXI_MIN(take, room - beside);
+    if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_BINARY, (uint32_t)(SBX_YAMUX_HEAD + take)))
+        return 0;
+    sbx_yamux_data(d->stream, &take, end && take == n, out);
+    sbxi_ws_append(&c->net, l, out, sizeof out);
+    sbxi_ws_append(&c->net, l, p, take);
+    s->turn = sbxi_dial_id(s, d) + 1;
+    sbxi_link_flush(&c->net, l);
+    return take;
+}
+
+SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end, size_t *taken)
+{
+    sbxi_op *op, *of;
+    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+    sbxi_session *s;
+    size_t n;
+
+    *taken = 0;
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (!d || c->net.inside || d->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
+        return SBX_ERR_STATE;
+    s = op->u.tunnel.session;
+    of = sbxi_tunnel_op(c, s);
+    c->net.entropy_failed = false;
+    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken, end)) > 0)
+        *taken += n;
+    if (c->net.entropy_failed)
+        return SBX_ERR_ENTROPY;
+    if (*taken < data.n) {
+        op->flags |= SBXI_OP_WANTS_ROOM;
+        s->wanting = true;
+    } else if (end) {
+        d->is |= SBXI_DIAL_ENDED;
+        if (data.n)
+            sbxi_dial_tell(c, d); /* it may have been the last that was open */
+        else
+            sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
+    }
+    if (of->state == SBXI_OP_STREAM)
+        sbxi_op_wake(c, of);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
+{
+    sbxi_op *op;
+    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    if (d) {
+        d->is = (uint8_t)(hold ? d->is | SBXI_DIAL_HELD : d->is & ~SBXI_DIAL_HELD);
+        sbxi_dial_tell(c, d);
+    }
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel)
+{
+    sbxi_op *op = sbxi_op_get(c, tunnel);
+    sbxi_session *s;
+
+    if (!op || op->row != &sbxi_tunnel_row)
+        return SBX_ERR_HANDLE;
+    s = op->u.tunnel.session;
+    if (!s || s->closing)
+        return SBX_OK;
+    s->closing = true;
+    if (!s->open && !s->ops)
+        sbxi_op_finish(c, op);
+    else
+        sbxi_op_wake(c, op);
+    return SBX_OK;
+}
+#endif
 
 /* ======== src/ports.c ======== */
 

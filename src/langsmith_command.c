@@ -72,7 +72,7 @@ static bool sbxi_retry_status(unsigned status)
     return status == 429 || status == 500 || (status >= 502 && status <= 504);
 }
 
-static SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
+SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
 {
     if (f->layer == SBX_LAYER_SERVICE)
         return sbxi_retry_status(f->status);

@@ -21,6 +21,8 @@ SBXI_FN bool sbxi_id_unknown(const sbxi_op *op);
 SBXI_FN void sbxi_id_set(sbxi_op *op, sbx_str id);
 /* The server acknowledged the command (again). */
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
+/* Whether to open the stream again can help. */
+SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
 
 #endif

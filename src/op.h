@@ -268,6 +268,14 @@ typedef struct sbxi_command {
     } held;
 } sbxi_command;
 
+/* A tunnel, or one of its connections. */
+typedef struct sbxi_session sbxi_session;
+typedef struct sbxi_tunnel {
+    sbxi_session *session; /* NULL: the tunnel has ended */
+    uint64_t total;        /* bytes given out */
+    uint32_t slot;         /* of a connection: which of the session's */
+} sbxi_tunnel;
+
 /* What is used most stands first: offsets below 32 and 128 take shorter
    instructions on small machines. */
 struct sbxi_op {
@@ -293,6 +301,7 @@ struct sbxi_op {
     union {
         sbxi_http http;
         sbxi_command command;
+        sbxi_tunnel tunnel;
     } u;
 };
 
@@ -417,5 +426,7 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
+/* Ends all tunnels, which may hold allocated memory; likewise. */
+SBXI_FN void sbxi_tunnels_end(sbx_client *c);
 
 #endif

@@ -6,6 +6,9 @@
 #include "langsmith_snapshots.h"
 #include "langsmith_legacy.h"
 #include "op.h"
+#if !SBX_NO_TUNNEL
+#include "tunnel.h"
+#endif
 
 /* Options that were not given: all zero. */
 typedef union sbxi_options {
@@ -28,6 +31,10 @@ typedef union sbxi_options {
     sbx_template_opts old_template;
     sbx_volume_opts old_volume;
     sbx_pool_opts old_pool;
+#endif
+#if !SBX_NO_TUNNEL
+    sbx_tunnel_opts tunnel;
+    sbx_dial_opts dial;
 #endif
 } sbxi_options;
 
