@@ -174,7 +174,7 @@ static void sbxi_dial_hello(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_d
     s->live++;
     if (s->window > SBX_YAMUX_INITIAL) /* told at once, with the opening */
         sbxi_tunnel_put(c, l, out, sbx_yamux_update(&s->y, d->stream, out));
-    sbx_yamux_data(d->stream, &n, false, out);
+    sbx_yamux_data(d->stream, &n, out);
     out[SBX_YAMUX_HEAD] = 1; /* the version */
     out[SBX_YAMUX_HEAD + 1] = (unsigned char)(d->port >> 8);
     out[SBX_YAMUX_HEAD + 2] = (unsigned char)d->port;
@@ -186,7 +186,6 @@ static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dia
 {
     unsigned char out[SBX_YAMUX_HEAD];
     unsigned todo = d->todo;
-    size_t n = 0;
 
     d->todo = 0;
     if (todo & SBXI_TODO_HELLO)
@@ -200,7 +199,7 @@ static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dia
         return;
     }
     if (todo & SBXI_TODO_FIN) {
-        sbxi_tunnel_put(c, l, out, sbx_yamux_data(d->stream, &n, true, out));
+        sbxi_tunnel_put(c, l, out, sbx_yamux_end(d->stream, out));
         sbxi_dial_tell(c, d);
     }
     if (todo & SBXI_TODO_CREDIT)
@@ -864,7 +863,7 @@ static sbxi_dial *sbxi_dial_of(const sbx_client *c, sbx_op h, sbxi_op **out)
 }
 
 /* One frame of up to n bytes; how many it took. */
-static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n, bool end)
+static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n)
 {
     sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
     const size_t beside = SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM; /* what keeps the session going stays free */
@@ -877,7 +876,7 @@ static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, cons
     take = SBXI_MIN(take, room - beside);
     if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_BINARY, (uint32_t)(SBX_YAMUX_HEAD + take)))
         return 0;
-    sbx_yamux_data(d->stream, &take, end && take == n, out);
+    sbx_yamux_data(d->stream, &take, out);
     sbxi_ws_append(&c->net, l, out, sizeof out);
     sbxi_ws_append(&c->net, l, p, take);
     s->turn = sbxi_dial_id(s, d) + 1;
@@ -900,7 +899,7 @@ SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end
     s = op->u.tunnel.session;
     of = sbxi_tunnel_op(c, s);
     c->net.entropy_failed = false;
-    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken, end)) > 0)
+    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken)) > 0)
         *taken += n;
     if (c->net.entropy_failed)
         return SBX_ERR_ENTROPY;
@@ -909,10 +908,7 @@ SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end
         s->wanting = true;
     } else if (end) {
         d->is |= SBXI_DIAL_ENDED;
-        if (data.n)
-            sbxi_dial_tell(c, d); /* it may have been the last that was open */
-        else
-            sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
+        sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
     }
     if (of->state == SBXI_OP_STREAM)
         sbxi_op_wake(c, of);
