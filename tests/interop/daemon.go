@@ -69,8 +69,8 @@ func relay(stream, dialled net.Conn) {
 }
 
 // One connection: version, port, then one byte of answer. Port 1 is not
-// allowed here.
-func tunnel(stream net.Conn) {
+// allowed here, and port 2 ends the session.
+func tunnel(session *yamux.Session, stream net.Conn) {
 	var hello [3]byte
 	if _, err := io.ReadFull(stream, hello[:]); err != nil {
 		stream.Close()
@@ -84,6 +84,9 @@ func tunnel(stream net.Conn) {
 		answer = 3
 	case port == 1:
 		answer = 1
+	case port == 2:
+		session.Close()
+		return
 	default:
 		var err error
 		if dialled, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))); err != nil {
@@ -118,7 +121,7 @@ func daemon(l net.Listener) {
 			if err != nil {
 				return
 			}
-			go tunnel(stream)
+			go tunnel(session, stream)
 		}
 	})
 	log.Fatal(http.Serve(l, nil))

@@ -1,6 +1,6 @@
 // The other side of the interop tests: github.com/hashicorp/yamux as it is in
 // Debian, in either role on a plain connection, and as a sandbox's tunnel
-// daemon behind a WebSocket. It listens on a free port of 127.0.0.1, says
+// daemon behind a WebSocket, with a program to be reached through it. It listens on a free port of 127.0.0.1, says
 // "listening PORT" and ends when its standard input does.
 package main
 
@@ -35,7 +35,7 @@ func listen() net.Listener {
 }
 
 func usage() {
-	log.Fatal("usage: interop server [backlog N] | client SCENARIO | daemon")
+	log.Fatal("usage: interop server [backlog N] | client SCENARIO | daemon | tcp")
 }
 
 func main() {
@@ -53,6 +53,8 @@ func main() {
 		connect(listen(), os.Args[2])
 	case "daemon":
 		daemon(listen())
+	case "tcp":
+		programs(listen())
 	default:
 		usage()
 	}

@@ -82,6 +82,17 @@ func behave(session *yamux.Session, s net.Conn) {
 	}
 }
 
+// What a tunnel leads to: a stream's behaviours on plain connections.
+func programs(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go behave(nil, conn)
+	}
+}
+
 // Serves one connection after another. With a backlog nothing is accepted, so
 // what is opened beyond it is reset.
 func serve(l net.Listener, args []string) {
