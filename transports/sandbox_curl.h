@@ -55,11 +55,12 @@
    libcurl is linked to); GnuTLS makes an error of it; over others, and over an
    OpenSSL that is linked statically, a cut looks like a clean end.
 
-   Messages without data (TLS 1.3: key updates, tickets)
-   recv takes in 32 at most, so that a server that sends nothing else keeps
-   neither step nor deadlines waiting. Again by asking OpenSSL itself; over
-   what else libcurl may use, and in the TLS of an https:// proxy, their number
-   is what that library allows.
+   Floods of TLS messages (key updates, tickets, requests to begin anew)
+   recv takes in 32 without data at most, a handshake 20000 in one go, so that a
+   server that sends nothing else keeps neither step nor deadlines waiting.
+   Again by asking OpenSSL itself; over what else libcurl may use their number
+   is what that library allows, and so it is in an https:// proxy's session
+   behind its handshake.
 
    Memory
    This transport's state lies in the client's memory (about 330 bytes a
@@ -200,6 +201,7 @@ enum {
     SBXI_CURL_RECORD = 16384,  /* a TLS record's content */
     SBXI_CURL_READ = 512 * 1024, /* most bytes that libcurl reads at a time */
     SBXI_CURL_BARREN = 32,     /* TLS messages without data that one recv takes */
+    SBXI_CURL_MESSAGES = 20000, /* TLS messages of handshakes in one go, those of a whole group */
     SBXI_CURL_PAGE = 256 * 1024 /* most bytes of a proxy's answer that are read in one go */
 };
 
@@ -218,6 +220,9 @@ struct sbxi_curl_ctx;
 typedef int (*sbxi_curl_ssl_shutdown)(const void *ssl);
 typedef long (*sbxi_curl_ssl_ctrl)(void *ssl, int command, long number, void *p);
 typedef long (*sbxi_curl_ssl_callback)(void *ssl, int command, void (*f)(void));
+typedef void (*sbxi_curl_ssl_set_bio)(void *ssl, void *bio);
+typedef void *(*sbxi_curl_bio_new)(const void *method);
+typedef const void *(*sbxi_curl_bio_null)(void);
 enum {
     SBXI_CURL_SSL_RECEIVED_SHUTDOWN = 2,
     SBXI_CURL_SSL_SET_MSG_CALLBACK = 15,
@@ -263,11 +268,15 @@ typedef struct sbxi_curl_ctx {
     char *record;  /* where TLS sends copy to, so that they can be repeated from there */
     sbxi_curl_conn *first, *last;
     sbxi_curl_ssl_shutdown ssl_shutdown; /* OpenSSL's SSL_get_shutdown, NULL = not known */
-    sbxi_curl_ssl_ctrl ssl_ctrl;         /* SSL_ctrl and SSL_callback_ctrl, both or neither */
-    sbxi_curl_ssl_callback ssl_callback;
+    sbxi_curl_ssl_ctrl ssl_ctrl, ctx_ctrl; /* SSL_ctrl, SSL_CTX_ctrl and the next five: all or none */
+    sbxi_curl_ssl_callback ssl_callback, ctx_callback;
+    sbxi_curl_ssl_set_bio set_bio;
+    sbxi_curl_bio_new bio_new;
+    sbxi_curl_bio_null bio_null;
     uint32_t groups;                     /* places */
     uint32_t begun;                      /* of them with a multi handle */
     uint32_t looked;                     /* times that libcurl asked in one go whether to go on */
+    uint32_t messages;                   /* of TLS handshakes in one go */
     char text[256];
 } sbxi_curl_ctx;
 
@@ -525,7 +534,7 @@ static sbx_io sbxi_curl_unmade(sbxi_curl_ctx *x, sbxi_curl_conn *c, sbx_fault *f
     case CURLE_PEER_FAILED_VERIFICATION: return sbxi_curl_untrusted(x, c, fault);
     case CURLE_SSL_CONNECT_ERROR:
         code = SBX_ERR_TLS;
-        what = sbxi_curl_tls_why(x, c->error);
+        what = c->err == EPROTO ? SBXI_CURL_TEXT("the server's part of the TLS handshake has no end") : sbxi_curl_tls_why(x, c->error);
         break;
     case CURLE_SSL_CERTPROBLEM:
         code = SBX_ERR_TLS;
@@ -860,15 +869,25 @@ static void *sbxi_curl_ssl(const sbxi_curl_conn *c)
     return s->internals;
 }
 
+/* Within a handshake OpenSSL passes over any number of TLS 1.2's HelloRequests,
+   as long as they come: after this many it finds the stream at its end. */
+static void sbxi_curl_count(sbxi_curl_ctx *x, void *ssl)
+{
+    if (++x->messages % SBXI_CURL_MESSAGES == 0)
+        x->set_bio(ssl, x->bio_new(x->bio_null()));
+}
+
 static void sbxi_curl_on_message(int out, int version, int type, const void *p, size_t n, void *ssl, void *user)
 {
+    sbxi_curl_conn *c = (sbxi_curl_conn *)user;
     (void)version;
     (void)type;
     (void)p;
     (void)n;
-    (void)ssl;
-    if (!out)
-        ((sbxi_curl_conn *)user)->heard = true;
+    if (out)
+        return;
+    c->heard = true;
+    sbxi_curl_count(c->group->ctx, ssl);
 }
 
 /* By itself OpenSSL goes on reading as long as messages without data come (TLS
@@ -886,6 +905,26 @@ static void sbxi_curl_listen(const sbxi_curl_ctx *x, sbxi_curl_conn *c)
     (void)x->ssl_ctrl(ssl, SBXI_CURL_SSL_SET_MSG_ARG, 0, c);
     (void)x->ssl_callback(ssl, SBXI_CURL_SSL_SET_MSG_CALLBACK, (void (*)(void))f);
     (void)x->ssl_ctrl(ssl, SBXI_CURL_SSL_CLEAR_MODE, SBXI_CURL_SSL_AUTO_RETRY, NULL);
+}
+
+static void sbxi_curl_on_handshake(int out, int version, int type, const void *p, size_t n, void *ssl, void *user)
+{
+    (void)version;
+    (void)type;
+    (void)p;
+    (void)n;
+    if (!out)
+        sbxi_curl_count((sbxi_curl_ctx *)user, ssl);
+}
+
+static CURLcode sbxi_curl_on_ssl_ctx(CURL *easy, void *ssl_ctx, void *user)
+{
+    const sbxi_curl_ctx *x = (const sbxi_curl_ctx *)user;
+    void (*f)(int, int, int, const void *, size_t, void *, void *) = sbxi_curl_on_handshake;
+    (void)easy;
+    (void)x->ctx_ctrl(ssl_ctx, SBXI_CURL_SSL_SET_MSG_ARG, 0, user);
+    (void)x->ctx_callback(ssl_ctx, SBXI_CURL_SSL_SET_MSG_CALLBACK, (void (*)(void))f);
+    return CURLE_OK;
 }
 
 static void sbxi_curl_unlisten(const sbxi_curl_ctx *x, sbxi_curl_conn *c)
@@ -927,6 +966,8 @@ static void sbxi_curl_collect(sbxi_curl_ctx *x, sbxi_curl_group *g)
             sbxi_curl_stand(x, c);
         else
             sbxi_curl_set_state(c, SBXI_CURL_FAILED);
+        if (m->data.result == CURLE_SSL_CONNECT_ERROR && x->messages >= SBXI_CURL_MESSAGES)
+            c->err = EPROTO;
         sbxi_curl_enlist(x, c);
     }
 }
@@ -954,7 +995,7 @@ static void sbxi_curl_drive(sbxi_curl_ctx *x, sbxi_curl_group *g, curl_socket_t 
         g->due = -1;
         x->timer_stale = true;
     }
-    x->looked = 0;
+    x->looked = x->messages = 0;
     (void)curl_multi_socket_action(g->multi, fd, bits, &running);
     sbxi_curl_collect(x, g);
     if (g->bare) {
@@ -1118,6 +1159,7 @@ static CURLcode sbxi_curl_read(sbxi_curl_ctx *x, sbxi_curl_conn *c, void *p, siz
 {
     CURLcode result;
     int i;
+    x->messages = 0;
     for (i = 0; i < SBXI_CURL_BARREN; i++) {
         c->heard = false;
         result = curl_easy_recv(c->easy, p, room, got);
@@ -1521,7 +1563,18 @@ static CURLcode sbxi_curl_model(sbxi_curl_ctx *x, const sbx_curl_config *f)
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPIDLE, 45L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPINTVL, 15L);
     r = r ? r : sbxi_curl_route(m, f);
+    if (x->ssl_ctrl) {
+        r = r ? r : curl_easy_setopt(m, CURLOPT_SSL_CTX_FUNCTION, sbxi_curl_on_ssl_ctx);
+        r = r ? r : curl_easy_setopt(m, CURLOPT_SSL_CTX_DATA, x);
+    }
     return r ? r : sbxi_curl_secrets(m, f);
+}
+
+/* Puts a function's address where its pointer is: ISO C has no cast for it. */
+static void sbxi_curl_symbol(void *library, const char *name, void *pointer)
+{
+    void *found = dlsym(library, name);
+    memcpy(pointer, &found, sizeof found);
 }
 
 /* The functions of that OpenSSL which libcurl itself uses. */
@@ -1529,7 +1582,7 @@ static void sbxi_curl_seek(sbxi_curl_ctx *x)
 {
     CURLcode (*in_curl)(CURL *, void *, size_t, size_t *) = curl_easy_recv;
     const void *address;
-    void *library, *found;
+    void *library;
     Dl_info info;
     memcpy(&address, &in_curl, sizeof address); /* ISO C has no cast for it */
     if (!dladdr(address, &info) || !info.dli_fname)
@@ -1539,12 +1592,15 @@ static void sbxi_curl_seek(sbxi_curl_ctx *x)
         library = dlopen(NULL, RTLD_LAZY); /* libcurl is a part of the program */
     if (!library)
         return;
-    found = dlsym(library, "SSL_get_shutdown");
-    memcpy(&x->ssl_shutdown, &found, sizeof found);
-    found = dlsym(library, "SSL_callback_ctrl");
-    memcpy(&x->ssl_callback, &found, sizeof found);
-    found = x->ssl_callback ? dlsym(library, "SSL_ctrl") : NULL;
-    memcpy(&x->ssl_ctrl, &found, sizeof found);
+    sbxi_curl_symbol(library, "SSL_get_shutdown", &x->ssl_shutdown);
+    sbxi_curl_symbol(library, "SSL_callback_ctrl", &x->ssl_callback);
+    sbxi_curl_symbol(library, "SSL_CTX_callback_ctrl", &x->ctx_callback);
+    sbxi_curl_symbol(library, "SSL_CTX_ctrl", &x->ctx_ctrl);
+    sbxi_curl_symbol(library, "SSL_set0_rbio", &x->set_bio);
+    sbxi_curl_symbol(library, "BIO_new", &x->bio_new);
+    sbxi_curl_symbol(library, "BIO_s_null", &x->bio_null);
+    if (x->ssl_callback && x->ctx_callback && x->ctx_ctrl && x->set_bio && x->bio_new && x->bio_null)
+        sbxi_curl_symbol(library, "SSL_ctrl", &x->ssl_ctrl);
     dlclose(library); /* it stays, as it was here before */
 }
 

@@ -198,6 +198,7 @@ static const tls_case cases[] = {
     { "TLS 1.0 only", { .cert = "rsa", .min = 10, .max = 10 }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "version", "1.2" } },
     { "no TLS", { .cert = "right", .act = TLS_NO_TLS }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "does not speak TLS|no TLS|not TLS", "http" } },
     { "garbage", { .cert = "right", .act = TLS_GARBAGE }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "TLS" } },
+    { "HelloRequests without end", { .cert = "right", .act = TLS_HELLO_FLOOD }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "handshake", "no end|longer than" } },
     { "hangs up in the handshake", { .cert = "right", .act = TLS_HANGS_UP }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "ended|closed", "handshake" } },
     { "resets in the handshake", { .cert = "right", .act = TLS_RESETS }, .ca = "ca", .code = SBX_ERR_TLS, .words = { "reset|ended|closed|lost", "handshake" } },
     { "never answers the handshake", { .cert = "right", .act = TLS_SILENT }, .ca = "ca", .code = SBX_ERR_DEADLINE, .connect_ms = HASTE_MS },

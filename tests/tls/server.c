@@ -295,6 +295,12 @@ static bool misbehave(const tls_server_desc *d, int fd)
     }
     if (d->act == TLS_NO_TLS)
         say_plain(fd, http, sizeof http - 1);
+    if (d->act == TLS_HELLO_FLOOD) {
+        static const char requests[5 + 16384] = { 0x16, 3, 3, 0x40 }; /* a record of zeros */
+
+        while (send(fd, requests, sizeof requests, MSG_NOSIGNAL) > 0)
+            ;
+    }
     if (d->act == TLS_GARBAGE)
         say_plain(fd, "\x16\x03\x03\x00\x20 this is no handshake at all, really", 37);
     end(fd);

@@ -23,6 +23,7 @@ typedef enum tls_act {
     TLS_RESETS,      /* resets there */
     TLS_SILENT,      /* takes the connection and says nothing */
     TLS_GARBAGE,     /* answers with noise */
+    TLS_HELLO_FLOOD, /* answers with HelloRequests without end, which a client is to ignore */
     TLS_NO_TLS       /* answers with HTTP in the clear */
 } tls_act;
 
