@@ -145,6 +145,21 @@ static void event_loop_uv(void **state)
     }
 }
 
+static void snapshot(void **state)
+{
+    const char *at;
+    char line[64];
+
+    (void)state;
+    run("snapshot");
+    at = expect(output.p, "prepared 8000\ncaptured, ready\n");
+    for (int i = 0; i < 8; i++) { /* i, i + 8, …; 8, 16, … in place of 0 */
+        snprintf(line, sizeof line, "fork %d: %d\n", i + 1, i ? 3996000 + 1000 * i : 4004000);
+        at = expect(at, line);
+    }
+    assert_string_equal(at, "together 32004000\n");
+}
+
 static int finish(void **state)
 {
     (void)state;
@@ -160,6 +175,7 @@ int main(void)
         cmocka_unit_test(static_memory),
         cmocka_unit_test(transport_uart),
         cmocka_unit_test(event_loop_uv),
+        cmocka_unit_test(snapshot),
     };
 
     return cmocka_run_group_tests(tests, NULL, finish);
