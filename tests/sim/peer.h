@@ -190,7 +190,8 @@ struct sim {
     unsigned command_n, command_cap;
     sim_box boxes[64];
     unsigned box_n;
-    unsigned ready_after;  /* status polls until a box is ready */
+    unsigned ready_after;  /* status polls until a box or snapshot is ready */
+    unsigned snapshot_n;
     sim_file files[16];
     unsigned file_n;
     sim_request *log;      /* the first requests, up to log_max */

@@ -171,7 +171,7 @@ static void sim_play(sim_conn *c, sim_script *e)
 
 /* ---- the service ---- */
 
-static const char sim_base[] = "/v2/sandboxes/boxes";
+static const char sim_base[] = "/v2/sandboxes/boxes", sim_snapshot_base[] = "/v2/sandboxes/snapshots";
 
 static void sim_box_text(sim_bytes *b, const sim_box *x)
 {
@@ -196,6 +196,32 @@ static void sim_json_text(const char *body, const char *key, char *out, size_t c
 static void sim_not_found(sim_conn *c)
 {
     sim_say(c, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"no such thing\"}}");
+}
+
+/* Snapshots are numbered; one is building while `ready_after` counts down. */
+static void sim_snapshot(sim_conn *c, unsigned number, bool made)
+{
+    sim *s = c->world;
+    sim_bytes b = { NULL, 0, 0 };
+    bool ready = !made && !s->ready_after;
+
+    s->ready_after -= !made && s->ready_after;
+    sim_putf(&b, "{\"id\":\"s-%u\",\"name\":\"base\",\"status\":\"%s\"}", number, ready ? "ready" : "building");
+    sim_say(c, made ? 201 : 200, b.p);
+    free(b.p);
+}
+
+static void sim_snapshots(sim_conn *c, const char *rest)
+{
+    sim *s = c->world;
+    unsigned number = strncmp(rest, "/s-", 3) == 0 ? (unsigned)strtoul(rest + 3, NULL, 10) : 0;
+
+    if (!*rest && strcmp(c->req.method, "POST") == 0)
+        sim_snapshot(c, ++s->snapshot_n, true);
+    else if (!number || number > s->snapshot_n)
+        sim_not_found(c);
+    else
+        sim_snapshot(c, number, false);
 }
 
 static void sim_boxes(sim_conn *c, const char *rest)
@@ -247,6 +273,8 @@ static void sim_boxes(sim_conn *c, const char *rest)
         }
         sim_putf(&b, "{\"status\":\"%s\",\"status_message\":\"as told\"}", x->status);
         sim_say(c, 200, b.p);
+    } else if (strcmp(rest, "/snapshot") == 0) {
+        sim_snapshot(c, ++s->snapshot_n, true);
     } else if (strcmp(rest, "/start") == 0 || strcmp(rest, "/stop") == 0) {
         strcpy(x->status, rest[3] == 'a' ? "provisioning" : "stopped");
         sim_say(c, 202, "{}");
@@ -394,6 +422,8 @@ void sim_service(sim_conn *c)
 
     if (strncmp(r->target, sim_base, sizeof sim_base - 1) == 0)
         sim_boxes(c, r->target + sizeof sim_base - 1);
+    else if (strncmp(r->target, sim_snapshot_base, sizeof sim_snapshot_base - 1) == 0)
+        sim_snapshots(c, r->target + sizeof sim_snapshot_base - 1);
     else if (strncmp(r->target, "/b/", 3) != 0 || !(at = strchr(r->target + 3, '/')))
         sim_not_found(c);
     else if (strncmp(at, "/upload", 7) == 0)
