@@ -93,11 +93,12 @@ static sbx_op start_find(run *r, slot *s, unsigned v)
     out = s->result = v & 4 ? NULL : filled(s->result_n);
     s->streaming = !(v & 8);
     if (!s->streaming)
-        l.items = f.items = buffer(s, 0, (v >> 4) * (s->kind == 'L' ? sizeof(sbx_box_info) : sizeof(sbx_match)) + (v & 2 ? 5 : 8));
+        l.items = f.items = buffer(s, 0, (v >> 4) * item_size(s->kind) + (v & 2 ? 5 : 8));
     l.one_page = (v & 16) != 0;
     l.page_size = v & 2 ? 3 : 0;
     switch (s->kind) {
     case 'L': return sbx_list(r->c, &l, out);
+    case 'J': return sbx_snapshot_list(r->c, &l, out);
     case 'g': return sbx_glob(r->c, s->box, sbx_s("*.c"), &f, out);
     case 'l': return sbx_ls(r->c, s->box, sbx_s("/a b"), &f, out);
     default: return sbx_grep(r->c, s->box, sbx_s("te\"xt"), &f, out);
@@ -229,6 +230,42 @@ static sbx_op start_url(run *r, slot *s, unsigned v)
     return sbx_download_url(r->c, s->box, sbx_s("/x"), &d, (sbx_download *)s->result);
 }
 
+/* Snapshots and registries. */
+static sbx_op start_snapshot(run *r, slot *s, unsigned v)
+{
+    static const sbx_pair label = { { "k", 1 }, { "v", 1 } };
+    sbx_snapshot_opts o;
+    sbx_registry_opts g;
+    sbx_box_opts b;
+
+    memset(&o, 0, sizeof o);
+    memset(&g, 0, sizeof g);
+    memset(&b, 0, sizeof b);
+    o.call = g.call = b.call = call_of(r, s, v);
+    if (s->kind == 'Z')
+        return v & 4 ? sbx_snapshot_delete(r->c, sbx_s("base:v1"), &b) : sbx_registry_delete(r->c, sbx_s("r"), &b);
+    o.raw = g.raw = b.raw = buffer(s, 0, v);
+    s->result_n = s->kind == 'X' ? sizeof(sbx_snapshot) : sizeof(sbx_registry);
+    s->result = filled(s->result_n);
+    if (s->kind == 'Y') {
+        g.name = v & 4 ? sbx_s("r") : sbx_s(NULL);
+        g.url = v & 8 ? sbx_s("registry.test") : sbx_s(NULL);
+        g.password = v & 16 ? sbx_s("secret") : sbx_s(NULL);
+        return v & 2 ? sbx_registry_update(r->c, sbx_s("r"), &g, (sbx_registry *)s->result) : sbx_registry_create(r->c, &g, (sbx_registry *)s->result);
+    }
+    o.labels = &label;
+    o.labels_n = v & 16 ? 1 : 0;
+    o.no_wait = (v & 8) != 0;
+    o.wait_s = b.wait_s = v & 24 ? 0 : 5;
+    o.registry_password = v & 16 && v & 2 ? sbx_s("secret") : sbx_s(NULL);
+    switch (v & 6) {
+    case 0: return sbx_snapshot_capture(r->c, s->box, sbx_s("base"), &o, (sbx_snapshot *)s->result);
+    case 2: return sbx_snapshot_build(r->c, sbx_s("base"), sbx_s("alpine"), &o, (sbx_snapshot *)s->result);
+    case 4: return sbx_snapshot_get(r->c, sbx_s("base:v1"), &b, (sbx_snapshot *)s->result);
+    default: return sbx_snapshot_wait(r->c, sbx_s("s-1"), &b, (sbx_snapshot *)s->result);
+    }
+}
+
 static void begin(run *r, char kind, unsigned v)
 {
     static const char *const urls[] = { "http://dp.test/b/one", "http://dp.test/b/one", "http://dp.test:81", "https://dp.test/b" };
@@ -249,8 +286,10 @@ static void begin(run *r, char kind, unsigned v)
         s->op = start_url(r, s, v);
     else if (strchr("FPTOH", kind))
         s->op = start_file(r, s, v);
+    else if (strchr("XYZ", kind))
+        s->op = start_snapshot(r, s, v);
     else
-        s->op = strchr("Lglp", kind) ? start_find(r, s, v) : start_box(r, s, v);
+        s->op = strchr("LJglp", kind) ? start_find(r, s, v) : start_box(r, s, v);
     if (s->op.slot) {
         s->live = true;
         return;

@@ -451,7 +451,8 @@ static unsigned char fitting(const char *head)
     if (strstr(line, "/service-url ") || strstr(line, "/download-url ")) return 'u';
     if (strstr(line, "/download") || strstr(line, "/svc/")) return 'f';
     if (strstr(line, "/glob ") || strstr(line, "/grep ")) return 'm';
-    return strncmp(line, "GET ", 4) == 0 && (strstr(line, "/boxes ") || strstr(line, "/boxes?")) ? 'l' : 'b';
+    if (strncmp(line, "GET ", 4) == 0 && (strstr(line, "/boxes ") || strstr(line, "/boxes?") || strstr(line, "/snapshots ") || strstr(line, "/snapshots?"))) return 'l';
+    return 'b';
 }
 
 static void answer(world *w, wire *x, const char *head)

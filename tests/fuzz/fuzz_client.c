@@ -21,7 +21,7 @@ enum { SLOTS = 24, BARREN = 3000 };
 enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
 enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
 
-static const char calls[] = "CGLUDSWBERMAFPTglpVQNOH";
+static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ";
 
 /* An operation as the caller sees it. Results and buffers are blocks of their
    own, freed the moment the library has no right to them any more. */
@@ -164,9 +164,28 @@ static void log_info(run *r, const sbx_box_info *i)
              (long long)i->idle_ttl_s);
 }
 
+static void log_snapshot(run *r, const sbx_snapshot *s)
+{
+    log_text(r, "snapshot %s %s %d %d %s %s %lld", s->id, s->name, s->status, s->cut, s->status_text, s->status_message, (long long)s->created_ms);
+}
+
 static void log_match(run *r, const sbx_match *m)
 {
     log_text(r, "match %s %s %lld %lld %lld %d %d", m->path, m->text, (long long)m->size, (long long)m->modified_ms, (long long)m->line, m->is_dir, m->cut);
+}
+
+static void log_item(run *r, const slot *s, const void *item)
+{
+    switch (s->kind) {
+    case 'L': log_info(r, (const sbx_box_info *)item); break;
+    case 'J': log_snapshot(r, (const sbx_snapshot *)item); break;
+    default: log_match(r, (const sbx_match *)item);
+    }
+}
+
+static size_t item_size(char kind)
+{
+    return kind == 'L' ? sizeof(sbx_box_info) : kind == 'J' ? sizeof(sbx_snapshot) : sizeof(sbx_match);
 }
 
 static void log_out(run *r, const slot *s, unsigned i, size_t n, char *p)
@@ -224,14 +243,16 @@ static void log_result(run *r, slot *s)
     case 'H':
     case 'T': log_text(r, "stat %llu %s", (unsigned long long)((sbx_file_stat *)p)->size, ((sbx_file_stat *)p)->content_type); break;
     case 'S': log_text(r, "status %s %s", ((sbx_status_info *)p)->status_text, ((sbx_status_info *)p)->status_message); break;
-    case 'L': case 'g': case 'l': case 'p': {
+    case 'X': log_snapshot(r, (sbx_snapshot *)p); break;
+    case 'Y': log_text(r, "registry %s %s %d", ((sbx_registry *)p)->id, ((sbx_registry *)p)->name, ((sbx_registry *)p)->cut); break;
+    case 'L': case 'J': case 'g': case 'l': case 'p': {
         sbx_list_result *x = (sbx_list_result *)p;
 
         log_text(r, "list %llu %llu %d %d %s %lld", (unsigned long long)x->count, (unsigned long long)x->stored, x->cut, x->truncated, x->next_cursor,
                  (long long)x->next_offset);
         if (s->buf[0])
             for (uint64_t i = 0; i < x->stored; i++)
-                s->kind == 'L' ? log_info(r, (sbx_box_info *)(void *)s->buf[0] + i) : log_match(r, (sbx_match *)(void *)s->buf[0] + i);
+                log_item(r, s, s->buf[0] + i * item_size(s->kind));
         break;
     }
     default: break;
@@ -245,7 +266,7 @@ static bool may_write(const slot *s, sbx_code code)
 {
     if (code == SBX_ERR_CANCELLED || code == SBX_ERR_CLOSED)
         return false;
-    return code == SBX_OK || s->kind == 'R' || (code == SBX_ERR_TOO_LARGE && strchr("CGUWBLglp", s->kind));
+    return code == SBX_OK || s->kind == 'R' || (code == SBX_ERR_TOO_LARGE && strchr("CGUWBLJXYglp", s->kind));
 }
 
 static void see_end(run *r, slot *s, const sbx_op op, sbx_code code, int exit_code)
@@ -330,7 +351,7 @@ static void see(run *r, const sbx_event *ev)
         break;
     case SBX_EV_ITEM:
         MUST(s->streaming && ev->item, "an item out of place");
-        s->kind == 'L' ? log_info(r, (const sbx_box_info *)ev->item) : log_match(r, (const sbx_match *)ev->item);
+        log_item(r, s, ev->item);
         break;
     case SBX_EV_GAP:
         MUST(s->started && ev->lost && (ev->stream == 1 || ev->stream == 2), "a gap out of place");
