@@ -30,7 +30,7 @@ static bool checked(struct req *r, const json_t *body, bool all)
 	json_t *details = json_array();
 
 	model_check_name(body, details);
-	model_check_integer(body, "replicas", 1, 100, details);
+	model_check_integer(body, "replicas", all ? 1 : 0, 100, details); /* with none it rests */
 	if (all && !json_is_string(json_object_get(body, "name")))
 		model_problem(details, "body", "name", "name is required");
 	if (all && !json_is_integer(json_object_get(body, "replicas")))
