@@ -53,7 +53,8 @@ typedef struct sbx_template_opts {
     size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
 } sbx_template_opts;
 
-/* POST …/templates. `out` may be NULL, here and below. Not repeated once sent.
+/* POST …/templates. `out` may be NULL, here and below; on SBX_ERR_TOO_LARGE it
+   has what fitted. Not repeated once sent.
    Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_OUTCOME (it may exist). */
 SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out);
 /* GET …/templates/{name}. Errors: SBX_ERR_NOT_FOUND. */

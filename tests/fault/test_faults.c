@@ -6,7 +6,7 @@
 
 #include <sys/mman.h>
 
-enum { STEPS = 16, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
+enum { STEPS = 22, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
 
 typedef struct session {
     sbx_code codes[STEPS];
@@ -119,10 +119,39 @@ static void snapshots(void)
     }
 }
 
+/* Calls of older servers; none of them creates, so that all of them repeat. */
+static void old(void)
+{
+    sbx_volume_opts v = { 0 };
+    sbx_pool_opts p = { 0 };
+    sbx_template template;
+    sbx_volume volume;
+    sbx_pool pool;
+    sbx_list_result listed;
+    sbx_list_opts list = { 0 };
+
+    if (step("template_get", sbx_template_get(K.c, sbx_s("one"), NULL, &template)) == SBX_OK)
+        assert_string_equal(template.cpu, "1");
+    v.size = sbx_s("1Gi");
+    if (step("volume_update", sbx_volume_update(K.c, sbx_s("one"), &v, &volume)) == SBX_OK)
+        assert_string_equal(volume.size, "1Gi");
+    p.replicas = 2;
+    if (step("pool_update", sbx_pool_update(K.c, sbx_s("one"), &p, &pool)) == SBX_OK)
+        assert_int_equal(pool.replicas, 2);
+    list.items.p = &volume;
+    list.items.n = sizeof volume;
+    if (step("volume_list", sbx_volume_list(K.c, &list, &listed)) == SBX_OK)
+        assert_int_equal(listed.stored, 1);
+    step("template_delete", sbx_template_delete(K.c, sbx_s("one"), NULL));
+}
+
 /* Everything once, whatever becomes of the parts. */
 static void run_session(void)
 {
     sbx_create_opts create = { 0 };
+    sbx_mount mount = { 0 };
+    sbx_mount_auth auth = { 0 };
+    sbx_proxy proxy = { 0 };
     sbx_run_opts run = { 0 };
     sbx_read_opts read = { 0 };
     sbx_box_info infos[4];
@@ -136,6 +165,13 @@ static void run_session(void)
     memset(&S, 0, sizeof S);
     memset(&result, 0, sizeof result);
     create.delete_on_close = true;
+    mount.id = mount.mount_path = sbx_s("/m");
+    mount.s3.bucket = sbx_s("b");
+    auth.aws.role_arn = sbx_s("arn");
+    create.mounts = &mount;
+    create.mounts_n = 1;
+    create.mount_auth = &auth;
+    create.proxy = &proxy;
     step("create", sbx_create(K.c, &create, &box));
     run.alloc = true;
     if (step("run", sbx_run(K.c, &K.box, sbx_s("short"), &run, &result)) == SBX_OK) {
@@ -157,6 +193,7 @@ static void run_session(void)
     }
     urls();
     snapshots();
+    old();
     list.items.p = infos;
     list.items.n = sizeof infos;
     step("list", sbx_list(K.c, &list, &listed));

@@ -37,11 +37,20 @@ static sbx_buf buffer(slot *s, unsigned i, size_t n)
 static sbx_op start_box(run *r, slot *s, unsigned v)
 {
     static const sbx_pair pairs[] = { { { "A", 1 }, { "x\"y", 3 } }, { { "B", 1 }, { "", 0 } } };
+    sbx_mount mount;
+    sbx_mount_auth auth;
+    sbx_proxy proxy;
     sbx_create_opts c;
     sbx_update_opts u;
     sbx_box_opts b;
     sbx_box *out;
 
+    memset(&mount, 0, sizeof mount);
+    memset(&auth, 0, sizeof auth);
+    memset(&proxy, 0, sizeof proxy);
+    mount.id = mount.mount_path = sbx_s("/m");
+    mount.s3.bucket = sbx_s("b");
+    auth.aws.role_arn = sbx_s("arn");
     memset(&c, 0, sizeof c);
     memset(&u, 0, sizeof u);
     memset(&b, 0, sizeof b);
@@ -65,6 +74,12 @@ static sbx_op start_box(run *r, slot *s, unsigned v)
         c.name = v & 64 ? sbx_s("mine") : sbx_s(NULL);
         c.env = c.labels = pairs;
         c.env_n = c.labels_n = v & 16 ? 2 : 0;
+        if (v & 128) {
+            c.mounts = &mount;
+            c.mounts_n = 1;
+            c.mount_auth = v & 2 ? NULL : &auth;
+            c.proxy = &proxy;
+        }
         c.mount_config = v & 64 ? sbx_s("{\"mounts\":[]}") : sbx_s(NULL);
         return sbx_create(r->c, &c, out);
     case 'G': return sbx_get(r->c, sbx_s("box-1"), &b, out, s->info);
@@ -120,6 +135,7 @@ static sbx_op start_command(run *r, slot *s, unsigned v)
         a.no_reconnect = (v & 16) != 0;
         return sbx_attach(r->c, s->box, v & 2 ? sbx_s("c-1") : sbx_s("01900000-0000-7000-8000-000000000001"), &a);
     }
+    o.no_command_id = v & 128 && !r->compare;
     o.stdin_open = (v & 2) != 0;
     o.pty = (v & 10) == 10;
     o.no_reconnect = (v & 16) != 0;
@@ -266,6 +282,38 @@ static sbx_op start_snapshot(run *r, slot *s, unsigned v)
     }
 }
 
+/* Templates, volumes and pools. */
+static sbx_op start_old(run *r, slot *s, unsigned v)
+{
+    static const size_t sizes[] = { sizeof(sbx_template), sizeof(sbx_volume), sizeof(sbx_pool), sizeof(sbx_list_result) };
+    sbx_template_opts t;
+    sbx_volume_opts o;
+    sbx_pool_opts p;
+    sbx_list_opts l;
+    sbx_box_opts b;
+    sbx_str name;
+
+    memset(&t, 0, sizeof t);
+    memset(&o, 0, sizeof o);
+    memset(&p, 0, sizeof p);
+    memset(&l, 0, sizeof l);
+    memset(&b, 0, sizeof b);
+    t.call = o.call = p.call = l.call = b.call = call_of(r, s, v);
+    name = t.name = p.name = sbx_s("o/1");
+    t.image = p.template_name = v & 8 ? sbx_s(NULL) : sbx_s("i");
+    o.size = v & 8 ? sbx_s("2Gi") : sbx_s(NULL);
+    p.replicas = 2;
+    s->result_n = sizes[v & 3];
+    s->result = filled(s->result_n);
+    l.items = buffer(s, 0, 2 * sizeof(sbx_volume));
+    switch (v & 3) {
+    case 0: return v & 4 ? sbx_template_create(r->c, &t, (sbx_template *)s->result) : sbx_template_get(r->c, name, &b, (sbx_template *)s->result);
+    case 1: return sbx_volume_update(r->c, name, &o, (sbx_volume *)s->result);
+    case 2: return sbx_pool_create(r->c, &p, (sbx_pool *)s->result);
+    default: return sbx_volume_list(r->c, &l, (sbx_list_result *)s->result);
+    }
+}
+
 static void begin(run *r, char kind, unsigned v)
 {
     static const char *const urls[] = { "http://dp.test/b/one", "http://dp.test/b/one", "http://dp.test:81", "https://dp.test/b" };
@@ -280,6 +328,8 @@ static void begin(run *r, char kind, unsigned v)
     MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");
     if (strchr("RMA", kind))
         s->op = start_command(r, s, v);
+    else if (kind == '8')
+        s->op = start_old(r, s, v);
     else if (kind == 'Q')
         s->op = start_request(r, s, v);
     else if (strchr("VN", kind))

@@ -323,6 +323,14 @@ static void body_text(bytes *b, unsigned char kind, unsigned v)
     switch (kind) {
     case 'b': box_text(b, v, v); break;
     case 'u': grant_text(b, v); break;
+    case 'o': /* templates, volumes and pools at once, alone and in lists */
+        for (unsigned i = 0; i < 4; i++)
+            putf(b, "%s{\"id\":\"o%u\",\"name\":\"%.*s\",\"image\":\"i\\u00e9\",\"resources\":{\"cpu\":\"1\",\"memory\":%s},\"size\":\"1Gi\",\"template_name\":\"t\",\"replicas\":%u%s",
+                 i == 0 ? "" : i == 1 ? ",\"volumes\":[" : i == 2 ? ",{\"x\":[{\"name\":1}]}," : ",", i, v & 1 ? 150 : 3,
+                 "oooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooo",
+                 v & 2 ? "null" : "\"512Mi\"", v, i ? "}" : "");
+        puts_to(b, "]}");
+        break;
     case 'l':
         puts_to(b, v & 1 ? "{\"items\":[" : "{\"sandboxes\":[");
         for (unsigned i = 0; i < v % 5; i++) {
@@ -445,6 +453,7 @@ static unsigned char fitting(const char *head)
     char line[256];
 
     snprintf(line, sizeof line, "%.*s", (int)(n < 255 ? n : 255), head);
+    if (strstr(line, "/templates") || strstr(line, "/volumes") || strstr(line, "/pools")) return 'o';
     if (strstr(line, "/execute/ws")) return 'w';
     if (strstr(line, "/execute ")) return 'x';
     if (strstr(line, "/status ")) return 's';
@@ -476,7 +485,7 @@ static void answer(world *w, wire *x, const char *head)
     if (kind == 'a' && (kind = fitting(head)) != 'w') {
         v = number(s);
         f = number(s);
-    } else if (strchr("blsfmxeu", kind)) {
+    } else if (strchr("blsfmxeuo", kind)) {
         v = number(s);
         f = number(s);
     }

@@ -21,7 +21,7 @@ enum { SLOTS = 24, BARREN = 3000 };
 enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
 enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
 
-static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ";
+static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ8";
 
 /* An operation as the caller sees it. Results and buffers are blocks of their
    own, freed the moment the library has no right to them any more. */
@@ -200,6 +200,23 @@ static void log_out(run *r, const slot *s, unsigned i, size_t n, char *p)
     }
 }
 
+/* Of an older server; the result's size says what it is. */
+static void log_old(run *r, size_t n, const void *p)
+{
+    const sbx_template *t = (const sbx_template *)p;
+    const sbx_volume *v = (const sbx_volume *)p;
+    const sbx_pool *o = (const sbx_pool *)p;
+
+    if (n == sizeof *t)
+        log_text(r, "template %s %s %s %s %s %s %d", t->id, t->name, t->image, t->cpu, t->memory, t->storage, t->cut);
+    else if (n == sizeof *v)
+        log_text(r, "volume %s %s %s %s %d", v->id, v->name, v->size, v->storage_class, v->cut);
+    else if (n == sizeof *o)
+        log_text(r, "pool %s %s %s %lld %d", o->id, o->name, o->template_name, (long long)o->replicas, o->cut);
+    else
+        log_text(r, "list %llu", (unsigned long long)((const sbx_list_result *)p)->count);
+}
+
 static void log_result(run *r, slot *s)
 {
     void *p = s->result;
@@ -242,6 +259,7 @@ static void log_result(run *r, slot *s)
     }
     case 'H':
     case 'T': log_text(r, "stat %llu %s", (unsigned long long)((sbx_file_stat *)p)->size, ((sbx_file_stat *)p)->content_type); break;
+    case '8': log_old(r, s->result_n, p); break;
     case 'S': log_text(r, "status %s %s", ((sbx_status_info *)p)->status_text, ((sbx_status_info *)p)->status_message); break;
     case 'X': log_snapshot(r, (sbx_snapshot *)p); break;
     case 'Y': log_text(r, "registry %s %s %d", ((sbx_registry *)p)->id, ((sbx_registry *)p)->name, ((sbx_registry *)p)->cut); break;
@@ -266,7 +284,7 @@ static bool may_write(const slot *s, sbx_code code)
 {
     if (code == SBX_ERR_CANCELLED || code == SBX_ERR_CLOSED)
         return false;
-    return code == SBX_OK || s->kind == 'R' || (code == SBX_ERR_TOO_LARGE && strchr("CGUWBLJXYglp", s->kind));
+    return code == SBX_OK || s->kind == 'R' || (code == SBX_ERR_TOO_LARGE && strchr("CGUWBLJXYglp8", s->kind));
 }
 
 static void see_end(run *r, slot *s, const sbx_op op, sbx_code code, int exit_code)

@@ -415,11 +415,36 @@ static void sim_echo(sim_conn *c)
     free(b.p);
 }
 
+/* Templates, volumes and pools: there is always one, which nothing changes. */
+static bool sim_old(sim_conn *c)
+{
+    static const char *const paths[] = { "/v2/sandboxes/templates", "/v2/sandboxes/volumes", "/v2/sandboxes/pools" };
+    static const char one[] = "{\"id\":\"o-1\",\"name\":\"one\",\"image\":\"i\",\"resources\":{\"cpu\":\"1\"},\"size\":\"1Gi\",\"template_name\":\"t\",\"replicas\":2}";
+    const char *target = c->req.target;
+    char text[600];
+
+    for (unsigned i = 0; i < 3; i++) {
+        size_t n = strlen(paths[i]);
+
+        if (strncmp(target, paths[i], n) != 0)
+            continue;
+        snprintf(text, sizeof text, "{\"%s\":[%s]}", paths[i] + sizeof "/v2/sandboxes", one);
+        if (strcmp(c->req.method, "DELETE") == 0)
+            sim_answer(c, 204, NULL, "", 0, c->world->now);
+        else
+            sim_say(c, 200, strcmp(c->req.method, "GET") == 0 && !target[n] ? text : one);
+        return true;
+    }
+    return false;
+}
+
 void sim_service(sim_conn *c)
 {
     sim_request *r = &c->req;
     const char *at;
 
+    if (sim_old(c))
+        return;
     if (strncmp(r->target, sim_base, sizeof sim_base - 1) == 0)
         sim_boxes(c, r->target + sizeof sim_base - 1);
     else if (strncmp(r->target, sim_snapshot_base, sizeof sim_snapshot_base - 1) == 0)
