@@ -270,6 +270,8 @@
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
+     SBX_NO_URLS        no services and links: none of the calls that take or
+                        give a URL (sbx_service_open … sbx_fetch_stat)
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
    would name an option. With SBX_NO_DATES a Retry-After that is a date is not
@@ -2802,6 +2804,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_TUNNEL
 #define SBX_NO_TUNNEL 0
+#endif
+#ifndef SBX_NO_URLS
+#define SBX_NO_URLS 0
 #endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0
@@ -8999,6 +9004,9 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
 } sbxi_answer;
 
+/* Of an operation. */
+#define SBXI_IS_HTTP(op) (!SBX_NO_URLS && (op)->row->answer == SBXI_ANSWER_HTTP)
+
 /* What an answer means; the first that fits counts. */
 typedef struct sbxi_rule {
     uint16_t status;  /* 0 = any */
@@ -9446,10 +9454,10 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
         url->path = sbxi_root_path(url->path);
     if (op->row->base < SBXI_BASE_BOX)
         return true;
-    if (op->row->base == SBXI_BASE_URL)
+    if (!SBX_NO_URLS && op->row->base == SBXI_BASE_URL)
         text = sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
     else
-        text = sbx_s(op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
+        text = sbx_s(SBX_NO_URLS || op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
     return sbxi_url_parse(text, url);
 }
 
@@ -9887,12 +9895,12 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
 
 SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
 {
-    return op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
+    return SBX_NO_URLS || op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
 }
 
 SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
 {
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         return op->u.http.pushed || op->u.http.data;
     return op->block && op->block->boundary[0];
 }
@@ -9927,7 +9935,7 @@ static sbx_str sbxi_shown(const sbxi_row *row, sbx_str target)
 {
     const char *query = (const char *)memchr(target.p, '?', target.n);
 
-    return sbx_sn(target.p, row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
+    return sbx_sn(target.p, !SBX_NO_URLS && row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
 }
 
 SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
@@ -9937,7 +9945,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
     const char *method = sbxi_op_method(op);
-    bool foreign = row->base >= SBXI_BASE_URL;
+    bool foreign = !SBX_NO_URLS && row->base >= SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -9974,7 +9982,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
-    if (row->base == SBXI_BASE_SERVICE)
+    if (!SBX_NO_URLS && row->base == SBXI_BASE_SERVICE)
         sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
@@ -10266,11 +10274,11 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         op->row->decoded(c, op, (void *)e);
     else if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
-    else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
+    else if (!SBX_NO_URLS && op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
@@ -10329,7 +10337,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
-    if (op->row->answer == SBXI_ANSWER_HTTP) {
+    if (SBXI_IS_HTTP(op)) {
         op->row->prepare(c, op);
         return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
     }
@@ -10493,7 +10501,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_failure_piece(c, op);
         return SBXI_RUN_IDLE;
     }
-    if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_HTTP)
+    if (op->row->answer == SBXI_ANSWER_FILE || SBXI_IS_HTTP(op))
         return sbxi_file_piece(c, op, ev);
     return sbxi_answer_piece(c, op, ev);
 }
@@ -11040,7 +11048,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     uint64_t origin;
     sbxi_link *l;
 
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         op->row->stream(c, op, NULL);
     if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));
@@ -16515,6 +16523,8 @@ SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e)
 
 /* ======== src/langsmith_urls.c ======== */
 
+#if !SBX_NO_URLS
+
 /* ---- what the service grants: a URL and its token ---- */
 
 /* Both texts are without bound: each gets half of the room behind the request,
@@ -17157,6 +17167,7 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
     sbxi_build_url(&b, url, &o->call);
     return sbxi_stat_call(&b, o, out);
 }
+#endif
 
 /* ======== src/tunnel.c ======== */
 

@@ -42,6 +42,9 @@
 #ifndef SBX_NO_TUNNEL
 #define SBX_NO_TUNNEL 0
 #endif
+#ifndef SBX_NO_URLS
+#define SBX_NO_URLS 0
+#endif
 #ifndef SBX_FREESTANDING
 #define SBX_FREESTANDING 0
 #endif

@@ -258,6 +258,8 @@
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
+     SBX_NO_URLS        no services and links: none of the calls that take or
+                        give a URL (sbx_service_open … sbx_fetch_stat)
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
    would name an option. With SBX_NO_DATES a Retry-After that is a date is not

@@ -1,5 +1,7 @@
 #include "service.h"
 
+#if !SBX_NO_URLS
+
 /* ---- what the service grants: a URL and its token ---- */
 
 /* Both texts are without bound: each gets half of the room behind the request,
@@ -642,3 +644,4 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
     sbxi_build_url(&b, url, &o->call);
     return sbxi_stat_call(&b, o, out);
 }
+#endif

@@ -54,10 +54,10 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
         url->path = sbxi_root_path(url->path);
     if (op->row->base < SBXI_BASE_BOX)
         return true;
-    if (op->row->base == SBXI_BASE_URL)
+    if (!SBX_NO_URLS && op->row->base == SBXI_BASE_URL)
         text = sbx_sn(sbxi_block_text(op->block), op->block->seg_n);
     else
-        text = sbx_s(op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
+        text = sbx_s(SBX_NO_URLS || op->row->base == SBXI_BASE_BOX ? op->box->url : ((const sbx_service *)op->u.http.info)->url);
     return sbxi_url_parse(text, url);
 }
 
@@ -495,12 +495,12 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
 
 SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
 {
-    return op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
+    return SBX_NO_URLS || op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
 }
 
 SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
 {
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         return op->u.http.pushed || op->u.http.data;
     return op->block && op->block->boundary[0];
 }
@@ -535,7 +535,7 @@ static sbx_str sbxi_shown(const sbxi_row *row, sbx_str target)
 {
     const char *query = (const char *)memchr(target.p, '?', target.n);
 
-    return sbx_sn(target.p, row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
+    return sbx_sn(target.p, !SBX_NO_URLS && row->base == SBXI_BASE_URL ? 0 : query ? (size_t)(query - target.p) : target.n);
 }
 
 SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
@@ -545,7 +545,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     const char *text = b ? sbxi_block_text(b) : "";
     sbxi_link *l = sbxi_op_link(c, op);
     const char *method = sbxi_op_method(op);
-    bool foreign = row->base >= SBXI_BASE_URL;
+    bool foreign = !SBX_NO_URLS && row->base >= SBXI_BASE_URL;
     sbxi_url url;
     sbxi_lines lines;
     sbx_str parts[5], target, host;
@@ -582,7 +582,7 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_put_default(&w, &lines, "User-Agent", c->agent);
     if (c->key_n && !foreign)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
-    if (row->base == SBXI_BASE_SERVICE)
+    if (!SBX_NO_URLS && row->base == SBXI_BASE_SERVICE)
         sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
     sbxi_put_default(&w, &lines, "Accept", "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)

@@ -40,6 +40,9 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
 } sbxi_answer;
 
+/* Of an operation. */
+#define SBXI_IS_HTTP(op) (!SBX_NO_URLS && (op)->row->answer == SBXI_ANSWER_HTTP)
+
 /* What an answer means; the first that fits counts. */
 typedef struct sbxi_rule {
     uint16_t status;  /* 0 = any */

@@ -252,11 +252,11 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
 
     if (e->trailer)
         return;
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         op->row->decoded(c, op, (void *)e);
     else if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
-    else if (op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
+    else if (!SBX_NO_URLS && op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
@@ -315,7 +315,7 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
     op->flags |= SBXI_OP_SENT | SBXI_OP_EVER_SENT;
     op->state = SBXI_OP_BODY;
     sbxi_op_allow(c, op, op->timeout_ms);
-    if (op->row->answer == SBXI_ANSWER_HTTP) {
+    if (SBXI_IS_HTTP(op)) {
         op->row->prepare(c, op);
         return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
     }
@@ -479,7 +479,7 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_failure_piece(c, op);
         return SBXI_RUN_IDLE;
     }
-    if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_HTTP)
+    if (op->row->answer == SBXI_ANSWER_FILE || SBXI_IS_HTTP(op))
         return sbxi_file_piece(c, op, ev);
     return sbxi_answer_piece(c, op, ev);
 }

@@ -369,7 +369,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
     uint64_t origin;
     sbxi_link *l;
 
-    if (op->row->answer == SBXI_ANSWER_HTTP)
+    if (SBXI_IS_HTTP(op))
         op->row->stream(c, op, NULL);
     if (!sbxi_op_url(c, op, &url)) {
         sbxi_op_fail(c, op, SBX_ERR_ARGUMENT, SBX_LAYER_LOCAL, SBXI_T("the URL is not an http or https URL"));

@@ -1,4 +1,5 @@
-/* sandbox_files.h: whole files between this machine and a sandbox, over the
+/* sandbox_files.h: whole files between this machine and a sandbox, or from a
+   link, over the
    public API of sandbox.h. POSIX files (Linux, the BSDs, macOS).
 
    Use
@@ -46,6 +47,11 @@ typedef struct sbx_file_opts {
 /* The sandbox's file into a local one. `opts` and `err` may be NULL. Errors
    besides: SBX_ERR_CHANGED (it changed during the download). */
 SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str remote_path, const char *local_path, const sbx_file_opts *opts, sbx_error *err);
+
+/* The same from a link, such as sbx_download.url: any http or https URL whose
+   server answers HEAD with the size. Not there under SBX_NO_URLS. Errors
+   besides: those of sbx_fetch. */
+SBX_API sbx_code sbx_file_fetch(sbx_client *c, sbx_str url, const char *local_path, const sbx_file_opts *opts, sbx_error *err);
 
 /* A local file into the sandbox. Its size is taken at the beginning: what is
    appended later is left out, and SBX_ERR_CHANGED says that it became shorter.
@@ -130,6 +136,7 @@ typedef struct sbxi_files_down {
     sbx_client *c;
     const sbx_box *box;
     sbx_str remote;
+    bool link; /* remote is a URL, there is no sandbox */
     const char *local;
     const sbx_file_opts *o;
     sbx_error *err;
@@ -208,7 +215,12 @@ static sbx_code sbxi_files_receive(sbxi_files_down *d)
     r.offset = (int64_t)d->done;
     if (d->done)
         r.if_match_etag = sbx_s(d->stat.etag);
-    op = sbx_read(d->c, d->box, d->remote, &r, &got);
+#if !SBX_NO_URLS
+    if (d->link)
+        op = sbx_fetch(d->c, d->remote, &r, &got);
+    else
+#endif
+        op = sbx_read(d->c, d->box, d->remote, &r, &got);
     while (sbx_next_of(d->c, &op, &ev)) {
         if (ev.kind == SBX_EV_END) {
             code = sbxi_files_ended(d->c, ev.op, ev.code, d->err);
@@ -229,7 +241,7 @@ static sbx_code sbxi_files_receive(sbxi_files_down *d)
     return code;
 }
 
-SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str remote_path, const char *local_path, const sbx_file_opts *opts, sbx_error *err)
+static sbx_code sbxi_files_download(sbx_client *c, const sbx_box *box, sbx_str remote, bool link, const char *local_path, const sbx_file_opts *opts, sbx_error *err)
 {
     sbx_file_opts none;
     sbx_box_opts stat_opts;
@@ -242,7 +254,8 @@ SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str re
     memset(&d, 0, sizeof d);
     d.c = c;
     d.box = box;
-    d.remote = remote_path;
+    d.remote = remote;
+    d.link = link;
     d.local = local_path;
     d.o = opts ? opts : &none;
     d.err = err;
@@ -251,7 +264,12 @@ SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str re
         (size_t)snprintf(d.tag, sizeof d.tag, "%s.sbx-etag", local_path) >= sizeof d.tag)
         return sbxi_files_error(err, SBX_ERR_ARGUMENT, sbxi_files_down_name, "too long a name:", local_path, ENAMETOOLONG);
     stat_opts.call = d.o->call;
-    op = sbx_stat(c, box, remote_path, &stat_opts, &d.stat);
+#if !SBX_NO_URLS
+    if (link)
+        op = sbx_fetch_stat(c, remote, &stat_opts, &d.stat);
+    else
+#endif
+        op = sbx_stat(c, box, remote, &stat_opts, &d.stat);
     code = sbx_await(c, op);
     if (code != SBX_OK)
         return sbxi_files_ended(c, op, code, err);
@@ -279,6 +297,18 @@ SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str re
     }
     return code;
 }
+
+SBX_API sbx_code sbx_file_download(sbx_client *c, const sbx_box *box, sbx_str remote_path, const char *local_path, const sbx_file_opts *opts, sbx_error *err)
+{
+    return sbxi_files_download(c, box, remote_path, false, local_path, opts, err);
+}
+
+#if !SBX_NO_URLS
+SBX_API sbx_code sbx_file_fetch(sbx_client *c, sbx_str url, const char *local_path, const sbx_file_opts *opts, sbx_error *err)
+{
+    return sbxi_files_download(c, NULL, url, true, local_path, opts, err);
+}
+#endif
 
 /* ---- upload ---- */
 
