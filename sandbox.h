@@ -114,7 +114,9 @@
        }
 
    Files stream in the same way: sbx_read with `stream` gives SBX_EV_DATA,
-   sbx_write with `stream` takes sbx_push; lists give SBX_EV_ITEM.
+   sbx_write with `stream` takes sbx_push; lists give SBX_EV_ITEM. sbx_request
+   with `stream` gives SBX_EV_HEAD, then SBX_EV_DATA; with `push` it takes
+   sbx_push.
 
    Output arrives complete and once, also over a lost connection, which is
    made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
