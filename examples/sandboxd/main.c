@@ -29,6 +29,7 @@
 #include "stream.h"
 #include "tls.h"
 #include "token.h"
+#include "tunnel.h"
 #include "util.h"
 #include "ws.h"
 
@@ -47,7 +48,8 @@ const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
 	snapshots_routes, registries_routes,
 	sse_routes,
-	volumes_routes, templates_routes, pools_routes, services_routes, proxy_routes, NULL,
+	volumes_routes, templates_routes, pools_routes, services_routes, proxy_routes, tunnel_routes,
+	NULL,
 };
 
 static const char help[] =
@@ -75,6 +77,7 @@ static const char help[] =
 	"  --kept-bytes N         output kept by all finished commands (268435456)\n"
 	"  --max-message N        largest WebSocket message accepted (16777216)\n"
 	"  --ws-ping SECONDS      ping interval on WebSockets, 0 for none (30)\n"
+	"  --deny-port PORT       tunnels do not reach this port; may be repeated\n"
 	"  --sse-heartbeat SECONDS  comment interval on event streams (15)\n"
 	"  --verbose              log to stderr\n"
 	"  --fault SPEC           misbehave, to test clients; may be repeated. SPEC is one of\n"
@@ -122,6 +125,7 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 		{ "kept-bytes", 1, NULL, 'K' }, { "max-message", 1, NULL, 'm' }, { "ws-ping", 1, NULL, 'p' },
 		{ "verbose", 0, NULL, 'v' },	{ "fault", 1, NULL, 'f' },	 { "help", 0, NULL, 'h' },
 		{ "tls-cert", 1, NULL, 'c' },	{ "tls-key", 1, NULL, 'y' },	 { "image", 1, NULL, 'i' },	 { "tools", 1, NULL, 't' },
+		{ "deny-port", 1, NULL, 'D' },
 		{ "sse-heartbeat", 1, NULL, 'H' },
 		{ "generation", 1, NULL, 'g' }, { "time-scale", 1, NULL, 'x' },
 		{ 0 },
@@ -162,6 +166,11 @@ static void read_options(int argc, char **argv, char **host, unsigned *port, con
 			break;
 		case 'p':
 			server.ws_ping_ms = (int64_t)(number("--ws-ping", optarg, 0) * 1000);
+			break;
+		case 'D':
+			if (server.denied_n == sizeof server.denied / sizeof *server.denied)
+				fail("--deny-port: no more than 16");
+			server.denied[server.denied_n++] = (uint16_t)number("--deny-port", optarg, 1);
 			break;
 		case 'H':
 			server.heartbeat_ms = (int64_t)(number("--sse-heartbeat", optarg, 1) * 1000);
@@ -293,6 +302,7 @@ int main(int argc, char **argv)
 		loop_once(-1);
 	logf_info("ending");
 	server.stopping = true;
+	tunnel_shutdown();
 	ws_shutdown();
 	jobs_shutdown();
 	sse_shutdown();

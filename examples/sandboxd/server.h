@@ -23,6 +23,8 @@ struct server {
 	int64_t time_scale;	/* how much faster than the clock sandboxes age */
 	int64_t ws_ping_ms;	/* 0: none */
 	int64_t heartbeat_ms; /* of event streams */
+	uint16_t denied[16];	/* ports that tunnels do not reach */
+	size_t denied_n;
 	int exe_fd;		/* this program, executed again as the agent */
 	struct rlimit files;	/* descriptor limit that commands get back */
 	bool stopping;

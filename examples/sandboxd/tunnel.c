@@ -1,0 +1,456 @@
+/* WebSocket /tunnel: yamux streams to TCP ports inside a sandbox.
+ *
+ * A stream begins with three bytes, version and port; one byte answers. Bytes
+ * from a service stay in its socket until the connection has room and the
+ * stream's window allows; bytes for it are credited once it took them. */
+#include "tunnel.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dial.h"
+#include "mux.h"
+#include "server.h"
+#include "ws.h"
+
+#define PIECE 32768
+#define MAX_STREAMS 4096
+#define MAX_CONTROL 65536 /* unsent frames without data at which nothing more is read */
+#define VERSION 1
+#define HEADER 3
+
+enum status { STATUS_OK, STATUS_NOT_ALLOWED, STATUS_DIAL_FAILED, STATUS_BAD_VERSION };
+
+struct tunnel {
+	struct tunnel *next, *prev;
+	struct ws *ws;
+	struct mux mux;
+	char box_id[37];
+	struct timer ping;
+	struct stream *ready_first, *ready_last; /* have something to send, in turn */
+};
+
+struct stream {
+	struct mux_stream mux;
+	struct tunnel *tunnel;
+	struct stream *ready_next;
+	bool ready;
+	enum { STREAM_HEADER, STREAM_DIALLING, STREAM_OPEN, STREAM_DEAF /* what comes is dropped */ } state;
+	int status; /* the byte to send first; -1: sent, or not known yet */
+	struct buf in; /* for the service, which does not take it yet */
+	size_t in_at;
+	struct dial dial;
+	struct source socket;
+	bool held;
+};
+
+static struct tunnel *tunnels;
+
+static struct stream *stream_of(struct mux_stream *s)
+{
+	return container(s, struct stream, mux);
+}
+
+/* ---- what is to be sent ---- */
+
+static void want_turn(struct stream *s)
+{
+	struct tunnel *t = s->tunnel;
+
+	if (!s->ready) {
+		s->ready = true;
+		s->ready_next = NULL;
+		*(t->ready_last ? &t->ready_last->ready_next : &t->ready_first) = s;
+		t->ready_last = s;
+	}
+	ws_kick(t->ws);
+}
+
+static void lose_turn(struct stream *s)
+{
+	struct tunnel *t = s->tunnel;
+	struct stream **p = &t->ready_first, *before = NULL;
+
+	if (!s->ready)
+		return;
+	while (*p != s) {
+		before = *p;
+		p = &before->ready_next;
+	}
+	*p = s->ready_next;
+	if (t->ready_last == s)
+		t->ready_last = before;
+	s->ready = false;
+}
+
+static void watch(struct stream *s)
+{
+	uint32_t events = 0;
+
+	if (!source_active(&s->socket))
+		return;
+	if (!s->ready && !s->mux.fin_out && s->mux.may_send && s->status < 0)
+		events |= EPOLLIN;
+	if (s->in_at < s->in.n)
+		events |= EPOLLOUT;
+	source_set(&s->socket, events);
+}
+
+static bool send_control(struct tunnel *t)
+{
+	if (!t->mux.out.n)
+		return false;
+	ws_send(t->ws, true, t->mux.out.p, t->mux.out.n);
+	t->mux.out.n = 0;
+	ws_pause(t->ws, false);
+	return true;
+}
+
+/* Both ways have ended, and all that came is delivered. */
+static void end_if_done(struct stream *s)
+{
+	if (s->mux.fin_in && s->mux.fin_out && s->in_at == s->in.n)
+		mux_close(&s->mux);
+}
+
+static void send_fin(struct stream *s)
+{
+	mux_fin(&s->mux);
+	end_if_done(s);
+}
+
+static void send_data(struct stream *s, char *frame, size_t n)
+{
+	mux_data(&s->mux, n, (unsigned char *)frame);
+	ws_send(s->tunnel->ws, true, frame, MUX_HEAD + n);
+}
+
+/* One frame of a stream whose turn it is; false when it had nothing. */
+static bool send_turn(struct stream *s)
+{
+	static char frame[MUX_HEAD + PIECE];
+	size_t room = s->mux.may_send < PIECE ? s->mux.may_send : PIECE;
+	ssize_t n;
+
+	if (s->mux.fin_out || !room)
+		return false;
+	if (s->status >= 0) {
+		frame[MUX_HEAD] = (char)s->status;
+		s->status = -1;
+		send_data(s, frame, 1);
+		if (s->state == STREAM_DEAF)
+			send_fin(s);
+		return true;
+	}
+	if (!source_active(&s->socket))
+		return false;
+	n = recv(s->socket.fd, frame + MUX_HEAD, room, MSG_DONTWAIT);
+	if (n > 0)
+		send_data(s, frame, (size_t)n);
+	else if (n == 0)
+		send_fin(s);
+	else if (errno != EAGAIN && errno != EINTR)
+		mux_reset(&s->mux);
+	return n > 0;
+}
+
+/* Who sent goes to the end of the line; who had nothing waits for its socket. */
+static bool next_turn(struct tunnel *t)
+{
+	struct stream *s;
+
+	while ((s = t->ready_first)) {
+		uint32_t id = s->mux.id;
+		bool sent;
+
+		lose_turn(s);
+		sent = send_turn(s);
+		if (mux_find(&t->mux, id)) /* it has not ended */
+			watch(s);
+		if (sent)
+			return true;
+	}
+	return false;
+}
+
+static bool fill(struct ws *w)
+{
+	struct tunnel *t = ws_user(w);
+	bool sent;
+
+	if (send_control(t))
+		return true;
+	sent = next_turn(t) || t->mux.out.n;
+	if (!sent && t->mux.peer_leaves && !t->mux.streams)
+		ws_close(w, 1000, "");
+	return sent;
+}
+
+/* ---- the service's side ---- */
+
+static void to_service(struct stream *s)
+{
+	size_t before = s->in_at;
+
+	if (s->state == STREAM_DEAF) {
+		s->in_at = s->in.n;
+	} else if (source_active(&s->socket)) {
+		while (s->in_at < s->in.n) {
+			ssize_t n = send(s->socket.fd, s->in.p + s->in_at, s->in.n - s->in_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0 && errno == EAGAIN)
+				break;
+			if (n < 0) { /* it takes no more: what it has sent can still be read */
+				s->in_at = s->in.n;
+				s->state = STREAM_DEAF;
+				break;
+			}
+			s->in_at += (size_t)n;
+		}
+	}
+	if (s->in_at > before)
+		mux_consumed(&s->mux, s->in_at - before);
+	if (s->in_at < s->in.n)
+		return;
+	buf_free(&s->in);
+	s->in_at = 0;
+	if (s->mux.fin_in && source_active(&s->socket))
+		shutdown(s->socket.fd, SHUT_WR);
+	end_if_done(s);
+}
+
+static void on_socket(struct source *source, uint32_t events)
+{
+	struct stream *s = container(source, struct stream, socket);
+
+	if (events & EPOLLOUT)
+		to_service(s);
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+		source_set(source, source->events & EPOLLOUT);
+		want_turn(s);
+	} else {
+		watch(s);
+		ws_kick(s->tunnel->ws);
+	}
+}
+
+static void answer(struct stream *s, enum status status)
+{
+	s->state = status == STATUS_OK ? STREAM_OPEN : STREAM_DEAF;
+	s->status = (int)status;
+	to_service(s);
+	want_turn(s);
+}
+
+static void on_dialled(struct dial *d, int fd, int err)
+{
+	struct stream *s = container(d, struct stream, dial);
+	struct box *b = box_find(d->box_id, false);
+	int one = 1;
+
+	(void)err;
+	if (fd < 0 || !b) {
+		close_fd(&fd);
+		answer(s, STATUS_DIAL_FAILED);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	s->held = true;
+	box_hold(b);
+	source_add(&s->socket, fd, 0, on_socket);
+	answer(s, STATUS_OK);
+}
+
+static bool denied(unsigned port)
+{
+	for (size_t i = 0; i < server.denied_n; i++)
+		if (server.denied[i] == port)
+			return true;
+	return !port;
+}
+
+static void read_header(struct stream *s)
+{
+	const unsigned char *h = (const unsigned char *)s->in.p;
+	struct box *b = box_find(s->tunnel->box_id, false);
+	unsigned port;
+
+	if (s->in.n < HEADER)
+		return;
+	port = (unsigned)h[1] << 8 | h[2];
+	s->in_at = HEADER;
+	mux_consumed(&s->mux, HEADER);
+	if (h[0] != VERSION) {
+		answer(s, STATUS_BAD_VERSION);
+	} else if (denied(port)) {
+		answer(s, STATUS_NOT_ALLOWED);
+	} else if (!b) {
+		answer(s, STATUS_DIAL_FAILED);
+	} else {
+		s->state = STREAM_DIALLING;
+		s->dial.done = on_dialled;
+		dial_start(&s->dial, b, port);
+	}
+}
+
+/* ---- what the session tells ---- */
+
+static struct mux_stream *on_open(struct mux *m)
+{
+	struct tunnel *t = container(m, struct tunnel, mux);
+	struct stream *s;
+
+	if (m->streams >= MAX_STREAMS || server.stopping)
+		return NULL;
+	s = xcalloc(1, sizeof *s);
+	s->tunnel = t;
+	s->status = -1;
+	return &s->mux;
+}
+
+static void on_data(struct mux_stream *m, const char *p, size_t n)
+{
+	struct stream *s = stream_of(m);
+
+	if (s->in_at > MUX_WINDOW) { /* a service that never quite keeps up */
+		memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
+		s->in.n -= s->in_at;
+		s->in_at = 0;
+	}
+	buf_add(&s->in, p, n);
+	if (s->state == STREAM_HEADER)
+		read_header(s);
+	else
+		to_service(s);
+	watch(s);
+}
+
+static void on_fin(struct mux_stream *m)
+{
+	struct stream *s = stream_of(m);
+
+	if (s->state == STREAM_HEADER)
+		send_fin(s);
+	else
+		to_service(s);
+	ws_kick(s->tunnel->ws);
+}
+
+static void on_window(struct mux_stream *m)
+{
+	watch(stream_of(m));
+}
+
+/* A reset of the stream is one of the connection, too. */
+static void on_closed(struct mux_stream *m, bool by_reset)
+{
+	struct stream *s = stream_of(m);
+	struct linger now = { 1, 0 };
+	struct box *b = s->held ? box_find(s->dial.box_id, false) : NULL;
+
+	lose_turn(s);
+	dial_cancel(&s->dial);
+	if (source_active(&s->socket)) {
+		int fd = s->socket.fd;
+
+		if (by_reset)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+		source_del(&s->socket);
+		close(fd);
+	}
+	if (b)
+		box_release(b);
+	buf_free(&s->in);
+	loop_free_later(s);
+}
+
+/* ---- the connection ---- */
+
+static void on_message(struct ws *w, bool binary, const char *p, size_t n)
+{
+	struct tunnel *t = ws_user(w);
+	bool ok = binary && mux_input(&t->mux, p, n);
+
+	if (!ok) {
+		send_control(t);
+		mux_end(&t->mux);
+		ws_close(w, binary ? 1002 : 1003, binary ? "yamux" : "binary messages only");
+		return;
+	}
+	if (t->mux.out.n > MAX_CONTROL)
+		ws_pause(w, true);
+	ws_kick(w);
+}
+
+static void on_lost(struct ws *w)
+{
+	struct tunnel *t = ws_user(w);
+
+	*(t->prev ? &t->prev->next : &tunnels) = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	timer_del(&t->ping);
+	mux_end(&t->mux);
+	loop_free_later(t);
+}
+
+static void on_ping(struct timer *timer)
+{
+	struct tunnel *t = container(timer, struct tunnel, ping);
+
+	mux_ping(&t->mux);
+	ws_kick(t->ws);
+	timer_set(timer, server.ws_ping_ms, on_ping);
+}
+
+static void on_opened(struct ws *w, void *user)
+{
+	struct tunnel *t = user;
+
+	if (!w) {
+		free(t);
+		return;
+	}
+	t->ws = w;
+	ws_set_user(w, t);
+	t->next = tunnels;
+	if (tunnels)
+		tunnels->prev = t;
+	tunnels = t;
+	if (server.ws_ping_ms)
+		timer_set(&t->ping, server.ws_ping_ms, on_ping);
+}
+
+static void run(struct req *r)
+{
+	static const struct ws_ops ops = { on_message, fill, on_lost };
+	static const struct mux_ops mux = { on_open, on_data, on_fin, on_window, on_closed };
+	struct box *b = http_box(r);
+	struct tunnel *t;
+
+	if (!b)
+		return;
+	t = xcalloc(1, sizeof *t);
+	t->mux.ops = &mux;
+	memcpy(t->box_id, b->id, sizeof t->box_id);
+	ws_accept(r, &ops, on_opened, t);
+}
+
+void tunnel_shutdown(void)
+{
+	for (struct tunnel *t = tunnels; t; t = t->next) {
+		mux_go_away(&t->mux, 0);
+		ws_kick(t->ws);
+	}
+}
+
+const struct route tunnel_routes[] = {
+	{ "GET", "/dataplane/{}/tunnel", ROUTE_DATA, run, NULL },
+	{ 0 },
+};
