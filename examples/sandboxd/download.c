@@ -15,7 +15,7 @@
 
 struct download {
 	struct data_call call;
-	char *path;
+	char *path, *type, *disposition;
 };
 
 char *file_path(struct req *r)
@@ -138,6 +138,12 @@ static void add_headers(struct MHD_Response *resp, const char *etag, const char 
 		MHD_add_response_header(resp, "Content-Type", type);
 }
 
+static void add_disposition(struct MHD_Response *resp, const struct download *d)
+{
+	if (d->disposition)
+		MHD_add_response_header(resp, "Content-Disposition", d->disposition);
+}
+
 /* /proc and /sys files say that they are empty; their content is what a read gives. */
 static struct MHD_Response *virtual_file(int fd)
 {
@@ -151,8 +157,9 @@ static struct MHD_Response *virtual_file(int fd)
 	return MHD_create_response_from_buffer(n, p, MHD_RESPMEM_MUST_FREE);
 }
 
-static void send_file(struct req *r, const char *path, int fd, const struct stat *st)
+static void send_file(struct req *r, const struct download *d, int fd, const struct stat *st)
 {
+	const char *type = d->type ? d->type : content_type(d->path);
 	const char *range = r->head ? NULL : http_header(r, "Range"), *if_range = http_header(r, "If-Range");
 	const char *none_match = http_header(r, "If-None-Match");
 	uint64_t size = (uint64_t)st->st_size, first = 0, last = size - 1;
@@ -172,7 +179,8 @@ static void send_file(struct req *r, const char *path, int fd, const struct stat
 	}
 	if (!size && st->st_blksize && !st->st_blocks) {
 		resp = virtual_file(fd);
-		add_headers(resp, etag, modified, content_type(path));
+		add_headers(resp, etag, modified, type);
+		add_disposition(resp, d);
 		http_reply(r, 200, resp);
 		return;
 	}
@@ -200,10 +208,11 @@ static void send_file(struct req *r, const char *path, int fd, const struct stat
 	resp = MHD_create_response_from_fd_at_offset64(size ? last - first + 1 : 0, fd, first);
 	if (!resp) {
 		close(fd);
-		http_error(r, 500, "ReadError", "%s: cannot be sent", path);
+		http_error(r, 500, "ReadError", "%s: cannot be sent", d->path);
 		return;
 	}
-	add_headers(resp, etag, modified, content_type(path));
+	add_headers(resp, etag, modified, type);
+	add_disposition(resp, d);
 	if (status == 206) {
 		snprintf(content_range, sizeof content_range, "bytes %llu-%llu/%llu", (unsigned long long)first,
 			 (unsigned long long)last, (unsigned long long)size);
@@ -215,6 +224,8 @@ static void send_file(struct req *r, const char *path, int fd, const struct stat
 static void download_free(struct download *d)
 {
 	free(d->path);
+	free(d->type);
+	free(d->disposition);
 	loop_free_later(d);
 }
 
@@ -231,7 +242,7 @@ static void on_opened(struct data_call *call, const struct wire *w, const struct
 		close_fd(&fd);
 		file_error(call->r, "ReadError", d->path, w->a ? w->a : EIO);
 	} else {
-		send_file(call->r, d->path, fd, &st);
+		send_file(call->r, d, fd, &st);
 	}
 }
 
@@ -249,16 +260,13 @@ static void cleanup(struct req *r)
 		download_free(d);
 }
 
-static void run(struct req *r)
+void file_send(struct req *r, struct box *b, char *path, const char *type, const char *disposition)
 {
-	struct box *b = http_box(r);
-	char *path = b ? file_path(r) : NULL;
-	struct download *d;
+	struct download *d = xcalloc(1, sizeof *d);
 
-	if (!path)
-		return;
-	d = xcalloc(1, sizeof *d);
 	d->path = path;
+	d->type = type ? xstrdup(type) : NULL;
+	d->disposition = disposition ? xstrdup(disposition) : NULL;
 	d->call.op = WIRE_READ;
 	d->call.fd = -1;
 	d->call.done = on_opened;
@@ -267,6 +275,15 @@ static void run(struct req *r)
 	r->state = d;
 	r->cleanup = cleanup;
 	data_call_start(&d->call, r, b);
+}
+
+static void run(struct req *r)
+{
+	struct box *b = http_box(r);
+	char *path = b ? file_path(r) : NULL;
+
+	if (path)
+		file_send(r, b, path, NULL, NULL);
 }
 
 const struct route download_routes[] = {

@@ -18,6 +18,7 @@
 #include "http.h"
 #include "image.h"
 #include "job.h"
+#include "links.h"
 #include "loop.h"
 #include "proxy.h"
 #include "resources.h"
@@ -48,7 +49,7 @@ const struct route *const route_tables[] = {
 	boxes_routes, stream_routes, execute_routes, upload_routes, download_routes, search_routes,
 	snapshots_routes, registries_routes,
 	sse_routes,
-	volumes_routes, templates_routes, pools_routes, services_routes, proxy_routes, tunnel_routes,
+	volumes_routes, templates_routes, pools_routes, services_routes, proxy_routes, tunnel_routes, links_routes,
 	NULL,
 };
 
