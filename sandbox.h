@@ -9395,8 +9395,10 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
+#if !SBX_NO_TUNNEL
 /* Ends all tunnels, which may hold allocated memory; likewise. */
 SBXI_FN void sbxi_tunnels_end(sbx_client *c);
+#endif
 
 #endif
 
@@ -17185,11 +17187,14 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
 #define SBXI_TUNNEL_PING_MS 30000
 #define SBXI_TUNNEL_BACKOFF_MS 500u
 #define SBXI_TUNNEL_BACKOFF_MAX_MS 8000u
+/* Connections that were asked for and not answered: a server resets those that
+   it has not accepted yet beyond its backlog (hashicorp: 256). Others wait. */
+#define SBXI_TUNNEL_ASKING 128u
 /* What one reply, or one connection's frames, and then a pong may need. */
 #define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
 
 /* What the peer has to be told, in this order. */
-enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4, SBXI_TODO_DROP = 8 };
+enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4 };
 /* How far a connection is. */
 enum {
     SBXI_DIAL_ASKED = 1,    /* its hello went out */
@@ -17203,7 +17208,7 @@ enum {
 
 typedef struct sbxi_dial {
     sbx_yamux_stream *stream; /* NULL: the peer knows nothing of it */
-    uint32_t op;              /* SBXI_NIL = it has ended; free once `stream` is gone, too */
+    uint32_t op;              /* SBXI_NIL = this place is free */
     uint32_t at, n;           /* what its ring holds */
     uint16_t port;
     uint8_t todo, is;
@@ -17216,13 +17221,15 @@ struct sbxi_session {
     char *rings;
     uint32_t count, window;
     uint32_t op;
-    uint32_t live, ops;   /* streams that the peer may know; connections whose operation has not ended */
+    uint32_t live, ops;   /* streams that are not dropped yet; connections whose operation has not ended */
+    uint32_t asking;      /* connections that wait for the daemon's word */
     uint32_t target;      /* whose the next data_n bytes of the operation's piece are, SBXI_NIL = nobody's */
     uint32_t data_n;
     uint32_t lent, lent_n; /* what of whose ring the last event points to */
     uint32_t turn;        /* who is asked first to write */
     int32_t ping_interval_ms, ping_ms;
-    bool open, was_open, away, closing, todo, wanting, allocated;
+    bool open, was_open, away, closing, todo, drops, wanting, goodbye, allocated;
+    bool unheard; /* the frame that was read last may have more events */
 };
 
 /* What belongs to every stream's opening stands behind what a tunnel uses. */
@@ -17264,6 +17271,27 @@ static void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t
     sbxi_op_wake(c, sbxi_tunnel_op(c, s));
 }
 
+/* One that was asked for was answered, or is given up: the next may be. */
+static void sbxi_tunnel_heard(sbxi_session *s)
+{
+    s->asking--;
+    s->todo = true;
+}
+
+/* Its stream is nobody's (`user` is NULL) until it can be dropped. */
+static void sbxi_dial_leave(sbx_client *c, sbxi_session *s, sbxi_dial *d)
+{
+    if (d->stream) {
+        d->stream->user = NULL;
+        s->drops = true;
+        if (!(d->is & SBXI_DIAL_OPEN))
+            sbxi_tunnel_heard(s);
+    }
+    d->stream = NULL;
+    d->todo = 0;
+    sbxi_op_wake(c, sbxi_tunnel_op(c, s));
+}
+
 /* It has failed; what its ring holds is given out before the END. */
 static void sbxi_dial_over(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_code code, sbx_layer layer, const char *text)
 {
@@ -17276,9 +17304,7 @@ static void sbxi_dial_over(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_cod
     op->total_at = op->attempt_at = SBXI_NEVER;
     sbxi_op_arm(c, op);
     d->is |= SBXI_DIAL_OVER;
-    d->todo &= (uint8_t)~SBXI_TODO_HELLO;
-    if (d->stream)
-        sbxi_dial_todo(c, s, d, SBXI_TODO_DROP);
+    sbxi_dial_leave(c, s, d);
     sbxi_dial_tell(c, d);
 }
 
@@ -17336,6 +17362,10 @@ static void sbxi_dial_hello(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_d
     unsigned char out[SBX_YAMUX_HEAD + 3];
     size_t n = 3;
 
+    if (s->asking >= SBXI_TUNNEL_ASKING || (s->away && !s->live)) {
+        d->todo = SBXI_TODO_HELLO; /* later, or in the next session where this one is over */
+        return;
+    }
     d->stream = sbx_yamux_open(&s->y);
     if (!d->stream) {
         sbxi_dial_over(c, s, d, SBX_ERR_CONNECTION, SBX_LAYER_SERVICE, SBXI_T("the server takes no new connections on this tunnel until those that stand have ended"));
@@ -17344,6 +17374,7 @@ static void sbxi_dial_hello(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_d
     d->stream->user = d;
     d->is |= SBXI_DIAL_ASKED;
     s->live++;
+    s->asking++;
     if (s->window > SBX_YAMUX_INITIAL) /* told at once, with the opening */
         sbxi_tunnel_put(c, l, out, sbx_yamux_update(&s->y, d->stream, out));
     sbx_yamux_data(d->stream, &n, out);
@@ -17364,12 +17395,6 @@ static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dia
         sbxi_dial_hello(c, s, l, d);
     if (!d->stream)
         return;
-    if (todo & SBXI_TODO_DROP) {
-        sbxi_tunnel_put(c, l, out, sbx_yamux_drop(&s->y, d->stream, out));
-        d->stream = NULL;
-        s->live--;
-        return;
-    }
     if (todo & SBXI_TODO_FIN) {
         sbxi_tunnel_put(c, l, out, sbx_yamux_end(d->stream, out));
         sbxi_dial_tell(c, d);
@@ -17396,6 +17421,14 @@ static void sbxi_tunnel_ping(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_l
     sbxi_op_arm(c, op);
 }
 
+static void sbxi_stream_drop(sbx_client *c, sbxi_session *s, sbxi_link *l, sbx_yamux_stream *stream)
+{
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    sbxi_tunnel_put(c, l, out, sbx_yamux_drop(&s->y, stream, out));
+    s->live--;
+}
+
 static sbxi_got sbxi_tunnel_talk(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
 {
     sbxi_got got = SBXI_GOT_EVENT;
@@ -17403,6 +17436,16 @@ static sbxi_got sbxi_tunnel_talk(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     if (op->flags & SBXI_OP_PING_DUE)
         sbxi_tunnel_ping(c, op, s, l);
+    /* First, so that there is a place for each that begins. */
+    for (uint32_t i = 0; s->drops && i < s->count; i++) {
+        if (!s->streams[i].id || s->streams[i].user)
+            continue;
+        got = sbxi_tunnel_room(c, l);
+        if (got != SBXI_GOT_EVENT)
+            return got;
+        sbxi_stream_drop(c, s, l, &s->streams[i]);
+    }
+    s->drops = false;
     for (uint32_t i = 0; s->todo && i < s->count; i++) {
         if (!s->dials[i].todo)
             continue;
@@ -17455,10 +17498,12 @@ static void sbxi_dial_answered(sbx_client *c, sbxi_session *s, sbxi_dial *d, uns
         return;
     }
     op = &c->ops[d->op];
+    sbxi_tunnel_heard(s);
     d->is |= SBXI_DIAL_OPEN;
     op->attempt_at = SBXI_NEVER;
     op->notes |= SBXI_NOTE_STARTED;
     op->flags |= SBXI_OP_SENT;
+    op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM; /* that it may write is said so */
     sbxi_op_arm(c, op);
     sbxi_op_list(c, op, SBXI_LIST_EVENT);
 }
@@ -17492,8 +17537,6 @@ static bool sbxi_tunnel_place(sbx_client *c, sbxi_op *op, sbxi_session *s)
             memcpy(s->rings + (size_t)s->target * s->window + to, op->piece, n);
             d->n += n;
             sbxi_dial_tell(c, d);
-        } else if (d && d->stream) {
-            sbx_yamux_consumed(d->stream, n);
         }
         op->piece += n;
         op->piece_n -= n;
@@ -17518,8 +17561,8 @@ static void sbxi_tunnel_data(sbx_client *c, sbxi_op *op, sbxi_session *s, const 
     op->piece -= e->n;
     op->piece_n += (uint32_t)e->n;
     s->data_n = (uint32_t)e->n;
-    s->target = sbxi_dial_id(s, d);
-    if (d->is & (SBXI_DIAL_OPEN | SBXI_DIAL_OVER))
+    s->target = d ? sbxi_dial_id(s, d) : SBXI_NIL;
+    if (!d || d->is & SBXI_DIAL_OPEN)
         return;
     sbxi_dial_answered(c, s, d, (unsigned char)*op->piece);
     sbx_yamux_consumed(e->stream, 1);
@@ -17531,8 +17574,6 @@ static void sbxi_tunnel_data(sbx_client *c, sbxi_op *op, sbxi_session *s, const 
 /* What is told of one connection, but for its data. */
 static void sbxi_dial_event(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_yamux_kind kind)
 {
-    unsigned char out[SBX_YAMUX_HEAD];
-
     switch (kind) {
     case SBX_YAMUX_WINDOW: s->wanting = true; break;
     case SBX_YAMUX_EOF:
@@ -17542,10 +17583,6 @@ static void sbxi_dial_event(sbx_client *c, sbxi_session *s, sbxi_dial *d, sbx_ya
         sbxi_dial_tell(c, d);
         break;
     case SBX_YAMUX_RESET:
-        sbx_yamux_drop(&s->y, d->stream, out); /* says nothing: the peer knows */
-        d->stream = NULL;
-        d->todo = 0;
-        s->live--;
         sbxi_dial_over(c, s, d, SBX_ERR_CONNECTION, SBX_LAYER_SERVICE, SBXI_T("the connection was reset by the other side"));
         break;
     default: break;
@@ -17575,7 +17612,7 @@ static sbxi_got sbxi_tunnel_event(sbx_client *c, sbxi_op *op, sbxi_session *s, s
         sbxi_link_flush(&c->net, l);
         return sbxi_tunnel_fault(c, SBX_ERR_PROTOCOL, sbx_yamux_reason_text(e->value));
     default:
-        if (e->stream)
+        if (e->stream && e->stream->user)
             sbxi_dial_event(c, s, (sbxi_dial *)e->stream->user, kind);
         break;
     }
@@ -17585,6 +17622,8 @@ static sbxi_got sbxi_tunnel_event(sbx_client *c, sbxi_op *op, sbxi_session *s, s
 /* Reads on until nothing is there, or a full ring is in the way (BLOCKED). */
 static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
 {
+    char nothing[1];
+
     for (;;) {
         sbx_yamux_event e;
         sbx_yamux_kind kind;
@@ -17593,7 +17632,7 @@ static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
 
         if (!sbxi_tunnel_place(c, op, s))
             return SBXI_GOT_BLOCKED;
-        if (!op->piece_n) {
+        if (!op->piece_n && !s->unheard) {
             sbx_ws_event w;
 
             got = sbxi_ws_next(&c->net, l, &w);
@@ -17606,10 +17645,13 @@ static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
         got = sbxi_tunnel_room(c, l);
         if (got != SBXI_GOT_EVENT)
             return got;
+        if (!op->piece_n)
+            op->piece = nothing; /* what it pointed to may be gone */
         p = op->piece;
         kind = sbx_yamux_read(&s->y, &p, op->piece + op->piece_n, &e);
         op->piece_n -= (uint32_t)(p - op->piece);
         op->piece += p - op->piece;
+        s->unheard = kind != SBX_YAMUX_MORE;
         got = sbxi_tunnel_event(c, op, s, l, kind, &e);
         if (got != SBXI_GOT_EVENT)
             return got;
@@ -17670,15 +17712,15 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
 #if !SBX_NO_ERROR_TEXT
     text = op->fail.text;
 #endif
-    s->open = s->away = false;
-    s->data_n = s->live = 0;
+    s->open = s->away = s->drops = s->unheard = false;
+    s->data_n = s->live = s->asking = 0;
     op->piece_n = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         sbxi_dial *d = &s->dials[i];
 
         d->stream = NULL;
         d->todo &= SBXI_TODO_HELLO;
-        waiting |= d->todo != 0;
+        waiting |= d->op != SBXI_NIL && d->todo;
         if (d->is & SBXI_DIAL_ASKED && !sbxi_dial_complete(d))
             sbxi_dial_over(c, s, d, own ? (sbx_code)op->fail.code : SBX_ERR_CONNECTION, (sbx_layer)op->fail.layer, text ? text : SBXI_T("the tunnel was lost"));
     }
@@ -17757,9 +17799,17 @@ static bool sbxi_tunnel_done(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_l
     unsigned char out[SBX_YAMUX_HEAD];
 
     if (s->closing && !s->ops && !s->live) {
-        if (sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT)
-            sbxi_tunnel_put(c, l, out, sbx_yamux_goaway(&s->y, SBX_YAMUX_NORMAL, out));
-        sbxi_op_finish(c, op); /* says goodbye to the WebSocket, too */
+        if (!s->goodbye) {
+            if (op->attempt_at == SBXI_NEVER)
+                op->attempt_at = sbxi_after(c->net.now, c->desc.ws_close_ms);
+            sbxi_op_arm(c, op);
+            s->goodbye = sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT;
+            if (s->goodbye)
+                sbxi_tunnel_put(c, l, out, sbx_yamux_goaway(&s->y, SBX_YAMUX_NORMAL, out));
+        }
+        if (!s->goodbye || (sbxi_link_unsent(l) && sbxi_link_flush(&c->net, l) == SBXI_GOT_BLOCKED))
+            return false;
+        sbxi_op_finish(c, op);
         return true;
     }
     if (s->away && !s->live) {
@@ -17872,14 +17922,10 @@ static void sbxi_dial_finished(sbx_client *c, sbxi_op *op)
         s->target = SBXI_NIL;
     d->op = SBXI_NIL;
     d->n = 0;
-    d->todo = 0;
     s->ops--;
-    if (d->stream)
-        sbxi_dial_todo(c, s, d, SBXI_TODO_DROP);
-    else if (!s->open && s->closing && !s->ops)
+    sbxi_dial_leave(c, s, d);
+    if (!s->open && s->closing && !s->ops)
         sbxi_op_finish(c, sbxi_tunnel_op(c, s));
-    else
-        sbxi_op_wake(c, sbxi_tunnel_op(c, s));
 }
 
 /* ---- calls ---- */
@@ -17983,7 +18029,7 @@ static sbxi_session *sbxi_tunnel_for(sbxi_build *b, sbx_op tunnel)
 static sbxi_dial *sbxi_tunnel_free_dial(const sbxi_session *s)
 {
     for (uint32_t i = 0; i < s->count; i++)
-        if (s->dials[i].op == SBXI_NIL && !s->dials[i].stream)
+        if (s->dials[i].op == SBXI_NIL)
             return &s->dials[i];
     return NULL;
 }

@@ -429,7 +429,9 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
+#if !SBX_NO_TUNNEL
 /* Ends all tunnels, which may hold allocated memory; likewise. */
 SBXI_FN void sbxi_tunnels_end(sbx_client *c);
+#endif
 
 #endif

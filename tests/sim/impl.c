@@ -33,6 +33,15 @@ static bool sim_timer_set(const sbx_client *c, uint32_t id)
     return c->timers.pos[id] != SBXI_NIL;
 }
 
+/* A tunnel may wait for a dial, or for a connection to be pulled. */
+static bool sim_tunnel_waits(const sbx_client *c, const sbxi_op *op)
+{
+    const sbxi_session *s = op->u.tunnel.session;
+    const sbxi_dial *d = s->data_n && s->target != SBXI_NIL ? &s->dials[s->target] : NULL;
+
+    return sbxi_tunnel_resting(op) || (d && d->n && (c->ops[d->op].list == SBXI_LIST_EVENT || d->is & SBXI_DIAL_HELD));
+}
+
 /* Asked when the client is about to sleep. */
 const char *sim_client_stall(sbx_client *c)
 {
@@ -57,6 +66,8 @@ const char *sim_client_stall(sbx_client *c)
         bool starved = op->list == SBXI_LIST_STARVED && (c->net.rx.used + 1 >= c->net.rx.count || c->net.tx.used + 1 >= c->net.tx.count);
 
         if (op->state == SBXI_OP_FREE)
+            continue;
+        if (op->row == &sbxi_dial_row || (op->row == &sbxi_tunnel_row && sim_tunnel_waits(c, op)))
             continue;
         if (l && l->owner != i) {
             snprintf(why, sizeof why, "operation %u has a link of operation %u", i, l->owner);

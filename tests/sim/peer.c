@@ -80,6 +80,7 @@ sim *sim_new(uint64_t seed)
     s->now = 1000;
     s->wall0 = INT64_C(1760000000000);
     s->log_max = 256;
+    s->tunnel_goaway = -1;
     for (int i = 0; i < 8; i++)
         sim_draw(s, 1);
     return s;
@@ -88,6 +89,7 @@ sim *sim_new(uint64_t seed)
 static void sim_conn_free(sim_conn *c)
 {
     sim_conn_gone(c);
+    sim_tunnel_free(c);
     free(c->in.p);
     free(c->out.p);
     free(c->segs);

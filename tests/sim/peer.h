@@ -19,6 +19,7 @@
 typedef struct sim sim;
 typedef struct sim_conn sim_conn;
 typedef struct sim_command sim_command;
+typedef struct sim_tunnel sim_tunnel;
 
 /* How a connection ends. */
 typedef enum sim_end { SIM_OPEN, SIM_EOF, SIM_RST, SIM_CLOSE_1000, SIM_CLOSE_1001, SIM_CLOSE_1011 } sim_end;
@@ -162,6 +163,7 @@ struct sim_conn {
     sbx_ws codec;
     sim_bytes msg;
     sim_command *command;
+    sim_tunnel *tunnel;
     const char *talk;
     int64_t talk_at;
     bool talk_waits;
@@ -209,6 +211,19 @@ struct sim {
     uint64_t entropy_calls, entropy_fail_at;
     bool entropy_fail_all; /* and every one after it */
     unsigned pongs, pings;
+    /* Tunnels. Ports: 1 to 3 are refused with that number, 4 with one that is
+       unknown, 5 resets, 6 ends, 8 says nothing; 7 echoes, 9 listens, 20 says
+       100 bytes and resets, 19 and those above 20 say tunnel_make bytes, 10
+       exceeds the window. */
+    sim_conn *tunnel; /* the last one */
+    uint64_t tunnel_make, tunnel_heard;
+    uint64_t tunnel_extra;  /* what the client's windows have above 256 KiB */
+    unsigned tunnels, tunnel_dials, tunnel_fins, tunnel_resets, tunnel_pings, tunnel_pongs;
+    int tunnel_goaway;      /* of the client, -1 = none came */
+    bool tunnel_mute;       /* pings are not answered */
+    bool tunnel_no_credit;  /* nothing is credited but by sim_tunnel_credit */
+    bool tunnel_greets;     /* port 7 speaks first */
+    bool tunnel_waits;      /* dials are not answered but by sim_tunnel_accept */
     sbx_client *client;    /* checked whenever it goes to sleep */
     void (*before_sleep)(sim *s); /* a test's own look, NULL = none */
     void (*in_call)(sim *s);      /* called from inside recv */
@@ -248,6 +263,13 @@ void sim_talk(sim_conn *c);
 int64_t sim_command_next(const sim_command *k);
 void sim_conn_gone(sim_conn *c);
 void sim_commands_free(sim *s);
+void sim_tunnel_begin(sim_conn *c);
+void sim_tunnel_input(sim_conn *c, const char *p, size_t n);
+void sim_tunnel_send(sim_conn *c, unsigned type, unsigned flags, uint32_t id, uint32_t n);
+void sim_tunnel_credit(sim_conn *c, uint32_t n);
+void sim_tunnel_accept(sim_conn *c);
+void sim_tunnel_free(sim_conn *c);
+unsigned char sim_tunnel_byte(uint16_t port, uint64_t at);
 void sim_pattern_text(sim *s, sim_bytes *out, uint64_t from, size_t n);
 size_t sim_pattern_cut(uint64_t from, size_t n);
 

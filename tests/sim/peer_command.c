@@ -657,6 +657,8 @@ void sim_ws_input(sim_conn *c)
                 sim_conn_end(c, SIM_EOF, s->now);
             }
             sim_conn_gone(c);
+        } else if (kind == SBX_WS_BINARY && c->tunnel) {
+            sim_tunnel_input(c, ev.p, ev.n);
         } else if (kind == SBX_WS_BINARY) {
             sim_complain(s, "a binary message");
         }

@@ -459,7 +459,11 @@ void sim_service(sim_conn *c)
         sim_echo(c);
     else if (strcmp(at, "/execute/ws") == 0)
         sim_upgrade(c);
-    else if (strcmp(at, "/execute") == 0)
+    else if (strcmp(at, "/tunnel") == 0) {
+        sim_upgrade(c);
+        if (c->ws)
+            sim_tunnel_begin(c);
+    } else if (strcmp(at, "/execute") == 0)
         sim_say(c, 200, "{\"stdout\":\"out\\u00e9\\n\",\"stderr\":\"err\",\"exit_code\":4}");
     else if (strcmp(at, "/glob") == 0)
         sim_say(c, 200, "{\"matches\":[{\"path\":\"/a\",\"is_dir\":true},{\"path\":\"/b\",\"is_dir\":false,\"size_bytes\":7,\"modified_at\":\"1970-01-01T00:00:01Z\"}],\"truncated\":true}");
