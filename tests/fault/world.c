@@ -4,3 +4,4 @@
 #include "../sim/peer.c"
 #include "../sim/peer_http.c"
 #include "../sim/peer_command.c"
+#include "../sim/peer_tunnel.c"
