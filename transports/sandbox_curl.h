@@ -1563,10 +1563,9 @@ static CURLcode sbxi_curl_model(sbxi_curl_ctx *x, const sbx_curl_config *f)
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPIDLE, 45L);
     r = r ? r : curl_easy_setopt(m, CURLOPT_TCP_KEEPINTVL, 15L);
     r = r ? r : sbxi_curl_route(m, f);
-    if (x->ssl_ctrl) {
-        r = r ? r : curl_easy_setopt(m, CURLOPT_SSL_CTX_FUNCTION, sbxi_curl_on_ssl_ctx);
+    /* Refused where OpenSSL is there but libcurl uses another library. */
+    if (x->ssl_ctrl && curl_easy_setopt(m, CURLOPT_SSL_CTX_FUNCTION, sbxi_curl_on_ssl_ctx) == CURLE_OK)
         r = r ? r : curl_easy_setopt(m, CURLOPT_SSL_CTX_DATA, x);
-    }
     return r ? r : sbxi_curl_secrets(m, f);
 }
 
