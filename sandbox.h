@@ -1711,7 +1711,7 @@ typedef struct sbx_proxy_callback {
 } sbx_proxy_callback;
 
 /* All zero: no rule at all. An update replaces the whole. */
-typedef struct sbx_proxy {
+typedef struct sbx_box_proxy {
     const sbx_proxy_rule *rules;
     size_t rules_n;
     const sbx_str *no_proxy; /* newer servers ignore it */
@@ -1722,7 +1722,7 @@ typedef struct sbx_proxy {
     size_t deny_list_n;
     const sbx_proxy_callback *callbacks;
     size_t callbacks_n;
-} sbx_proxy;
+} sbx_box_proxy;
 
 /* ------------------------------------------------------------------ access */
 
@@ -1847,7 +1847,7 @@ typedef struct sbx_create_opts {
     const sbx_mount *mounts;
     size_t mounts_n;
     const sbx_mount_auth *mount_auth;
-    const sbx_proxy *proxy;
+    const sbx_box_proxy *proxy;
     const sbx_delegation *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
@@ -1926,7 +1926,7 @@ typedef struct sbx_update_opts {
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
-    const sbx_proxy *proxy; /* its typed form, in its place */
+    const sbx_box_proxy *proxy; /* its typed form, in its place */
     const sbx_str *tag_value_ids;
     size_t tag_value_ids_n;
     unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null; excludes a value */
@@ -14257,7 +14257,7 @@ static const sbxi_param sbxi_mount_auth_params[] = {
 static const sbxi_shape sbxi_mount_auth_shape = SBXI_SHAPE(sbxi_mount_auth_params, sbx_mount_auth, sbxi_mount_auth_begin);
 
 /* The provider i (0 aws, 1 gcp) in the proxy's rules: 0 not, 1 switched off, 2 enabled. */
-static unsigned sbxi_proxy_has(const sbx_proxy *proxy, unsigned i)
+static unsigned sbxi_proxy_has(const sbx_box_proxy *proxy, unsigned i)
 {
     const sbxi_shape *shape = i ? &sbxi_gcp_shape : &sbxi_aws_shape;
     unsigned found = 0;
@@ -14358,7 +14358,7 @@ static const sbxi_shape sbxi_rule_shape = SBXI_SHAPE(sbxi_rule_params, sbx_proxy
 
 static const char *sbxi_access_lists_begin(sbx_jsonw *w, const void *at, const char **why)
 {
-    const sbx_proxy *p = (const sbx_proxy *)at;
+    const sbx_box_proxy *p = (const sbx_box_proxy *)at;
 
     (void)w;
     *why = SBXI_T("and deny_list exclude each other");
@@ -14366,10 +14366,10 @@ static const char *sbxi_access_lists_begin(sbx_jsonw *w, const void *at, const c
 }
 
 static const sbxi_param sbxi_access_lists_params[] = {
-    SBXI_CONF("allow_list", "allow_list", SBXI_P_STRS, sbx_proxy, allow_list),
-    SBXI_CONF("deny_list", "deny_list", SBXI_P_STRS, sbx_proxy, deny_list),
+    SBXI_CONF("allow_list", "allow_list", SBXI_P_STRS, sbx_box_proxy, allow_list),
+    SBXI_CONF("deny_list", "deny_list", SBXI_P_STRS, sbx_box_proxy, deny_list),
 };
-static const sbxi_shape sbxi_access_lists_shape = SBXI_SHAPE(sbxi_access_lists_params, sbx_proxy, sbxi_access_lists_begin);
+static const sbxi_shape sbxi_access_lists_shape = SBXI_SHAPE(sbxi_access_lists_params, sbx_box_proxy, sbxi_access_lists_begin);
 
 static const sbxi_param sbxi_callback_params[] = {
     SBXI_CONF("match_hosts", "match_hosts", SBXI_P_STRS | SBXI_P_NEED, sbx_proxy_callback, match_hosts),
@@ -14381,12 +14381,12 @@ static const sbxi_param sbxi_callback_params[] = {
 static const sbxi_shape sbxi_callback_shape = SBXI_SHAPE(sbxi_callback_params, sbx_proxy_callback, NULL);
 
 static const sbxi_param sbxi_proxy_params[] = {
-    SBXI_CONF_SUB("rules", "rules", SBXI_P_LIST | SBXI_P_ALWAYS, sbx_proxy, rules, &sbxi_rule_shape.schema),
-    SBXI_CONF("no_proxy", "no_proxy", SBXI_P_STRS, sbx_proxy, no_proxy),
+    SBXI_CONF_SUB("rules", "rules", SBXI_P_LIST | SBXI_P_ALWAYS, sbx_box_proxy, rules, &sbxi_rule_shape.schema),
+    SBXI_CONF("no_proxy", "no_proxy", SBXI_P_STRS, sbx_box_proxy, no_proxy),
     SBXI_CONF_GROUP("access_control", SBXI_P_PART, &sbxi_access_lists_shape.schema),
-    SBXI_CONF_SUB("callbacks", "callbacks", SBXI_P_LIST, sbx_proxy, callbacks, &sbxi_callback_shape.schema),
+    SBXI_CONF_SUB("callbacks", "callbacks", SBXI_P_LIST, sbx_box_proxy, callbacks, &sbxi_callback_shape.schema),
 };
-const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_proxy, NULL);
+const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_box_proxy, NULL);
 
 /* ---- access ---- */
 

@@ -105,7 +105,7 @@ typedef struct sbx_create_opts {
     const sbx_mount *mounts;
     size_t mounts_n;
     const sbx_mount_auth *mount_auth;
-    const sbx_proxy *proxy;
+    const sbx_box_proxy *proxy;
     const sbx_delegation *access;
     bool delete_on_close;  /* sbx_close and sbx_shutdown delete it, even when the answer to create was lost; takes one of max_owned */
     sbx_buf raw;           /* gets the answer's JSON text as it comes; see raw_n */
@@ -184,7 +184,7 @@ typedef struct sbx_update_opts {
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
     sbx_run_config run_config;
     sbx_str proxy_config; /* JSON; replaces all rules */
-    const sbx_proxy *proxy; /* its typed form, in its place */
+    const sbx_box_proxy *proxy; /* its typed form, in its place */
     const sbx_str *tag_value_ids;
     size_t tag_value_ids_n;
     unsigned clear_mask;  /* SBX_CLEAR_…: sends an explicit null; excludes a value */

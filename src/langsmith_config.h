@@ -133,7 +133,7 @@ typedef struct sbx_proxy_callback {
 } sbx_proxy_callback;
 
 /* All zero: no rule at all. An update replaces the whole. */
-typedef struct sbx_proxy {
+typedef struct sbx_box_proxy {
     const sbx_proxy_rule *rules;
     size_t rules_n;
     const sbx_str *no_proxy; /* newer servers ignore it */
@@ -144,7 +144,7 @@ typedef struct sbx_proxy {
     size_t deny_list_n;
     const sbx_proxy_callback *callbacks;
     size_t callbacks_n;
-} sbx_proxy;
+} sbx_box_proxy;
 
 /* ------------------------------------------------------------------ access */
 

@@ -73,7 +73,7 @@ int main(void)
                              .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
     sbx_create_opts create = { .delete_on_close = true };
     sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true };
-    sbx_proxy proxy = { .rules_n = 0 };
+    sbx_box_proxy proxy = { .rules_n = 0 };
     sbx_error err;
     sbx_client *c;
     sbx_box box;

@@ -38,11 +38,11 @@ static void everything(void **state)
         { .name = sbx_s("h"), .match_hosts = hosts, .match_hosts_n = 2, .headers = headers, .headers_n = 2 },
     };
     sbx_proxy_callback callback = { .match_hosts = hosts, .match_hosts_n = 1, .url = sbx_s("https://cb.example.com/x"), .ttl_s = 60 };
-    sbx_proxy proxy = { .rules = rules, .rules_n = 2, .deny_list = hosts, .deny_list_n = 1, .callbacks = &callback, .callbacks_n = 1 };
+    sbx_box_proxy proxy = { .rules = rules, .rules_n = 2, .deny_list = hosts, .deny_list_n = 1, .callbacks = &callback, .callbacks_n = 1 };
     sbx_proxy_rule google = { .disabled = true, .gcp = { .service_account_json = opaque(), .scopes = scopes, .scopes_n = 1 } };
     sbx_delegation access = { SBX_DELEGATION_EXPLICIT, permissions, 1 };
     sbx_create_opts create = { .mounts = mounts, .mounts_n = 4, .mount_auth = &auth, .proxy = &proxy, .access = &access, .raw = { raw, sizeof raw }, .raw_n = &raw_n };
-    sbx_update_opts update = { .proxy = &(sbx_proxy){ .rules = &google, .rules_n = 1 }, .raw = { raw, sizeof raw }, .raw_n = &raw_n };
+    sbx_update_opts update = { .proxy = &(sbx_box_proxy){ .rules = &google, .rules_n = 1 }, .raw = { raw, sizeof raw }, .raw_n = &raw_n };
     char text[40];
     sbx_result r;
     sbx_box b;

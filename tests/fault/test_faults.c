@@ -151,7 +151,7 @@ static void run_session(void)
     sbx_create_opts create = { 0 };
     sbx_mount mount = { 0 };
     sbx_mount_auth auth = { 0 };
-    sbx_proxy proxy = { 0 };
+    sbx_box_proxy proxy = { 0 };
     sbx_run_opts run = { 0 };
     sbx_read_opts read = { 0 };
     sbx_box_info infos[4];

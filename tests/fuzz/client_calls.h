@@ -39,7 +39,7 @@ static sbx_op start_box(run *r, slot *s, unsigned v)
     static const sbx_pair pairs[] = { { { "A", 1 }, { "x\"y", 3 } }, { { "B", 1 }, { "", 0 } } };
     sbx_mount mount;
     sbx_mount_auth auth;
-    sbx_proxy proxy;
+    sbx_box_proxy proxy;
     sbx_create_opts c;
     sbx_update_opts u;
     sbx_box_opts b;

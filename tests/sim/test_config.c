@@ -9,7 +9,7 @@ static sbx_create_opts C;
 static sbx_update_opts U;
 static sbx_mount M[2];
 static sbx_mount_auth A;
-static sbx_proxy P;
+static sbx_box_proxy P;
 static sbx_proxy_rule R[3];
 static sbx_proxy_header H[2];
 static sbx_proxy_callback B;
