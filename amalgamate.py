@@ -45,7 +45,7 @@ PRIVATE = [
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
     ("langsmith", ["langsmith_stream.h", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_legacy.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_stream.c", "langsmith_urls.c"]),
-    ("tunnel", ["tunnel.c"]),
+    ("tunnel", ["tunnel_session.h", "tunnel.c", "tunnel_calls.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),
     ("open", ["open.c"]),
@@ -60,7 +60,7 @@ OPTIONAL = {
     "config": ["langsmith_config.c"],
     "legacy": ["langsmith_legacy.h", "langsmith_legacy.c"],
     "sse": ["sse.h", "sse.c"],
-    "tunnel": ["yamux.h", "yamux.c", "tunnel.h"],
+    "tunnel": ["yamux.h", "yamux.c", "tunnel.h", "tunnel_session.h", "tunnel.c", "tunnel_calls.c"],
 }
 
 TOP = """\

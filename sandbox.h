@@ -17173,7 +17173,10 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
 }
 #endif
 
-/* ======== src/tunnel.c ======== */
+/* ======== src/tunnel_session.h ======== */
+/* ---- tunnel: a session and its connections (private) ---- */
+#ifndef SBXI_TUNNEL_SESSION_H
+#define SBXI_TUNNEL_SESSION_H
 
 #if !SBX_NO_TUNNEL
 
@@ -17182,15 +17185,7 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
    have to tell the peer is noted (`todo`) and said when the send buffer has
    room. All of it lies in the tunnel's own memory. */
 
-#define SBXI_TUNNEL_STREAMS 32u
-#define SBXI_TUNNEL_WINDOW_MIN 1024u
-#define SBXI_TUNNEL_PING_MS 30000
-#define SBXI_TUNNEL_BACKOFF_MS 500u
-#define SBXI_TUNNEL_BACKOFF_MAX_MS 8000u
-/* Connections that were asked for and not answered: a server resets those that
-   it has not accepted yet beyond its backlog (hashicorp: 256). Others wait. */
-#define SBXI_TUNNEL_ASKING 128u
-/* What one reply, or one connection's frames, and then a pong may need. */
+/* Room in the send buffer: what one reply, or one connection's frames, and then a pong may need. */
 #define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
 
 /* What the peer has to be told, in this order. */
@@ -17232,6 +17227,40 @@ struct sbxi_session {
     bool unheard; /* the frame that was read last may have more events */
 };
 
+SBX_EXTERN_C_BEGIN
+extern const sbxi_row sbxi_tunnel_row, sbxi_dial_row;
+SBX_EXTERN_C_END
+
+SBXI_INLINE sbxi_op *sbxi_tunnel_op(const sbx_client *c, const sbxi_session *s)
+{
+    return &c->ops[s->op];
+}
+
+SBXI_INLINE uint32_t sbxi_dial_id(const sbxi_session *s, const sbxi_dial *d)
+{
+    return (uint32_t)(d - s->dials);
+}
+
+/* Something waits to be pulled. */
+SBXI_FN void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d);
+/* The peer has to be told. */
+SBXI_FN void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo);
+/* It was lost and waits for a dial. */
+SBXI_FN bool sbxi_tunnel_resting(const sbxi_op *op);
+SBXI_FN void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op);
+
+#endif
+#endif
+
+/* ======== src/tunnel.c ======== */
+
+#if !SBX_NO_TUNNEL
+#define SBXI_TUNNEL_BACKOFF_MS 500u
+#define SBXI_TUNNEL_BACKOFF_MAX_MS 8000u
+/* Connections that were asked for and not answered: a server resets those that
+   it has not accepted yet beyond its backlog (hashicorp: 256). Others wait. */
+#define SBXI_TUNNEL_ASKING 128u
+
 /* What belongs to every stream's opening stands behind what a tunnel uses. */
 typedef char sbxi_tunnel_fits[sizeof(sbxi_tunnel) <= offsetof(sbxi_command, offset) ? 1 : -1];
 
@@ -17242,29 +17271,18 @@ static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_dial_finished(sbx_client *c, sbxi_op *op);
 
-static const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
-static const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
-
-static sbxi_op *sbxi_tunnel_op(const sbx_client *c, const sbxi_session *s)
-{
-    return &c->ops[s->op];
-}
-
-static uint32_t sbxi_dial_id(const sbxi_session *s, const sbxi_dial *d)
-{
-    return (uint32_t)(d - s->dials);
-}
+const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
+const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
 
 /* ---- connections ---- */
 
-/* Something waits to be pulled. */
-static void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d)
+SBXI_FN void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d)
 {
     if (d->op != SBXI_NIL && !(d->is & SBXI_DIAL_HELD))
         sbxi_op_list(c, &c->ops[d->op], SBXI_LIST_EVENT);
 }
 
-static void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo)
+SBXI_FN void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo)
 {
     d->todo |= todo;
     s->todo = true;
@@ -17675,12 +17693,12 @@ static void sbxi_tunnel_rest(sbx_client *c, sbxi_op *op)
     sbxi_op_list(c, op, op->notes ? SBXI_LIST_EVENT : SBXI_LIST_NONE);
 }
 
-static bool sbxi_tunnel_resting(const sbxi_op *op)
+SBXI_FN bool sbxi_tunnel_resting(const sbxi_op *op)
 {
     return op->state == SBXI_OP_PAUSE && op->wake_at == SBXI_NEVER;
 }
 
-static void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op)
 {
     op->state = SBXI_OP_START;
     sbxi_op_wake(c, op);
@@ -17927,8 +17945,14 @@ static void sbxi_dial_finished(sbx_client *c, sbxi_op *op)
     if (!s->open && s->closing && !s->ops)
         sbxi_op_finish(c, sbxi_tunnel_op(c, s));
 }
+#endif
 
-/* ---- calls ---- */
+/* ======== src/tunnel_calls.c ======== */
+
+#if !SBX_NO_TUNNEL
+#define SBXI_TUNNEL_STREAMS 32u
+#define SBXI_TUNNEL_WINDOW_MIN 1024u
+#define SBXI_TUNNEL_PING_MS 30000
 
 /* Where the parts of a tunnel's memory begin; its end. */
 static size_t sbxi_tunnel_layout(const sbx_tunnel_opts *o, size_t at[3])

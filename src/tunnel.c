@@ -1,62 +1,11 @@
-#include "langsmith_stream.h"
+#include "tunnel_session.h"
 
 #if !SBX_NO_TUNNEL
-#include "yamux.h"
-
-/* The tunnel's operation owns the link and moves all bytes: what comes goes
-   into the rings of the connections, whose operations give it out. What these
-   have to tell the peer is noted (`todo`) and said when the send buffer has
-   room. All of it lies in the tunnel's own memory. */
-
-#define SBXI_TUNNEL_STREAMS 32u
-#define SBXI_TUNNEL_WINDOW_MIN 1024u
-#define SBXI_TUNNEL_PING_MS 30000
 #define SBXI_TUNNEL_BACKOFF_MS 500u
 #define SBXI_TUNNEL_BACKOFF_MAX_MS 8000u
 /* Connections that were asked for and not answered: a server resets those that
    it has not accepted yet beyond its backlog (hashicorp: 256). Others wait. */
 #define SBXI_TUNNEL_ASKING 128u
-/* What one reply, or one connection's frames, and then a pong may need. */
-#define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
-
-/* What the peer has to be told, in this order. */
-enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4 };
-/* How far a connection is. */
-enum {
-    SBXI_DIAL_ASKED = 1,    /* its hello went out */
-    SBXI_DIAL_OPEN = 2,     /* the daemon said yes */
-    SBXI_DIAL_EOF = 4,      /* the peer's half has ended */
-    SBXI_DIAL_EOF_TOLD = 8,
-    SBXI_DIAL_ENDED = 16,   /* and so has ours, by the caller's word */
-    SBXI_DIAL_OVER = 32,    /* failed: its operation has the error */
-    SBXI_DIAL_HELD = 64
-};
-
-typedef struct sbxi_dial {
-    sbx_yamux_stream *stream; /* NULL: the peer knows nothing of it */
-    uint32_t op;              /* SBXI_NIL = this place is free */
-    uint32_t at, n;           /* what its ring holds */
-    uint16_t port;
-    uint8_t todo, is;
-} sbxi_dial;
-
-struct sbxi_session {
-    sbx_yamux y;
-    sbx_yamux_stream *streams;
-    sbxi_dial *dials;
-    char *rings;
-    uint32_t count, window;
-    uint32_t op;
-    uint32_t live, ops;   /* streams that are not dropped yet; connections whose operation has not ended */
-    uint32_t asking;      /* connections that wait for the daemon's word */
-    uint32_t target;      /* whose the next data_n bytes of the operation's piece are, SBXI_NIL = nobody's */
-    uint32_t data_n;
-    uint32_t lent, lent_n; /* what of whose ring the last event points to */
-    uint32_t turn;        /* who is asked first to write */
-    int32_t ping_interval_ms, ping_ms;
-    bool open, was_open, away, closing, todo, drops, wanting, goodbye, allocated;
-    bool unheard; /* the frame that was read last may have more events */
-};
 
 /* What belongs to every stream's opening stands behind what a tunnel uses. */
 typedef char sbxi_tunnel_fits[sizeof(sbxi_tunnel) <= offsetof(sbxi_command, offset) ? 1 : -1];
@@ -68,29 +17,18 @@ static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_dial_finished(sbx_client *c, sbxi_op *op);
 
-static const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
-static const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
-
-static sbxi_op *sbxi_tunnel_op(const sbx_client *c, const sbxi_session *s)
-{
-    return &c->ops[s->op];
-}
-
-static uint32_t sbxi_dial_id(const sbxi_session *s, const sbxi_dial *d)
-{
-    return (uint32_t)(d - s->dials);
-}
+const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
+const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
 
 /* ---- connections ---- */
 
-/* Something waits to be pulled. */
-static void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d)
+SBXI_FN void sbxi_dial_tell(sbx_client *c, const sbxi_dial *d)
 {
     if (d->op != SBXI_NIL && !(d->is & SBXI_DIAL_HELD))
         sbxi_op_list(c, &c->ops[d->op], SBXI_LIST_EVENT);
 }
 
-static void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo)
+SBXI_FN void sbxi_dial_todo(sbx_client *c, sbxi_session *s, sbxi_dial *d, uint8_t todo)
 {
     d->todo |= todo;
     s->todo = true;
@@ -501,12 +439,12 @@ static void sbxi_tunnel_rest(sbx_client *c, sbxi_op *op)
     sbxi_op_list(c, op, op->notes ? SBXI_LIST_EVENT : SBXI_LIST_NONE);
 }
 
-static bool sbxi_tunnel_resting(const sbxi_op *op)
+SBXI_FN bool sbxi_tunnel_resting(const sbxi_op *op)
 {
     return op->state == SBXI_OP_PAUSE && op->wake_at == SBXI_NEVER;
 }
 
-static void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_tunnel_reopen(sbx_client *c, sbxi_op *op)
 {
     op->state = SBXI_OP_START;
     sbxi_op_wake(c, op);
@@ -752,242 +690,5 @@ static void sbxi_dial_finished(sbx_client *c, sbxi_op *op)
     sbxi_dial_leave(c, s, d);
     if (!s->open && s->closing && !s->ops)
         sbxi_op_finish(c, sbxi_tunnel_op(c, s));
-}
-
-/* ---- calls ---- */
-
-/* Where the parts of a tunnel's memory begin; its end. */
-static size_t sbxi_tunnel_layout(const sbx_tunnel_opts *o, size_t at[3])
-{
-    uint32_t count = o->max_streams ? o->max_streams : SBXI_TUNNEL_STREAMS;
-
-    at[0] = sbxi_align(sizeof(sbxi_session));
-    at[1] = sbxi_add(at[0], sbxi_align(sbxi_mul(count, sizeof(sbx_yamux_stream))));
-    at[2] = sbxi_add(at[1], sbxi_align(sbxi_mul(count, sizeof(sbxi_dial))));
-    return sbxi_add(at[2], sbxi_mul(count, o->window ? o->window : SBX_YAMUX_INITIAL));
-}
-
-SBX_API size_t sbx_tunnel_size(const sbx_tunnel_opts *opts)
-{
-    size_t at[3];
-
-    return sbxi_add(15, sbxi_tunnel_layout(opts ? opts : &sbxi_no_opts.tunnel, at));
-}
-
-static void sbxi_tunnel_memory(sbxi_build *b, const sbx_tunnel_opts *o)
-{
-    size_t at[3], need = sbx_tunnel_size(o);
-    char *p = (char *)o->memory.p;
-    bool allocated = !p && !SBX_NO_ALLOC && b->c->desc.resize != NULL;
-    sbxi_session *s;
-
-    if (allocated && need != SIZE_MAX)
-        p = (char *)b->c->desc.resize(b->c->desc.resize_user, NULL, need);
-    else if (!p)
-        sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "memory", SBXI_T("must be given (sbx_tunnel_size says how much), or an allocator in the client's description"));
-    if (!b->op)
-        return;
-    if (!p || (!allocated && o->memory.n < need)) {
-        sbxi_build_refuse(b, SBX_ERR_MEMORY, "memory", p ? SBXI_T("is smaller than sbx_tunnel_size says") : SBXI_T("was refused by the allocator"));
-        return;
-    }
-    if (!allocated)
-        p += (16 - ((uintptr_t)p & 15)) % 16;
-    sbxi_tunnel_layout(o, at);
-    s = (sbxi_session *)(void *)p;
-    memset(s, 0, at[2]);
-    s->streams = (sbx_yamux_stream *)(void *)(p + at[0]);
-    s->dials = (sbxi_dial *)(void *)(p + at[1]);
-    s->rings = p + at[2];
-    s->count = o->max_streams ? o->max_streams : SBXI_TUNNEL_STREAMS;
-    s->window = o->window ? o->window : SBX_YAMUX_INITIAL;
-    s->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : SBXI_TUNNEL_PING_MS;
-    s->ping_ms = o->ping_ms ? o->ping_ms : SBXI_TUNNEL_PING_MS;
-    s->target = SBXI_NIL;
-    s->allocated = allocated;
-    s->op = sbxi_op_id(b->c, b->op);
-    for (uint32_t i = 0; i < s->count; i++)
-        s->dials[i].op = SBXI_NIL;
-    b->op->u.tunnel.session = s;
-}
-
-SBX_API sbx_op sbx_tunnel_open(sbx_client *c, const sbx_box *box, const sbx_tunnel_opts *opts)
-{
-    const sbx_tunnel_opts *o = opts ? opts : &sbxi_no_opts.tunnel;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_tunnel_row, &o->call))
-        return b.refused;
-    sbxi_build_box(&b, box);
-    sbxi_build_headers(&b, &o->call);
-    if (o->window && (o->window < SBXI_TUNNEL_WINDOW_MIN || o->window > INT32_MAX))
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "window", SBXI_T("must be 1,024 to 2,147,483,647, or 0 (262,144)"));
-    if (o->max_streams > INT32_MAX)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "max_streams", SBXI_T("must be 2,147,483,647 at most"));
-    if (o->ping_interval_ms < SBX_FOREVER || o->ping_ms < SBX_FOREVER)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, o->ping_ms < SBX_FOREVER ? "ping_ms" : "ping_interval_ms", SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER"));
-    if (!b.op)
-        return b.refused;
-    sbxi_tunnel_memory(&b, o);
-    if (!b.op)
-        return b.refused;
-    b.op->flags |= SBXI_OP_STREAMING;
-    if (!o->call.timeout_ms)
-        b.op->timeout_ms = c->desc.ws_open_ms;
-    if (!o->call.max_retries)
-        b.op->max_retries = 2;
-    return sbxi_build_end(&b);
-}
-
-/* The session of a tunnel that takes dials, or NULL. */
-static sbxi_session *sbxi_tunnel_for(sbxi_build *b, sbx_op tunnel)
-{
-    sbxi_op *op = sbxi_op_get(b->c, tunnel);
-    sbxi_session *s = op && op->row == &sbxi_tunnel_row ? op->u.tunnel.session : NULL;
-
-    if (!op || op->row != &sbxi_tunnel_row)
-        sbxi_build_refuse(b, !tunnel.slot && tunnel.gen ? (sbx_code)tunnel.gen : SBX_ERR_HANDLE, "tunnel", SBXI_T("is none, or its END was pulled"));
-    else if (!s || s->closing)
-        sbxi_build_refuse(b, SBX_ERR_STATE, "tunnel", SBXI_T("has ended or was closed: open another one"));
-    return b->op ? s : NULL;
-}
-
-static sbxi_dial *sbxi_tunnel_free_dial(const sbxi_session *s)
-{
-    for (uint32_t i = 0; i < s->count; i++)
-        if (s->dials[i].op == SBXI_NIL)
-            return &s->dials[i];
-    return NULL;
-}
-
-SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, const sbx_dial_opts *opts)
-{
-    const sbx_call *call = &(opts ? opts : &sbxi_no_opts.dial)->call;
-    sbxi_session *s;
-    sbxi_dial *d;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_dial_row, call))
-        return b.refused;
-    if (!port)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "port", SBXI_T("must be 1 to 65,535"));
-    if (call->headers_n || call->api_key.p)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, call->headers_n ? "call.headers" : "call.api_key", SBXI_T("belongs to sbx_tunnel_open: a connection has no request of its own"));
-    s = b.op ? sbxi_tunnel_for(&b, tunnel) : NULL;
-    d = s ? sbxi_tunnel_free_dial(s) : NULL;
-    if (s && !d)
-        sbxi_build_refuse(&b, SBX_ERR_FULL, "max_streams", SBXI_T("connections are open already: end some, or raise it"));
-    if (!b.op)
-        return b.refused;
-    sbxi_op_drop_block(c, b.op); /* there is no request */
-    sbxi_client_clock(c);
-    b.op->u.tunnel.session = s;
-    b.op->u.tunnel.slot = sbxi_dial_id(s, d);
-    b.op->total_at = sbxi_after(c->net.now, b.op->total_at);
-    b.op->attempt_at = sbxi_after(c->net.now, call->timeout_ms ? call->timeout_ms : c->desc.ws_open_ms);
-    b.op->attempts = 1;
-    b.op->state = SBXI_OP_STREAM;
-    sbxi_op_arm(c, b.op);
-    memset(d, 0, sizeof *d);
-    d->op = sbxi_op_id(c, b.op);
-    d->port = port;
-    s->ops++;
-    sbxi_dial_todo(c, s, d, SBXI_TODO_HELLO);
-    if (sbxi_tunnel_resting(sbxi_tunnel_op(c, s)))
-        sbxi_tunnel_reopen(c, sbxi_tunnel_op(c, s));
-    return sbxi_op_handle(c, b.op);
-}
-
-static sbxi_dial *sbxi_dial_of(const sbx_client *c, sbx_op h, sbxi_op **out)
-{
-    sbxi_op *op = sbxi_op_get(c, h);
-
-    *out = op && op->row == &sbxi_dial_row ? op : NULL;
-    return *out && op->u.tunnel.session ? &op->u.tunnel.session->dials[op->u.tunnel.slot] : NULL;
-}
-
-/* One frame of up to n bytes; how many it took. */
-static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n)
-{
-    sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
-    const size_t beside = SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM; /* what keeps the session going stays free */
-    unsigned char out[SBX_YAMUX_HEAD];
-    size_t room, take = SBXI_MIN(n, sbx_yamux_sendable(d->stream));
-    sbxi_got got;
-
-    if (!take || !sbxi_link_room(&c->net, l, &room, &got) || room <= beside)
-        return 0;
-    take = SBXI_MIN(take, room - beside);
-    if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_BINARY, (uint32_t)(SBX_YAMUX_HEAD + take)))
-        return 0;
-    sbx_yamux_data(d->stream, &take, out);
-    sbxi_ws_append(&c->net, l, out, sizeof out);
-    sbxi_ws_append(&c->net, l, p, take);
-    s->turn = sbxi_dial_id(s, d) + 1;
-    sbxi_link_flush(&c->net, l);
-    return take;
-}
-
-SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end, size_t *taken)
-{
-    sbxi_op *op, *of;
-    sbxi_dial *d = sbxi_dial_of(c, h, &op);
-    sbxi_session *s;
-    size_t n;
-
-    *taken = 0;
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (!d || c->net.inside || d->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
-        return SBX_ERR_STATE;
-    s = op->u.tunnel.session;
-    of = sbxi_tunnel_op(c, s);
-    c->net.entropy_failed = false;
-    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken)) > 0)
-        *taken += n;
-    if (c->net.entropy_failed)
-        return SBX_ERR_ENTROPY;
-    if (*taken < data.n) {
-        op->flags |= SBXI_OP_WANTS_ROOM;
-        s->wanting = true;
-    } else if (end) {
-        d->is |= SBXI_DIAL_ENDED;
-        sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
-    }
-    if (of->state == SBXI_OP_STREAM)
-        sbxi_op_wake(c, of);
-    return SBX_OK;
-}
-
-SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
-{
-    sbxi_op *op;
-    sbxi_dial *d = sbxi_dial_of(c, h, &op);
-
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (d) {
-        d->is = (uint8_t)(hold ? d->is | SBXI_DIAL_HELD : d->is & ~SBXI_DIAL_HELD);
-        sbxi_dial_tell(c, d);
-    }
-    return SBX_OK;
-}
-
-SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel)
-{
-    sbxi_op *op = sbxi_op_get(c, tunnel);
-    sbxi_session *s;
-
-    if (!op || op->row != &sbxi_tunnel_row)
-        return SBX_ERR_HANDLE;
-    s = op->u.tunnel.session;
-    if (!s || s->closing)
-        return SBX_OK;
-    s->closing = true;
-    if (!s->open && !s->ops)
-        sbxi_op_finish(c, op);
-    else
-        sbxi_op_wake(c, op);
-    return SBX_OK;
 }
 #endif
