@@ -8,14 +8,13 @@
 #include "snapshot.h"
 #include "store.h"
 
-#define EXPORT_DIR "/var/lib/sandboxd-export"
 #define LIMIT_S 1800
 #define ERROR_MAX 2000
 
 struct export {
 	struct snapshot *snapshot;
 	char box_id[37];
-	char *dir; /* where its files are unpacked, as the sandbox sees it */
+	char *dir; /* where its files are unpacked, below the root */
 	struct box_waiter waiter;
 	struct watcher watcher;
 	struct command_spec spec;
@@ -24,18 +23,30 @@ struct export {
 /* Unpacked inside, so that nothing in the archive can reach outside. A real
  * daemon wants a container to export from, and a command even where the image
  * has none. */
-static char *script(const char *image, const char *dir)
-{
-	struct buf b = { 0 };
+static const char take_out[] = "set -eu -o pipefail; mkdir -p \"$SANDBOXD_EXPORT\"; "
+			       "container=$(docker create \"$SANDBOXD_IMAGE\" /bin/true); "
+			       "docker export \"$container\" | tar -C \"$SANDBOXD_EXPORT\" -xf -; "
+			       "docker rm \"$container\" >/dev/null";
 
-	buf_adds(&b, "set -eu -o pipefail; mkdir -p ");
-	buf_adds(&b, dir);
-	buf_adds(&b, "; container=$(docker create '");
-	for (const char *p = image; *p; p++)
-		buf_add(&b, *p == '\'' ? "'\\''" : p, *p == '\'' ? 4 : 1);
-	buf_addf(&b, "' /bin/true); docker export \"$container\" | tar -C %s -xf -; docker rm \"$container\" >/dev/null", dir);
-	buf_add(&b, "", 1);
-	return b.p;
+static char *export_dir(const char *home, const struct snapshot *s)
+{
+	return xasprintf("%s/.sandboxd-export/%s", home, s->rec.id);
+}
+
+static struct command_spec spec_of(const struct snapshot *s, const struct box *b, const char *what, const char *command)
+{
+	char *dir = export_dir(b->home, s);
+	struct command_spec spec = { .id = xasprintf("%s-%s", what, s->rec.id),
+				     .command = xstrdup(command),
+				     .shell = xstrdup("/bin/bash"),
+				     .env = json_pack("{s:s,s:s}", "SANDBOXD_EXPORT", dir, "SANDBOXD_IMAGE",
+						      record_text(&s->rec, "docker_image")),
+				     .timeout_s = LIMIT_S,
+				     .idle_timeout_s = -1,
+				     .close_stdin = true };
+
+	free(dir);
+	return spec;
 }
 
 static void export_free(struct export *e)
@@ -122,13 +133,10 @@ void export_start(struct snapshot *s, struct box *b)
 	e->snapshot = s;
 	s->export = e;
 	memcpy(e->box_id, b->id, sizeof e->box_id);
-	e->dir = xasprintf(EXPORT_DIR "/%s", s->rec.id);
-	e->spec = (struct command_spec){ .id = xasprintf("export-%s", s->rec.id),
-					 .command = script(record_text(&s->rec, "docker_image"), e->dir),
-					 .shell = xstrdup("/bin/bash"),
-					 .timeout_s = LIMIT_S,
-					 .kill_on_disconnect = true,
-					 .close_stdin = true };
+	/* Without isolation the sandbox sees its home directory elsewhere than below its root. */
+	e->dir = export_dir("/root", s);
+	e->spec = spec_of(s, b, "export", take_out);
+	e->spec.kill_on_disconnect = true;
 	box_when_ready(b, &e->waiter, on_ready);
 }
 
@@ -141,11 +149,7 @@ bool export_finished(const struct snapshot *s)
 	if (!id || !record_text(&s->rec, "docker_image"))
 		return true;
 	if (b) {
-		spec = (struct command_spec){ .id = xasprintf("forget-%s", s->rec.id),
-					      .command = xasprintf("rm -rf " EXPORT_DIR "/%s", s->rec.id),
-					      .shell = xstrdup("/bin/sh"),
-					      .timeout_s = LIMIT_S,
-					      .close_stdin = true };
+		spec = spec_of(s, b, "forget", "rm -rf \"$SANDBOXD_EXPORT\"");
 		command_start(b, &spec);
 		command_spec_free(&spec);
 	}

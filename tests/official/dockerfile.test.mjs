@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { LangSmithResourceCreationError } from "langsmith/sandbox";
-import { request, startServer } from "./helper.mjs";
+import { request, startServer, until } from "./helper.mjs";
 
 const GIB = 1024 ** 3;
 
@@ -97,6 +97,19 @@ CMD ["/opt/app/run.sh"]
         assert.match(e.log, why);
         return true;
       });
+  });
+
+  it("captures an image that was loaded by hand, and leaves nothing of it behind", async () => {
+    const box = await client.createSandbox({ name: "loader" });
+    const loaded = await box.run(`mkdir -p r/opt; echo layer > r/opt/f; tar -C r -cf layer.tar .
+      echo '[{"RepoTags":["a/b:1"],"Layers":["layer.tar"]}]' > manifest.json; tar -cf - manifest.json layer.tar | docker load`);
+    assert.equal(loaded.stdout, "Loaded image: a/b:1\n", loaded.stderr);
+    await box.stop();
+    const snapshot = await box.captureSnapshot("by-hand", { dockerImage: "a/b:1" });
+    const copy = await client.createSandbox(snapshot.id);
+    assert.equal((await copy.run("cat /opt/f; ls -A")).stdout, "layer\n");
+    await until(async () => (await box.run("ls -A .sandboxd-export /var/lib/docker-standin/containers")).stdout.trim() === ".sandboxd-export:\n\n/var/lib/docker-standin/containers:");
+    for (const b of [box, copy]) await b.delete();
   });
 
   it("names what Docker says when the image is not there", async () => {
