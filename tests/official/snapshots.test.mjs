@@ -10,7 +10,7 @@ import {
   LangSmithSandboxError,
   LangSmithValidationError,
 } from "langsmith/sandbox";
-import { request, startServer, until } from "./helper.mjs";
+import { Stream, execute, request, startServer, until } from "./helper.mjs";
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
@@ -165,6 +165,18 @@ describe("snapshots", () => {
     assert.equal((await copy.run("readlink /opt /root/s /srv/d/r")).stdout, "/\n/etc/shadow\n/proc/1/root\n");
     assert.ok(snapshot.fs_used_bytes < MIB);
     assert.equal((await client.getSandboxStatus(box.name)).status, "stopped", "capturing does not wake it");
+    await clear();
+  });
+
+  it("is not held up by locks that somebody inside holds, nor by very deep directories", async () => {
+    const box = await client.createSandbox({ name: "locker" });
+    const held = new Stream(box.dataplane_url, execute("flock -x / sh -c 'echo held; sleep 600'"));
+    await held.wait((m) => m.type === "stdout");
+    const made = await request(`${server.base}/boxes/locker/snapshot`, { method: "POST", json: { name: "locked" } });
+    assert.equal((await client.waitForSnapshot(made.json.id, { pollInterval: 0.05 })).status, "ready");
+    await box.run("cd /srv; for i in $(seq 1100); do mkdir d && cd d || exit; done; echo $?", { timeout: 60 });
+    const deep = await request(`${server.base}/boxes/locker/snapshot`, { method: "POST", json: { name: "deep" } });
+    await assert.rejects(client.waitForSnapshot(deep.json.id, { pollInterval: 0.05 }), /1000 levels deep/);
     await clear();
   });
 
