@@ -42,33 +42,27 @@ static void take_over(json_t *doc, const struct snapshot *s)
 		json_object_set_new(doc, "own_system", json_true());
 }
 
-static const char *reference(const json_t *body)
-{
-	static const char *const keys[] = { "snapshot_id", "snapshot_name", "snapshot" };
-	const char *s = NULL;
-
-	for (int i = 0; i < 3 && !s; i++)
-		s = json_string_value(json_object_get(body, keys[i]));
-	return s;
-}
-
 bool seed_choose(struct req *r, const json_t *body, json_t *doc)
 {
-	const char *name = reference(body), *status;
-	struct snapshot *s = name ? snapshot_find(name) : NULL;
+	const char *id = json_string_value(json_object_get(body, "snapshot_id")), *status;
+	const char *name = json_string_value(json_object_get(body, "snapshot_name"));
+	struct snapshot *s;
 	json_t *capacity = json_object_get(body, "fs_capacity_bytes");
 
 	if (json_string_value(json_object_get(body, "template_name")) && generation() != GENERATION_CURRENT)
 		return template_apply(r, body, doc);
 	if (!name)
+		name = json_string_value(json_object_get(body, "snapshot"));
+	if (!id && !name)
 		return true;
+	s = id ? snapshot_by_id(id) : snapshot_by_name(name);
 	if (!s) {
-		http_error(r, 404, "ResourceNotFound", "Snapshot '%s' not found", name);
+		http_error(r, 404, "ResourceNotFound", "Snapshot '%s' not found", id ? id : name);
 		return false;
 	}
 	status = record_text(&s->rec, "status");
 	if (strcmp(status, "ready") != 0) {
-		http_error(r, 409, "Conflict", "Snapshot '%s' is %s, not ready", name, status);
+		http_error(r, 409, "Conflict", "Snapshot '%s' is %s, not ready", id ? id : name, status);
 		return false;
 	}
 	take_over(doc, s);

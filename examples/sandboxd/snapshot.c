@@ -75,22 +75,32 @@ static struct snapshot *newest_untagged(const char *name)
 	return found;
 }
 
-struct snapshot *snapshot_find(const char *reference)
+struct snapshot *snapshot_by_id(const char *id)
+{
+	struct snapshot *s = first();
+
+	while (s && strcmp(s->rec.id, id) != 0)
+		s = next_of(s);
+	return s;
+}
+
+struct snapshot *snapshot_by_name(const char *reference)
 {
 	const char *colon = strrchr(reference, ':');
-	struct snapshot *s = first();
-	char *name;
+	char *name = xasprintf("%.*s", colon ? (int)(colon - reference) : (int)strlen(reference), reference);
+	struct snapshot *s = tagged(name, colon ? colon + 1 : "latest");
 
-	while (s && strcmp(s->rec.id, reference) != 0)
-		s = next_of(s);
-	if (s)
-		return s;
-	name = xasprintf("%.*s", colon ? (int)(colon - reference) : (int)strlen(reference), reference);
-	s = tagged(name, colon ? colon + 1 : "latest");
 	if (!s && !colon)
 		s = newest_untagged(name);
 	free(name);
 	return s;
+}
+
+struct snapshot *snapshot_find(const char *reference)
+{
+	struct snapshot *s = snapshot_by_id(reference);
+
+	return s ? s : snapshot_by_name(reference);
 }
 
 /* A tag leads to one snapshot: it leaves the one that had it. */
@@ -239,10 +249,8 @@ void snapshot_delete(struct snapshot *s)
 static void remove_leftover(const char *name)
 {
 	char *path = xasprintf("%s/snapshots/%s", server.state, name);
-	const struct snapshot *s = first();
+	const struct snapshot *s = snapshot_by_id(name);
 
-	while (s && strcmp(s->rec.id, name) != 0)
-		s = (const struct snapshot *)(const void *)s->rec.next;
 	if ((!s || !is(s, "ready")) && store_host_is_dir(path))
 		store_remove_later(path);
 	free(path);

@@ -21,7 +21,10 @@ struct snapshot {
 extern struct record_kind snapshots;
 
 void snapshots_load(void);
-/* By id, name or name:tag. A name alone is name:latest, else the newest ready one of that name without tags. */
+struct snapshot *snapshot_by_id(const char *id);
+/* By name or name:tag. A name alone is name:latest, else the newest ready one of that name without tags. */
+struct snapshot *snapshot_by_name(const char *reference);
+/* By either. */
 struct snapshot *snapshot_find(const char *reference);
 char *snapshot_dir(const char *id);
 

@@ -76,6 +76,8 @@ describe("snapshots", () => {
     assert.equal(box.fs_capacity_bytes, GIB);
     assert.equal((await box.run("/opt/link; echo $A; id -u; stat -c '%u %A' /opt/app/run.sh")).stdout,
       "from the image\n1\n0\n0 -rwxr-xr-x\n");
+    await assert.rejects(client.createSandbox("from-image"), LangSmithResourceNotFoundError, "a name is no id");
+    await assert.rejects(client.createSandbox({ snapshotName: snapshot.id }), LangSmithResourceNotFoundError, "nor is an id a name");
     await box.write("/opt/app/run.sh", "changed");
     await box.delete();
     const again = await client.createSandbox({ snapshotName: "from-image" });
