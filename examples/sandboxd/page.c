@@ -233,11 +233,13 @@ void pages_answer(struct pages *p, const char *plural, json_t *(*show)(void *thi
 		json_array_append_new(items, show(p->items[i].thing));
 	if (end < p->n && end > at)
 		next = cursor_make(&p->items[end - 1]);
-	answer = json_pack("{s:o,s:I}", plural, items, "offset", (json_int_t)(end < p->n ? end : 0));
-	if (!generation_old()) {
+	answer = json_object();
+	if (!generation_old())
 		json_object_set(answer, "items", items);
+	json_object_set_new(answer, plural, items);
+	if (!generation_old())
 		json_object_set_new(answer, "next_cursor", next ? json_string(next) : json_null());
-	}
+	json_object_set_new(answer, "offset", json_integer((json_int_t)(end < p->n ? end : 0)));
 	http_json(p->r, 200, answer);
 	free(next);
 	free(key);

@@ -33,7 +33,7 @@ static void create_with_every_field(void **state)
                           .tag_value_ids_n = 2,
                           .preserve_memory_on_stop = SBX_TRI_YES,
                           .restore_memory = SBX_TRI_NO,
-                          .proxy_config = sbx_s("{\"rules\":[{\"name\":\"r\",\"type\":\"aws\",\"env_vars\":{\"FROM_PROXY\":\"p\"}}]}"),
+                          .proxy_config = sbx_s("{\"rules\":[{\"name\":\"r\",\"env_vars\":{\"FROM_PROXY\":\"p\"}}]}"),
                           .access_delegation = sbx_s("{\"mode\":\"EXPLICIT\",\"permissions\":[\"read\"]}"),
                           .raw = { raw, sizeof raw - 1 },
                           .raw_n = &raw_n,
