@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -329,6 +330,23 @@ static void do_dial(const struct wire *w)
 	close_fd(&fd);
 }
 
+/* Only the commands' own user may connect. */
+static void do_listen(const struct wire *w, const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err = 0;
+	mode_t before = umask(077);
+
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 64) < 0) {
+		err = errno;
+		close_fd(&fd);
+	}
+	umask(before);
+	send_msg(&(struct wire){ .op = WIRE_OPENED, .id = w->id, .a = err }, NULL, fd);
+	close_fd(&fd);
+}
+
 static bool kills_pending;
 
 /* The group at once; what left it is found later, for all kills that are
@@ -391,7 +409,9 @@ static void handle(const struct wire *w, const struct buf *payload, int *fds, in
 	two = wire_next(payload, &at);
 	if (!one)
 		return;
-	if (w->op == WIRE_READ) {
+	if (w->op == WIRE_LISTEN) {
+		do_listen(w, one);
+	} else if (w->op == WIRE_READ) {
 		do_read(w, one);
 	} else if (w->op == WIRE_WRITE) {
 		do_write(w, one);

@@ -117,6 +117,7 @@ bool command_spec_parse(const json_t *msg, struct command_spec *s, const char **
 	     number_field(msg, "ttl_seconds", &s->ttl_s, why) &&
 	     bool_field(msg, "kill_on_disconnect", &s->kill_on_disconnect, why) &&
 	     bool_field(msg, "close_stdin", &s->close_stdin, why) && bool_field(msg, "pty", &s->pty, why) &&
+	     bool_field(msg, "ssh_agent_forward", &s->ssh_agent, why) &&
 	     environment_fields(msg, s, why);
 	s->cols = (int)json_integer_value(json_object_get(msg, "cols"));
 	s->rows = (int)json_integer_value(json_object_get(msg, "rows"));

@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "model.h"
 #include "server.h"
+#include "ssh.h"
 
 #define READ_MAX 65536
 #define GRACE_MS 100
@@ -219,11 +220,19 @@ static void on_ttl(struct timer *t)
 		command_free(c);
 }
 
+static void end_ssh(struct command *c)
+{
+	if (c->ssh)
+		ssh_free(c->ssh);
+	c->ssh = NULL;
+}
+
 static void finish(struct command *c)
 {
 	if (c->state == COMMAND_DONE)
 		return;
 	c->state = COMMAND_DONE;
+	end_ssh(c);
 	timer_del(&c->timeout);
 	timer_del(&c->idle);
 	timer_del(&c->grace);
@@ -288,6 +297,7 @@ static void command_free(struct command *c)
 	timer_del(&c->idle);
 	timer_del(&c->ttl);
 	timer_del(&c->grace);
+	end_ssh(c);
 	source_del(&c->input_source);
 	close_fd(&c->input_fd);
 	for (int i = 0; i < 2; i++) {
@@ -422,6 +432,11 @@ struct command *command_start(struct box *b, struct command_spec *spec)
 	model_environment(b, spec->env, spec->pty, &payload);
 	buf_addf(&payload, AGENT_TAG "=%s", spec->id);
 	buf_add(&payload, "", 1);
+	if (spec->ssh_agent) {
+		c->ssh = ssh_open(b);
+		buf_addf(&payload, "SSH_AUTH_SOCK=%s", ssh_path(c->ssh));
+		buf_add(&payload, "", 1);
+	}
 
 	c->box = b;
 	c->input_fd = c->out[0].fd = c->out[1].fd = -1;
@@ -438,6 +453,7 @@ struct command *command_start(struct box *b, struct command_spec *spec)
 	c->call = box_call(b, WIRE_SPAWN, spec->pty, spec->cols << 16 | spec->rows, &payload, -1, on_agent_answer, c);
 	buf_free(&payload);
 	if (!c->call) {
+		end_ssh(c);
 		free(c);
 		return NULL;
 	}

@@ -33,7 +33,7 @@ struct command_spec {
 	double timeout_s;      /* 0: none */
 	double idle_timeout_s; /* < 0: none */
 	double ttl_s;	       /* < 0: for ever */
-	bool kill_on_disconnect, close_stdin, pty;
+	bool kill_on_disconnect, close_stdin, pty, ssh_agent;
 	bool keep_unacked; /* output is kept until command_ack; for lack of room the command waits */
 	int cols, rows;
 	size_t ring_max;
@@ -69,6 +69,7 @@ struct command {
 	bool input_close; /* once the queue is written */
 	double idle_timeout_s, ttl_s;
 	struct timer timeout, idle, ttl, grace;
+	struct ssh *ssh; /* the client's SSH agent, while it runs; NULL: not asked for */
 	struct watcher *watchers; /* newest first: the first one governs back-pressure */
 };
 

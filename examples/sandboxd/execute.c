@@ -114,6 +114,7 @@ static void run(struct req *r)
 	json_object_set_new(body, "timeout_seconds",
 			    timeout && !json_is_null(timeout) ? json_incref(timeout) : json_integer(DEFAULT_TIMEOUT_S));
 	json_object_del(body, "pty");
+	json_object_del(body, "ssh_agent_forward");
 	json_object_del(body, "command_id");
 	e = xcalloc(1, sizeof *e);
 	e->r = r;

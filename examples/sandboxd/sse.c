@@ -316,6 +316,8 @@ static bool refused(struct req *r, const struct command_spec *spec)
 {
 	if (spec->pty)
 		http_flat_error(r, 409, "PTYUnsupported", "a terminal needs the WebSocket (execute/ws)");
+	else if (spec->ssh_agent)
+		http_flat_error(r, 400, "InvalidRequest", "ssh_agent_forward needs the WebSocket (execute/ws)");
 	else if (spec->kill_on_disconnect)
 		http_flat_error(r, 400, "InvalidRequest", "kill_on_disconnect needs the WebSocket (execute/ws)");
 	return r->response != NULL;

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base64.h"
 #include "commands.h"
 #include "generation.h"
 #include "server.h"
+#include "ssh.h"
 #include "text.h"
 #include "ws.h"
 
@@ -81,6 +83,40 @@ static bool send_output(struct session *s, int i)
 	return true;
 }
 
+/* The next piece of a channel to the client's SSH agent; false when there is none. */
+static bool send_ssh(struct session *s, struct ssh *ssh)
+{
+	static struct ssh_piece piece;
+	struct buf b = { 0 };
+
+	if (!ssh_next(ssh, s, &piece))
+		return false;
+	buf_addf(&b, "{\"type\":\"ssh_agent_%s\",\"channel_id\":\"%u\"", piece.n ? "data" : "close", piece.channel);
+	if (piece.n) {
+		buf_adds(&b, ",\"data\":\"");
+		buf_add_base64(&b, piece.data, piece.n);
+		buf_adds(&b, "\"");
+	}
+	buf_adds(&b, "}");
+	ws_send(s->ws, false, b.p, b.n);
+	buf_free(&b);
+	return true;
+}
+
+static void take_ssh(struct session *s, struct ssh *ssh, const json_t *msg, bool end)
+{
+	const char *channel = json_string_value(json_object_get(msg, "channel_id"));
+	const json_t *data = json_object_get(msg, "data");
+	struct buf bytes = { 0 };
+
+	if (channel && end)
+		ssh_end_channel(ssh, s, channel);
+	else if (channel && json_is_string(data) &&
+		 base64_decode(json_string_value(data), json_string_length(data), &bytes))
+		ssh_data(ssh, s, channel, bytes.p, bytes.n);
+	buf_free(&bytes);
+}
+
 static bool fill(struct ws *w)
 {
 	struct session *s = ws_user(w);
@@ -97,6 +133,8 @@ static bool fill(struct ws *w)
 			return true;
 		}
 	}
+	if (c->ssh && send_ssh(s, c->ssh))
+		return true;
 	for (int k = 0; k < 2; k++) {
 		int i = s->turn ^ k;
 
@@ -131,6 +169,11 @@ static void on_gone(struct watcher *watcher)
 	end_with_error(container(watcher, struct session, watcher), "SessionExpired", "the sandbox was deleted", 1000);
 }
 
+static void on_ssh(void *arg)
+{
+	ws_kick(((struct session *)arg)->ws);
+}
+
 static void attach(struct session *s, struct command *c, uint64_t out_offset, uint64_t err_offset)
 {
 	if (c->keep_unacked) { /* what this one read would never be acknowledged */
@@ -141,6 +184,8 @@ static void attach(struct session *s, struct command *c, uint64_t out_offset, ui
 	s->watcher.notify = on_notify;
 	s->watcher.gone = on_gone;
 	command_attach(c, &s->watcher, out_offset, err_offset);
+	if (c->ssh)
+		ssh_attach(c->ssh, on_ssh, s);
 	ws_kick(s->ws);
 }
 
@@ -253,6 +298,8 @@ static void on_message(struct ws *w, bool binary, const char *p, size_t n)
 			       (int)json_integer_value(json_object_get(msg, "rows")));
 	} else if (c && strcmp(type, "kill") == 0) {
 		command_kill(c);
+	} else if (c && c->ssh && strncmp(type, "ssh_agent_", 10) == 0) {
+		take_ssh(s, c->ssh, msg, strcmp(type, "ssh_agent_close") == 0);
 	}
 	json_decref(msg);
 }
@@ -264,6 +311,8 @@ static void on_closed(struct ws *w)
 	s->ended = true;
 	timer_del(&s->first);
 	box_wait_cancel(&s->waiter);
+	if (s->watcher.command && s->watcher.command->ssh)
+		ssh_detach(s->watcher.command->ssh, s);
 	command_detach(&s->watcher);
 	command_spec_free(&s->spec);
 	loop_free_later(s);

@@ -28,6 +28,7 @@ enum wire_op {
 	WIRE_COMMIT, /* payload: temporary path, final path */
 	WIRE_ABORT,  /* payload: temporary path */
 	WIRE_DIAL,   /* a TCP connection to a port of the sandbox itself; a: port, b: at ::1; WIRE_OPENED answers, the connection may be pending */
+	WIRE_LISTEN, /* a Unix socket that listens; payload: path; WIRE_OPENED answers */
 	WIRE_SEARCH, /* a: limit, b: 'g' glob or 'r' grep; payload: pattern, path, glob; fd: result pipe */
 };
 

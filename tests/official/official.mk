@@ -7,7 +7,7 @@ OFFICIAL_OUT := $(BUILD)/official
 OFFICIAL_NODE_OK = node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null
 OFFICIAL_NODE = PATH=$(abspath $(OFFICIAL_OUT))/node20/node_modules/.bin:$$PATH SANDBOXD=$(abspath $(BUILD)/sandboxd) SANDBOXD_TOOLS=$(abspath examples/sandboxd/tools)
 # Again over https; isolation has nothing to do with it.
-OFFICIAL_WIRE = boxes files run wire sse services tunnel links registries
+OFFICIAL_WIRE = boxes files run wire sse services tunnel links registries ssh
 OFFICIAL_TLS = $(abspath $(OFFICIAL_OUT))/tls
 
 .PHONY: test-official
