@@ -32,6 +32,8 @@ struct box_waiter {
 	bool for_stop;
 };
 
+struct req;
+
 struct box {
 	struct box *next;
 	char id[37];
@@ -62,8 +64,8 @@ extern struct box *boxes;
 struct box *box_find(const char *name_or_id, bool by_name);
 const char *box_name(const struct box *b);
 const char *box_status_text(const struct box *b);
-/* The record as the API shows it: secrets redacted. */
-json_t *box_json(const struct box *b);
+/* The record as the API shows it to who sent r: secrets redacted. */
+json_t *box_json(const struct box *b, struct req *r);
 
 /* Takes over doc (which has a name); makes the directory and starts it. What
  * doc says of where the root's files come from is seed.h's. */

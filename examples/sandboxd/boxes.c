@@ -59,7 +59,7 @@ static void on_created(struct box_waiter *waiter, bool ok)
 
 	timer_del(&w->limit);
 	if (ok && b)
-		http_json(w->r, w->status, box_json(b));
+		http_json(w->r, w->status, box_json(b, w->r));
 	else if (b)
 		http_error(w->r, 422, "SandboxConfig", "%s",
 			   b->status_message ? b->status_message : "Sandbox creation failed");
@@ -112,7 +112,7 @@ static void create(struct req *r)
 		return;
 	}
 	if (!json_is_true(json_object_get(body, "wait_for_ready"))) {
-		http_json(r, 201, box_json(b));
+		http_json(r, 201, box_json(b, r));
 		return;
 	}
 	w = wait_begin(r, b, 201);
@@ -128,7 +128,7 @@ static void get(struct req *r)
 	struct box *b = named_box(r);
 
 	if (b)
-		http_json(r, 200, box_json(b));
+		http_json(r, 200, box_json(b, r));
 }
 
 static void update(struct req *r)
@@ -158,7 +158,7 @@ static void update(struct req *r)
 	json_decref(details);
 	if (json_object_size(body))
 		box_changed(b);
-	http_json(r, 200, box_json(b));
+	http_json(r, 200, box_json(b, r));
 }
 
 static void delete_box(struct req *r)
@@ -191,7 +191,7 @@ static void start(struct req *r)
 		return;
 	}
 	box_start(b);
-	http_json(r, 200, box_json(b));
+	http_json(r, 200, box_json(b, r));
 }
 
 static void on_stopped(struct box_waiter *waiter, bool ok)
@@ -219,9 +219,11 @@ static void stop(struct req *r)
 	box_when_stopped(b, &w->waiter, on_stopped);
 }
 
+static struct req *list_for; /* who asked: pages_answer passes things only */
+
 static json_t *show(void *box)
 {
-	return box_json(box);
+	return box_json(box, list_for);
 }
 
 static void list(struct req *r)
@@ -234,6 +236,7 @@ static void list(struct req *r)
 		return;
 	for (struct box *b = boxes; b; b = b->next)
 		pages_add(&p, b->id, box_status_text(b), b->doc, b);
+	list_for = r;
 	pages_answer(&p, "sandboxes", show);
 }
 

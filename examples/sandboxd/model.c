@@ -5,6 +5,7 @@
 
 #include "box.h"
 #include "generation.h"
+#include "http.h"
 #include "server.h"
 
 #define MAX_DELETE_AFTER 2592000
@@ -342,12 +343,13 @@ json_t *model_redact(const json_t *value)
 	return out;
 }
 
-json_t *box_json(const struct box *b)
+json_t *box_json(const struct box *b, struct req *r)
 {
 	static const char *const hidden[] = { "stopped_ms",	     "created_ms", "status",	   "env_vars",	    "seed",
 					      "snapshot_run_config", "own_system", "template_id", "volume_mounts", "shares", NULL };
 	json_t *out = json_object(), *v;
 	const char *key;
+	char *base = http_base(r);
 
 	json_object_set_new(out, "id", json_string(b->id));
 	json_object_foreach(b->doc, key, v)
@@ -368,7 +370,8 @@ json_t *box_json(const struct box *b)
 	if (generation_old() && b->status != BOX_READY)
 		json_object_set_new(out, "dataplane_url", json_null());
 	else
-		json_object_set_new(out, "dataplane_url", json_sprintf("%s/dataplane/%s", server.url, b->id));
+		json_object_set_new(out, "dataplane_url", json_sprintf("%s/dataplane/%s", base, b->id));
+	free(base);
 	if (!json_object_get(out, "stopped_at"))
 		json_object_set_new(out, "stopped_at", json_null());
 	return out;

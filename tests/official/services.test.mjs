@@ -280,15 +280,36 @@ describe("service URLs", () => {
     assert.equal((await mint({ port: 8000, access: "workspace" })).status, 409);
   });
 
-  it("writes URLs for the host that was asked", async () => {
-    const { port } = new URL(server.url);
-    const status = { method: "POST", headers: { "X-Api-Key": KEY, Host: `localhost:${port}`, "Content-Type": "application/json" } };
-    const url = `${server.base}/boxes/${encodeURIComponent(box.name)}/service-url`;
-    const req = (url.startsWith("https:") ? https : http).request(url, status);
-    req.end('{"port":8000}');
-    const answer = JSON.parse((await answerOf(req)).body);
-    assert.equal(new URL(answer.service_url).host, `localhost:${port}`);
-    assert.equal(new URL(answer.service_url).protocol, new URL(server.url).protocol);
+  it("writes URLs for the way it was asked", async () => {
+    const ask = async (method, path, headers, body) => {
+      const url = new URL(`${server.base}/boxes${path}`);
+      const options = { method, agent: false, servername: "localhost", headers: { "X-Api-Key": KEY, ...headers } };
+      const req = (url.protocol === "https:" ? https : http).request(url, options);
+      req.end(body && JSON.stringify(body));
+      return JSON.parse((await answerOf(req)).body);
+    };
+    const { protocol, port } = new URL(server.url);
+    const name = `/${encodeURIComponent(box.name)}`;
+    for (const [host, proto, expected] of [
+      [`localhost:${port}`, undefined, `${protocol}//localhost:${port}`],
+      ["sandbox.example", "https", "https://sandbox.example"],
+      ["[::1]:5", undefined, `${protocol}//[::1]:5`],
+      ["a/b", undefined, server.url],
+    ]) {
+      const headers = { Host: host, ...(proto && { "X-Forwarded-Proto": proto }) };
+      const dataplane = `${expected}/dataplane/${box.id}`;
+      assert.equal((await ask("GET", name, headers)).dataplane_url, dataplane);
+      assert.equal((await ask("PATCH", name, headers, {})).dataplane_url, dataplane);
+      const listed = (await ask("GET", "", headers)).items.find((b) => b.id === box.id);
+      assert.equal(listed.dataplane_url, dataplane);
+      const { service_url, browser_url } = await ask("POST", `${name}/service-url`, headers, { port: 8001 });
+      assert.ok(service_url.startsWith(`${expected}/s/`) && browser_url.startsWith(`${expected}/`), service_url);
+      const { download_url } = await ask("POST", `${name}/download-url`, headers, { path: "/x" });
+      assert.ok(download_url.startsWith(`${expected}/d/`), download_url);
+      const made = await ask("POST", "", headers, { wait_for_ready: true });
+      assert.equal(made.dataplane_url, `${expected}/dataplane/${made.id}`);
+      await client.deleteSandbox(made.name);
+    }
   });
 
   it("wakes a stopped sandbox", async () => {
