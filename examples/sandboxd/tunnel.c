@@ -192,30 +192,30 @@ static bool fill(struct ws *w)
 
 /* ---- the service's side ---- */
 
+/* How much of it the service takes now. */
+static size_t deliver(struct stream *s, const char *p, size_t n)
+{
+	size_t at = 0;
+
+	while (at < n && s->state != STREAM_DEAF && source_active(&s->socket)) {
+		ssize_t r = send(s->socket.fd, p + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (r < 0 && errno == EAGAIN)
+			break;
+		if (r < 0 && errno != EINTR) /* it takes no more: what it has sent can still be read */
+			s->state = STREAM_DEAF;
+		if (r > 0)
+			at += (size_t)r;
+	}
+	at = s->state == STREAM_DEAF ? n : at;
+	if (at)
+		mux_consumed(&s->mux, at);
+	return at;
+}
+
 static void to_service(struct stream *s)
 {
-	size_t before = s->in_at;
-
-	if (s->state == STREAM_DEAF) {
-		s->in_at = s->in.n;
-	} else if (source_active(&s->socket)) {
-		while (s->in_at < s->in.n) {
-			ssize_t n = send(s->socket.fd, s->in.p + s->in_at, s->in.n - s->in_at, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0 && errno == EAGAIN)
-				break;
-			if (n < 0) { /* it takes no more: what it has sent can still be read */
-				s->in_at = s->in.n;
-				s->state = STREAM_DEAF;
-				break;
-			}
-			s->in_at += (size_t)n;
-		}
-	}
-	if (s->in_at > before)
-		mux_consumed(&s->mux, s->in_at - before);
+	s->in_at += deliver(s, s->in.p + s->in_at, s->in.n - s->in_at);
 	if (s->in_at < s->in.n)
 		return;
 	buf_free(&s->in);
@@ -318,6 +318,12 @@ static void on_data(struct mux_stream *m, const char *p, size_t n)
 {
 	struct stream *s = stream_of(m);
 
+	if (s->state == STREAM_OPEN && !s->in.n) {
+		size_t taken = deliver(s, p, n);
+
+		p += taken;
+		n -= taken;
+	}
 	if (s->in_at > MUX_WINDOW) { /* a service that never quite keeps up */
 		memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
 		s->in.n -= s->in_at;
