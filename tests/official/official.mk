@@ -23,8 +23,8 @@ test-official: $(BUILD)/sandboxd $(OFFICIAL_OUT)/node_modules/.ready
 	rm -f $(OFFICIAL_OUT)/*.mjs $(OFFICIAL_OUT)/*.py
 	cp $(OFFICIAL_DIR)/*.mjs $(OFFICIAL_DIR)/*.py $(OFFICIAL_OUT)/
 	rm -rf $(OFFICIAL_OUT)/coverage
-	NODE_V8_COVERAGE=$(OFFICIAL_OUT)/coverage $(OFFICIAL_NODE) node --test $(OFFICIAL_OUT)/
-	$(OFFICIAL_NODE) node $(OFFICIAL_OUT)/surface.mjs $(OFFICIAL_OUT)/coverage
+	NODE_V8_COVERAGE=$(abspath $(OFFICIAL_OUT))/coverage $(OFFICIAL_NODE) node --test $(OFFICIAL_OUT)/
+	$(OFFICIAL_NODE) node $(OFFICIAL_OUT)/surface.mjs $(abspath $(OFFICIAL_OUT))/coverage
 	python3 tests/tls/certs.py $(OFFICIAL_TLS)
 	SANDBOXD_CERT=$(OFFICIAL_TLS)/right.pem SANDBOXD_KEY=$(OFFICIAL_TLS)/right.key NODE_EXTRA_CA_CERTS=$(OFFICIAL_TLS)/ca.pem \
 	    $(OFFICIAL_NODE) node --test $(foreach f,$(OFFICIAL_WIRE),$(OFFICIAL_OUT)/$(f).test.mjs)
