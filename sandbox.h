@@ -200,7 +200,7 @@
      (the client)      2,800    2,600
      max_ops             416      368
      max_links           176      160   and the transport's conn_size
-     max_requests      2,560    2,560   and request_bytes
+     max_requests      2,640    2,640   and request_bytes
      buffers                            rx_bytes and tx_bytes
      max_owned           144      144
 
@@ -272,8 +272,7 @@
      SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
-     SBX_NO_URLS        no services and links: none of the calls that take or
-                        give a URL (sbx_service_open … sbx_fetch_stat)
+     SBX_NO_URLS        no services and links: no call that takes or gives a URL
 
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
    would name an option. With SBX_NO_DATES a Retry-After that is a date is not
