@@ -177,6 +177,39 @@ static void test_request_places(void **state)
     kit_end();
 }
 
+/* A header line longer than the receive buffer comes in pieces. */
+static void test_request_long_header(void **state)
+{
+    static char lines[4000], kept[5000];
+    sbx_request_opts o = { 0 };
+    sbx_str value;
+
+    (void)state;
+    for (uint32_t piece = 0; piece < 2; piece++) {
+        size_t n = (size_t)sprintf(lines, "X-Long: ");
+
+        kit_new(piece);
+        K.d.rx_bytes = 512;
+        kit_open();
+        a_service(0);
+        for (unsigned i = 0; i < 3000; i++)
+            lines[n++] = i % 10 ? (char)('a' + i % 26) : ' ';
+        strcpy(lines + n, "z\r\nX-B: c\r\n");
+        K.s->knobs.recv_max = piece ? 7 : 0;
+        kit_expect("/p/", 200, lines, "");
+        o.discard = true;
+        o.head.p = kept;
+        o.head.n = sizeof kept;
+        ASSERT_CODE(ask("GET", "/", &o, NULL), SBX_OK);
+        assert_true(sbx_head_find(sbx_sn(kept, response.head_n), sbx_s("x-long"), &value));
+        assert_int_equal(value.n, 3000); /* without the blank that it began with */
+        assert_memory_equal(value.p, lines + 9, 3000);
+        assert_true(sbx_head_find(sbx_sn(kept, response.head_n), sbx_s("x-b"), &value));
+        assert_memory_equal(value.p, "c", 1);
+        kit_end();
+    }
+}
+
 static void test_request_streams(void **state)
 {
     (void)state;
@@ -647,7 +680,7 @@ static void test_request_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request), cmocka_unit_test(test_request_places), cmocka_unit_test(test_request_streams), cmocka_unit_test(test_token_renewed),
+        cmocka_unit_test(test_request), cmocka_unit_test(test_request_places), cmocka_unit_test(test_request_long_header), cmocka_unit_test(test_request_streams), cmocka_unit_test(test_token_renewed),
         cmocka_unit_test(test_token_without_wall_clock), cmocka_unit_test(test_token_refused), cmocka_unit_test(test_token_fails),
         cmocka_unit_test(test_request_repeats), cmocka_unit_test(test_request_silence), cmocka_unit_test(test_request_push),
         cmocka_unit_test(test_request_push_ends), cmocka_unit_test(test_request_refused),
