@@ -14,11 +14,18 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
+// A session, or a tunnel that a session is inside of.
+type opener interface {
+	Open() (net.Conn, error)
+	GoAway() error
+	Ping() (time.Duration, error)
+}
+
 // A stream closed here reads its end as soon as nothing lies in its buffer, so
 // what is to be read is read before. What the peer, in the server role, does
 // with each stream: echo it until its end and end too; reset it when its first byte is 'R'; for 'H' read nothing
 // more until the next stream is opened, then go on.
-func echo(session *yamux.Session, n int) error {
+func echo(session opener, n int) error {
 	s, err := session.Open()
 	if err != nil {
 		return err
@@ -44,7 +51,7 @@ func echo(session *yamux.Session, n int) error {
 	return s.Close()
 }
 
-func many(session *yamux.Session) error {
+func many(session opener) error {
 	var group sync.WaitGroup
 	errs := make(chan error, 64)
 	for i := 0; i < 64; i++ {
@@ -61,7 +68,7 @@ func many(session *yamux.Session) error {
 	return <-errs
 }
 
-func reset(session *yamux.Session) error {
+func reset(session opener) error {
 	s, err := session.Open()
 	if err != nil {
 		return err
@@ -77,7 +84,7 @@ func reset(session *yamux.Session) error {
 }
 
 // Nothing beyond the window may be sent while the peer does not read.
-func window(session *yamux.Session) error {
+func window(session opener) error {
 	s, err := session.Open()
 	if err != nil {
 		return err
@@ -108,7 +115,7 @@ func window(session *yamux.Session) error {
 	return <-echoed
 }
 
-func goAway(session *yamux.Session) error {
+func goAway(session opener) error {
 	s, err := session.Open()
 	if err != nil {
 		return err
@@ -134,7 +141,7 @@ func goAway(session *yamux.Session) error {
 	return s.Close()
 }
 
-func ping(session *yamux.Session) error {
+func ping(session opener) error {
 	for i := 0; i < 10; i++ {
 		if _, err := session.Ping(); err != nil {
 			return err
@@ -143,7 +150,7 @@ func ping(session *yamux.Session) error {
 	return nil
 }
 
-func bulk(session *yamux.Session) error {
+func bulk(session opener) error {
 	s, err := session.Open()
 	if err != nil {
 		return err
@@ -159,7 +166,7 @@ func bulk(session *yamux.Session) error {
 	return s.Close()
 }
 
-var scenarios = map[string]func(*yamux.Session) error{
+var scenarios = map[string]func(opener) error{
 	"many": many, "reset": reset, "window": window, "goaway": goAway, "ping": ping, "bulk": bulk,
 }
 

@@ -35,7 +35,7 @@ func listen() net.Listener {
 }
 
 func usage() {
-	log.Fatal("usage: interop server [backlog N] | client SCENARIO | daemon | tcp")
+	log.Fatal("usage: interop server [backlog N] | client SCENARIO | daemon | tcp | sandboxd")
 }
 
 func main() {
@@ -53,6 +53,8 @@ func main() {
 		connect(listen(), os.Args[2])
 	case "daemon":
 		daemon(listen())
+	case "sandboxd":
+		sandboxd()
 	case "tcp":
 		programs(listen())
 	default:
