@@ -269,7 +269,8 @@
      SBX_NO_LEGACY      no templates, volumes, pools and their options
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
-     SBX_NO_SSE         no reader of event streams: no sbx_sse_ functions
+     SBX_NO_SSE         no commands over SSE: SBX_VIA_SSE is refused; no
+                        sbx_sse_ functions
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
      SBX_NO_URLS        no services and links: no call that takes or gives a URL
@@ -1062,6 +1063,10 @@ SBX_API void sbx_sse_init(sbx_sse *s);
    empty line. */
 SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev);
 
+/* Right behind a DATA piece inside the input of which not all was wanted: *p may
+   be set back into it. The rest comes again, without `first`. */
+SBX_API void sbx_sse_back(sbx_sse *s);
+
 SBX_EXTERN_C_END
 #endif
 
@@ -1300,6 +1305,7 @@ typedef struct sbx_client_desc {
     int32_t ws_ping_interval_ms;  /* silence before a ping: 30,000; SBX_FOREVER = no pings */
     int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
     int32_t ws_close_ms;    /* wait for the peer's close, whatever it still sends: 10,000; SBX_NONE = hang up at once */
+    int32_t sse_read_ms;    /* silence on a command's event stream (SBX_VIA_SSE), whose server gives a sign of life every 15 s: 60,000 */
 
     bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
                               such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
@@ -1328,8 +1334,8 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
    taken from the environment: LANGSMITH_ENDPOINT, else LANGCHAIN_ENDPOINT,
    else https://api.smith.langchain.com (/v2/sandboxes is put behind each);
    LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
-   (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
-   seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
+   (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET) and
+   LANGSMITH_SANDBOX_SSE_TIMEOUT_READ (then LANGCHAIN_…) in seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
    read is ignored. `resize` defaults to realloc. Errors as sbx_client_init's.
    Not there under SBX_NO_MALLOC. */
 SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_error *err);
@@ -1968,7 +1974,10 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_SSE  /* streamed as server-sent events of plain HTTP requests, byte for byte: a slow reader pauses the command and nothing is lost,
+                    however much it prints. No pty, live standard input (stdin_data instead), sbx_kill or kill_on_disconnect. Needs the newest
+                    servers; a command is reached the way it was started */
 } sbx_via;
 
 /* One of out and err, alloc or discard must be given to sbx_run
@@ -1997,6 +2006,9 @@ typedef struct sbx_run_opts {
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
     bool kill_on_disconnect; /* the server kills it when the connection goes */
     bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
+    sbx_str stdin_data;    /* SBX_VIA_SSE only: the whole standard input, any bytes. Sent with the request: a third more than its size must fit in request_bytes */
+    const sbx_str *argv;   /* SBX_VIA_SSE only: program and arguments, run without a shell; `command` is empty then */
+    size_t argv_n;
 } sbx_run_opts;
 
 typedef struct sbx_result {
@@ -2027,7 +2039,17 @@ typedef struct sbx_result {
    such sandbox or an older server), _CONNECTION (the stream was lost for good),
    _DEADLINE, _MEMORY (alloc), _TOO_LARGE (a message above rx_bytes that does
    not begin with its type). With SBX_VIA_HTTP one attempt has timeout_s + 10 s
-   and SBX_ERR_OUTCOME means that the command may have run. */
+   and SBX_ERR_OUTCOME means that the command may have run.
+
+   With SBX_VIA_SSE the request to start it and the wait for `started` have
+   ws_open_ms each; after that sse_read_ms of silence break the stream. It is
+   made again as above, but only output counts as a sign, and each request
+   tells the server what was received, which it then forgets: there are no
+   gaps. Once a start may have arrived it is not sent again, the next request
+   only attaches. Errors besides: SBX_ERR_OUTCOME (the server does not know the
+   command then: it may have run, or never arrived), SBX_ERR_NO_ENDPOINT also
+   from servers that only have the WebSocket, SBX_ERR_PROTOCOL (output that is
+   no base64, or lies behind the expected offset). */
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out);
 /* The same, its output as events: STARTED, STDOUT, STDERR, GAP, RETRYING,
    RECONNECTED, WRITABLE, END. `offset` counts the bytes of each stream. Events
@@ -2039,11 +2061,16 @@ typedef struct sbx_attach_opts {
     sbx_call call;
     uint64_t stdout_offset, stderr_offset; /* bytes of each stream that are known already */
     bool no_reconnect;
+    sbx_via via;          /* SBX_VIA_WS, or SBX_VIA_SSE for a command that was started so */
 } sbx_attach_opts;
 /* Attaches to a command that runs already, or ended within its ttl, from the
    given offsets on; older output than the server keeps is a GAP. Never starts
    one. command_id: 1 to 36 characters. Events and errors as sbx_command's,
-   SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. */
+   SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. Over SSE
+   the offsets also acknowledge what lies before them. SBX_ERR_RANGE (types
+   ReadOffsetUnavailable, InvalidOffset): they lie before what the server still
+   has, or behind what was printed. SBX_ERR_UNSUPPORTED (TransportMismatch): it
+   was started over the WebSocket. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
    elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer
@@ -2052,7 +2079,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
 SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset);
 
 /* The calls below are for commands over a WebSocket. None blocks. Errors of
-   all: SBX_ERR_HANDLE (dead, or no such command), SBX_ERR_STATE (it has ended). */
+   all: SBX_ERR_HANDLE (dead, or no such command), SBX_ERR_STATE (it has ended),
+   SBX_ERR_UNSUPPORTED (a command over SSE: use SBX_VIA_WS). */
 
 /* Standard input (stdin_open or pty): takes what can be sent now, *taken says
    how much; where that is less, give the rest after SBX_EV_WRITABLE. Before
@@ -3229,6 +3257,12 @@ SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n);
 
 /* RFC 4648 4 with padding. Writes and returns (n + 2) / 3 * 4 characters. */
 SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n);
+/* The way back, in place and in pieces cut anywhere: decodes p[0..n) and returns
+   how many bytes stand at p then, never more than n. *state is 0 at the start,
+   and 0 or SBXI_BASE64_PADDED where a text may end; SBXI_BASE64_BAD once
+   something was no base64, or came behind its padding. */
+enum { SBXI_BASE64_BAD = 1, SBXI_BASE64_PADDED = 9 };
+SBXI_FN size_t sbxi_base64_decode(uint32_t *state, char *p, size_t n);
 /* FIPS 180-4 6.1. For the WebSocket handshake only: SHA-1 is not secure. */
 SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n);
 /* One path segment or query value: all but RFC 3986 unreserved is encoded.
@@ -3416,6 +3450,72 @@ SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n)
         n -= have;
     }
     return (size_t)(o - out);
+}
+
+#if SBX_SMALL
+static unsigned sbxi_base64_value(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (unsigned)(c - 'A') : c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 26 : c >= '0' && c <= '9' ? (unsigned)(c - '0') + 52 :
+           c == '+' ? 62 : c == '/' ? 63 : 64;
+}
+#else
+static const uint8_t sbxi_base64_values[256] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+    64, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 64,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64
+};
+
+static unsigned sbxi_base64_value(char c)
+{
+    return sbxi_base64_values[(unsigned char)c];
+}
+#endif
+
+/* state: below, how many bits are left of the characters so far (0, 6, 4, 2; 8:
+   one more = has to come); from bit 8 on, those bits. */
+SBXI_FN size_t sbxi_base64_decode(uint32_t *state, char *p, size_t n)
+{
+    uint32_t left = *state & 0xFF, bits = *state >> 8;
+    const char *end = p + n;
+    char *to = p, *at = p;
+
+    while (at != end && left != SBXI_BASE64_BAD) {
+        unsigned v;
+
+#if !SBX_SMALL
+        for (; left == 0 && end - at >= 4; at += 4, to += 3) {
+            unsigned a = sbxi_base64_value(at[0]), b = sbxi_base64_value(at[1]), c = sbxi_base64_value(at[2]), d = sbxi_base64_value(at[3]);
+
+            if ((a | b | c | d) & 64)
+                break;
+            to[0] = (char)(a << 2 | b >> 4);
+            to[1] = (char)(b << 4 | c >> 2);
+            to[2] = (char)(c << 6 | d);
+        }
+        if (at == end)
+            break;
+#endif
+        v = sbxi_base64_value(*at++);
+        if (v < 64 && left < 8) {
+            bits = bits << 6 | v;
+            left += 6;
+            if (left >= 8) {
+                left -= 8;
+                *to++ = (char)(bits >> left);
+                bits &= (1u << left) - 1;
+            }
+        } else {
+            left = at[-1] != '=' ? SBXI_BASE64_BAD : left == 4 ? 8 : left == 2 || left == 8 ? SBXI_BASE64_PADDED : SBXI_BASE64_BAD;
+            bits = 0;
+        }
+    }
+    *state = bits << 8 | left;
+    return (size_t)(to - p);
 }
 
 static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
@@ -6520,6 +6620,11 @@ SBX_API void sbx_sse_init(sbx_sse *s)
     memset(s, 0, sizeof *s);
 }
 
+SBX_API void sbx_sse_back(sbx_sse *s)
+{
+    s->state = SBXI_SSE_VALUE;
+}
+
 SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev)
 {
     memset(ev, 0, sizeof *ev);
@@ -7021,6 +7126,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z);
 typedef enum sbxi_param_kind {
     SBXI_P_STR,      /* sbx_str, left out when p is NULL */
     SBXI_P_RAW,      /* sbx_str of JSON */
+    SBXI_P_BASE64,   /* sbx_str of any bytes */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */
     SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
@@ -7033,6 +7139,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_TRI,
     SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
     SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
+    SBXI_P_ARGV,     /* likewise; its texts may be empty */
     SBXI_P_OBJECT,   /* a nested struct with its own table, left out when empty */
     SBXI_P_PART,     /* likewise; its `sub` is a shape, as of the next two */
     SBXI_P_REF,      /* const T *: left out when NULL */
@@ -7594,6 +7701,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
     case SBXI_P_OWN:
+    case SBXI_P_BASE64:
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
@@ -7603,6 +7711,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
     case SBXI_P_PAIRS:
     case SBXI_P_LIST:
+    case SBXI_P_ARGV:
     case SBXI_P_STRS: return sbxi_count_at(opts, p->off) != 0;
     case SBXI_P_REF: return sbxi_address_at(opts, p->off) != NULL;
     case SBXI_P_PART:
@@ -7665,7 +7774,7 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     return NULL;
 }
 
-static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
+static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off, bool empty_ok)
 {
     const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
 
@@ -7673,7 +7782,7 @@ static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
     for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
-        if (!strs[i].n)
+        if (!strs[i].n && !empty_ok)
             return SBXI_T("has an empty text");
         sbx_jsonw_str(w, strs[i]);
     }
@@ -7687,6 +7796,20 @@ static bool sbxi_blank(sbx_str s)
         if ((unsigned char)s.p[i] > ' ')
             return false;
     return true;
+}
+
+static void sbxi_encode_base64(sbx_jsonw *w, sbx_str s)
+{
+    size_t n = sbxi_mul(sbxi_add(s.n, 2) / 3, 4);
+
+    sbx_jsonw_raw(w, sbx_sn("\"", 1));
+    if (w->error || w->cap - w->n < sbxi_add(n, 1)) {
+        w->error = w->error ? w->error : (uint8_t)SBX_JSONW_FULL;
+        w->n = sbxi_add(w->n, n);
+        return;
+    }
+    w->n += sbxi_base64(w->p + w->n, (const unsigned char *)s.p, s.n);
+    w->p[w->n++] = '"';
 }
 
 static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts)
@@ -7705,6 +7828,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
             return SBXI_T("must be one well-formed JSON value");
         sbx_jsonw_raw(w, sbxi_str_at(opts, p->off));
         break;
+    case SBXI_P_BASE64: sbxi_encode_base64(w, sbxi_str_at(opts, p->off)); break;
     case SBXI_P_BOOL:
     case SBXI_P_FLAG: sbx_jsonw_bool(w, *(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
@@ -7714,7 +7838,8 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
         sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
         break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off);
+    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off, false);
+    case SBXI_P_ARGV: return sbxi_encode_strs(w, opts, p->off, true);
     default:
         why = sbxi_param_int(p, opts, &v);
         if (!why)
@@ -8036,6 +8161,12 @@ typedef struct sbxi_link {
     union {
         sbx_http1 http;
         sbx_ws ws;
+#if !SBX_NO_SSE
+        struct {
+            sbx_http1 http; /* of the answer whose body is the stream: the one above */
+            sbx_sse sse;
+        } events;
+#endif
     } codec;
     sbxi_node node;
 } sbxi_link;
@@ -9002,7 +9133,8 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_FILE,  /* bytes */
     SBXI_ANSWER_STAT,  /* only its headers */
     SBXI_ANSWER_HTTP,  /* whatever it is: status, head, bytes */
-    SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
+    SBXI_ANSWER_STREAM, /* a WebSocket: row->stream goes on */
+    SBXI_ANSWER_EVENTS  /* an event stream: row->stream reads the body */
 } sbxi_answer;
 
 /* Of an operation. */
@@ -9033,7 +9165,8 @@ typedef struct sbxi_row {
     int32_t timeout_ms; /* 0 = the client's */
     const sbxi_model *model;
     const sbxi_rules *rules;
-    /* A model is about to be decoded. SBXI_ANSWER_HTTP: the head is complete. */
+    /* A model is about to be decoded, or an event stream to be read.
+       SBXI_ANSWER_HTTP: the head is complete. */
     void (*prepare)(sbx_client *c, sbxi_op *op);
     /* The answer is complete. True: the operation goes on (it has a new row
        or a time to wake at). NULL = it is done. */
@@ -9205,6 +9338,7 @@ typedef struct sbxi_phase {
     bool has_data : 1, named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1;
     bool reattached : 1, hello_begun : 1, hasty : 1;
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
+    bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
@@ -9232,6 +9366,7 @@ typedef struct sbxi_command {
         struct {
             char *data;  /* output that is decoded and not delivered */
             uint32_t data_n;
+            uint32_t base64; /* SSE: state of the text that is decoded */
         } out;
     } held;
 } sbxi_command;
@@ -9354,6 +9489,16 @@ SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
 /* The headers of a call, behind segment and query. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);
 SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why);
+
+/* A command whose output comes as an event stream. */
+SBXI_INLINE bool sbxi_op_is_sse(const sbxi_op *op)
+{
+    return !SBX_NO_SSE && op->row->answer == SBXI_ANSWER_EVENTS;
+}
+/* Such a stream goes on with a request that is made anew each time, in at most
+   SBXI_RESUME_MAX bytes: its length. Set by the service's part. */
+#define SBXI_RESUME_MAX 192
+SBXI_FN size_t sbxi_resume_body(const sbxi_op *op, char *to);
 
 /* ---- running ---- */
 
@@ -9908,7 +10053,7 @@ SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
     return op->block && op->block->boundary[0];
 }
 
-static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w, size_t body_n)
 {
     sbxi_block *b = op->block;
     char text[80];
@@ -9925,9 +10070,9 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
             sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
             sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
-    } else if (b && b->body_n) {
+    } else if (body_n) {
         sbxi_put_header(w, "Content-Type", "application/json");
-        sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), body_n);
     } else if (sbxi_op_method(op)[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
     }
@@ -9953,8 +10098,10 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_lines lines;
     sbx_str parts[5], target, host;
     sbxi_got got;
-    size_t room, tail;
+    size_t room, tail, body_n = b ? b->body_n : 0;
     char *p = sbxi_link_room(&c->net, l, &room, &got);
+    bool resumes = sbxi_op_is_sse(op) && !body_n;
+    const char *body;
     sbx_http1w w;
 
     sbxi_op_url(c, op, &url);
@@ -9963,6 +10110,12 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     lines.own_n = foreign ? 0 : c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;
     lines.call_n = b ? b->header_n : 0;
+    body = lines.call + lines.call_n;
+    if (resumes) {
+        room -= SBXI_RESUME_MAX;
+        body = p + room;
+        body_n = sbxi_resume_body(op, p + room);
+    }
     parts[0] = url.path;
     parts[1] = sbx_s(row->prefix);
     parts[2] = sbx_sn(text, b && !foreign ? b->seg_n : 0);
@@ -9987,11 +10140,11 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
     if (!SBX_NO_URLS && row->base == SBXI_BASE_SERVICE)
         sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
-    sbxi_put_default(&w, &lines, "Accept", "*/*");
+    sbxi_put_default(&w, &lines, "Accept", sbxi_op_is_sse(op) ? "text/event-stream" : "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
     else
-        sbxi_put_body_headers(op, &w);
+        sbxi_put_body_headers(op, &w, body_n);
     if (row->answer == SBXI_ANSWER_FILE)
         sbxi_put_range(op, &w, &lines);
     sbxi_put_lines(&w, &lines);
@@ -10008,15 +10161,13 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         return false;
     }
     l->tx_end += (uint32_t)w.n;
-    if (b && b->body_n && !b->boundary[0] && row->answer != SBXI_ANSWER_STREAM) {
-        const char *body = lines.call + lines.call_n;
-
-        if (b->body_n <= room - w.n) {
-            memcpy(p + w.n, body, b->body_n);
-            l->tx_end += b->body_n;
+    if (body_n && !(b && b->boundary[0]) && row->answer != SBXI_ANSWER_STREAM) {
+        if (resumes || body_n <= room - w.n) {
+            memmove(p + w.n, body, body_n);
+            l->tx_end += (uint32_t)body_n;
         } else {
             l->out.body.p = body;
-            l->out.body.n = b->body_n;
+            l->out.body.n = body_n;
         }
     }
     sbxi_exchange_begin(&c->net, l, strcmp(method, "HEAD") == 0);
@@ -10271,6 +10422,15 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
         op->flags |= SBXI_OP_ACCEPTED;
 }
 
+/* Whether a Content-Type is that of event streams, whatever its parameters. */
+static bool sbxi_is_event_stream(sbx_str type)
+{
+    static const char name[] = "text/event-stream";
+    size_t n = sizeof name - 1;
+
+    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
+}
+
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
@@ -10285,6 +10445,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
+    else if (sbxi_op_is_sse(op) && sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
+        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 /* ---- the head ---- */
@@ -10344,11 +10506,17 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
         op->row->prepare(c, op);
         return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
     }
-    if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
+    if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE) ||
+        (sbxi_op_is_sse(op) && !(op->flags & SBXI_OP_ACCEPTED))) {
         sbxi_begin_failure(c, op, status);
         return true;
     }
     op->fail.status = status;
+    if (sbxi_op_is_sse(op)) { /* it has no sbxi_http */
+        op->state = SBXI_OP_STREAM;
+        op->row->prepare(c, op);
+        return true;
+    }
     op->u.http.raw_total = 0; /* of this answer, not of an earlier one */
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:
@@ -11058,7 +11226,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);
-    l = sbxi_link_reuse(&c->net, origin, id);
+    /* A kept connection may be closed by the server while the request is under
+       way. What starts a command, once sent, could have started it: it takes a
+       fresh one. */
+    l = sbxi_op_is_sse(op) && op->block && op->block->body_n ? NULL : sbxi_link_reuse(&c->net, origin, id);
     if (l) {
         op->link = sbxi_link_id(&c->net, l);
         op->state = SBXI_OP_SEND;
@@ -11104,9 +11275,9 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 static void sbxi_op_first(sbx_client *c, sbxi_op *op)
 {
     op->total_at = sbxi_after(c->net.now, op->total_at);
-    if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
+    if (op->u.http.until && op->row->answer < SBXI_ANSWER_STREAM)
         op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
-    if (op->row->answer == SBXI_ANSWER_STREAM)
+    if (op->row->answer >= SBXI_ANSWER_STREAM)
         op->u.command.assumed = (uint64_t)sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
     op->state = SBXI_OP_START;
     sbxi_op_arm(c, op);
@@ -11149,21 +11320,23 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
+    bool live = op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE, events = live && sbxi_op_is_sse(op);
+    int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT)
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked)
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
         sbxi_link_take_ahead(&c->net, l);
-    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
+    if (live && !events && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
     if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || op->piece_n))
-        at = sbxi_after(c->net.now, op->timeout_ms);
-    else if (op->state == SBXI_OP_BODY)
-        at = sbxi_after(l->last_rx, op->timeout_ms);
+        at = sbxi_after(c->net.now, ms);
+    else if (op->state == SBXI_OP_BODY || events)
+        at = sbxi_after(l->last_rx, ms);
     else
         return false;
     if (at <= c->net.now)
@@ -11700,7 +11873,7 @@ static const sbxi_setting sbxi_settings[] = {
     SBXI_SETTING_MS(timeout_ms, 10000), SBXI_SETTING_MS(total_ms, SBX_FOREVER), SBXI_SETTING_MS(connect_ms, 10000),
     SBXI_SETTING_MS(idle_ms, 30000), SBXI_SETTING_MS(close_ms, 10000), SBXI_SETTING_MS(max_retries, 3),
     SBXI_SETTING_MS(ws_open_ms, 30000), SBXI_SETTING_MS(ws_connect_budget_ms, 120000),
-    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000),
+    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000), SBXI_SETTING_MS(sse_read_ms, 60000),
 };
 
 /* The table's offsets take a byte. */
@@ -12097,7 +12270,7 @@ extern const sbxi_options sbxi_no_opts;
 extern const sbxi_model sbxi_box_model, sbxi_status_model, sbxi_box_page_model, sbxi_match_page_model, sbxi_exec_model;
 extern const sbxi_model sbxi_snapshot_model, sbxi_snapshot_page_model, sbxi_snapshot_tags_model, sbxi_registry_model, sbxi_registry_page_model;
 extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
-extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_find_schema;
+extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_execute_sse_schema, sbxi_sse_schema, sbxi_find_schema;
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
@@ -12105,7 +12278,7 @@ extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
-extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+extern const sbxi_row sbxi_command_row, sbxi_execute_row, sbxi_sse_start_row, sbxi_sse_resume_row;
 #if !SBX_NO_CONFIG
 extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
 #endif
@@ -12497,6 +12670,21 @@ enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXI
    it is told again after every reattach. */
 enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
 
+/* What a message is about; of an event stream, what an event is called. */
+enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_ACK, SBXI_T_OTHER, SBXI_T_SHUTDOWN };
+
+SBXI_FN uint8_t sbxi_message_type(const char *p, size_t n);
+/* A short value or a key, put together when the input cut it. NULL: more has
+   to come, or it is longer than anything that we know. */
+SBXI_FN const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n);
+/* A message in JSON: begins (whole: all of it lies in the input), goes on to
+   the input's end unless something has to be pulled first, and is complete. */
+SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole);
+SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, char **at, char *end);
+SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
+/* Output that was read and not delivered yet. */
+SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
+
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -12513,6 +12701,23 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 /* Whether to open the stream again can help. */
 SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
+/* A stream that broke: its drop is treated as any failed attempt. */
+SBXI_FN void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got);
+/* Back to where the next connection begins. */
+SBXI_FN void sbxi_stream_reset(sbxi_op *op);
+/* Hooks of a command's rows. */
+SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+
+#if !SBX_NO_SSE
+/* An attempt failed: how the next one begins. True: it begins at once. */
+SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
+/* The server does not know a command whose start it may never have seen. */
+SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
+#else
+#define sbxi_sse_failed(c, op) false
+#define sbxi_sse_lost(op) false
+#endif
 
 #endif
 
@@ -13157,8 +13362,6 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 #define SBXI_KILL_WAIT_MS 10000
 
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
 #if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
 static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
@@ -13172,12 +13375,24 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 /* ---- phases ---- */
 
+/* Only headers of the call, and an id that is no UUID, are needed again. */
+static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
+{
+    if (op->block && !op->block->header_n && !op->s.named)
+        sbxi_op_drop_block(c, op);
+    else if (op->block)
+        op->block->body_n = 0;
+}
+
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
 {
+    bool sse = sbxi_op_is_sse(op);
+
     op->s.phase = SBXI_PHASE_RUNNING;
     op->flags |= op->s.killing ? 0 : SBXI_OP_LIVE;
-    op->attempt_at = op->s.want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
-    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
+    if (!(op->s.want & SBXI_WANT_KILL))
+        op->attempt_at = sse ? sbxi_after(c->net.now, c->desc.sse_read_ms) : SBXI_NEVER;
+    op->wake_at = sse ? SBXI_NEVER : sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
     sbxi_op_arm(c, op);
     if (!op->s.started)
@@ -13188,20 +13403,16 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     op->s.reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
-    /* Only headers of the call, and an id that is no UUID, are needed again. */
-    if (op->block && !op->block->header_n && !op->s.named)
-        sbxi_op_drop_block(c, op);
-    else if (op->block)
-        op->block->body_n = 0;
+    sbxi_stream_forget(c, op);
 }
 
-/* A stream that broke: its drop is treated as any failed attempt. */
-static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
+SBXI_FN void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
 
-    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
+    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code,
+                     !protocol ? SBX_LAYER_TRANSPORT : l->is_ws ? SBX_LAYER_WS : SBX_LAYER_HTTP,
                      got == SBXI_GOT_EOF ? SBXI_T("the stream ended before the command did") : c->net.fault.text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
     op->fail.status = got == SBXI_GOT_EOF ? sbxi_ws_close_code(l) : 0;
@@ -13210,7 +13421,8 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text)
 {
-    sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
+    if (!sbxi_op_is_sse(op))
+        sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
     sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, text);
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
@@ -13237,9 +13449,10 @@ SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
     }
 }
 
-/* Back to where the next connection begins. Output behind a certain offset is
-   asked for again and dropped. */
-static void sbxi_stream_reset(sbxi_op *op)
+/* Output behind a certain offset is asked for again and dropped. Where bytes
+   are exact nothing that was received is asked for: to ask is to acknowledge,
+   and the server may have forgotten what lies before. */
+SBXI_FN void sbxi_stream_reset(sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
@@ -13252,17 +13465,23 @@ static void sbxi_stream_reset(sbxi_op *op)
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
+        if (sbxi_op_is_sse(op)) {
+            k->stream[i].base += k->stream[i].skip;
+            k->stream[i].skip = 0;
+        }
     }
 }
 
 /* Opening, dropping and reattaching (the service's own rules). True always. */
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
     bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
+    if (sbxi_op_is_sse(op) && sbxi_sse_failed(c, op))
+        return true;
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
@@ -13291,6 +13510,8 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     }
     f->retry_after_s = -1;
     f->has_text = false;
+    if (op->s.started)
+        sbxi_stream_forget(c, op);
     return true;
 }
 
@@ -13317,7 +13538,7 @@ static void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, c
     r->err_p = alloc ? sinks[1].p : NULL;
 }
 
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbx_result *r = k->result;
@@ -13340,21 +13561,14 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 /* What the fields of a small message take at most, beside their marks. */
 #define SBXI_MESSAGE_FIELDS (SBXI_ID_MAX + 2 * 20)
 
-/* A small message. In its text \1 stands for the command's id (it needs no
+/* In a small message's text \1 stands for the command's id (it needs no
    escaping, sbx_attach saw to that), \2 and \3 for the offsets of its streams,
-   \4 and \5 for the terminal's size. */
-static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
+   \4 and \5 for the terminal's size. Returns the message's length. */
+static SBXI_ONCE size_t sbxi_message_fill(const sbxi_op *op, char *p, const char *text)
 {
     const sbxi_command *k = &op->u.command;
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room;
-    sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got), *to = p;
+    char *to = p;
 
-    if (!p)
-        return got;
-    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
-        return SBXI_GOT_BLOCKED;
     for (; *text; text++) {
         switch (*text) {
         case 1:
@@ -13368,7 +13582,28 @@ static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const ch
         default: *to++ = *text;
         }
     }
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, (size_t)(to - p));
+    return (size_t)(to - p);
+}
+
+#define SBXI_MESSAGE_POSITION "\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}"
+
+SBXI_FN size_t sbxi_resume_body(const sbxi_op *op, char *to)
+{
+    return sbxi_message_fill(op, to, "{" SBXI_MESSAGE_POSITION);
+}
+
+static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+    if (!p)
+        return got;
+    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
+        return SBXI_GOT_BLOCKED;
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, sbxi_message_fill(op, p, text));
     return SBXI_GOT_EVENT;
 }
 
@@ -13379,7 +13614,7 @@ static SBXI_ONCE sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_block *b = op->block;
 
     if (op->s.started || op->s.attach) {
-        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\",\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}");
+        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\"," SBXI_MESSAGE_POSITION);
 
         if (got != SBXI_GOT_EVENT)
             return got;
@@ -13566,7 +13801,10 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
 {
     *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
-    if (!command.n && !o->pty)
+    if (!command.n && !o->pty && !o->argv_n)
+        return "command";
+    *why = SBXI_T("and argv exclude each other");
+    if (command.n && o->argv_n)
         return "command";
     *why = SBXI_T("must not be empty");
     if (o->shell.p && !o->shell.n)
@@ -13577,12 +13815,22 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
-    *why = SBXI_T("must be SBX_VIA_WS or SBX_VIA_HTTP");
-    if ((unsigned)o->via > SBX_VIA_HTTP)
+    *why = SBXI_T("must be SBX_VIA_WS, SBX_VIA_HTTP or SBX_VIA_SSE");
+    if ((unsigned)o->via > SBX_VIA_SSE)
         return "via";
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_output && !o->alloc)
         return "max_output";
+    if (o->via == SBX_VIA_SSE) {
+        *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : NULL;
+    }
+    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
+    if (o->stdin_data.p)
+        return "stdin_data";
+    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or give `command` to the shell");
+    if (o->argv_n)
+        return "argv";
     if (o->via == SBX_VIA_WS)
         return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
@@ -13590,30 +13838,33 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
            o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
-static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
+static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o)
 {
+    static const sbxi_schema *const schemas[] = { &sbxi_execute_ws_schema, &sbxi_execute_http_schema, &sbxi_execute_sse_schema };
     char id[SBXI_ID_MAX + 1];
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
     if (!b->op)
         return;
-    if (ws) {
+    if (o->via == SBX_VIA_WS)
         sbxi_build_text(&w, "type", "execute");
-    }
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
-    sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
-    if (ws && b->op) {
+    if (o->shell.p || !o->argv_n)
+        sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
+    if (o->via != SBX_VIA_HTTP && b->op) {
         sbxi_id_get(b->op, id);
         if (id[0])
             sbxi_build_text(&w, "command_id", id);
-        if (!o->stdin_open && !o->pty) {
-            sbx_jsonw_key(&w, sbx_s("close_stdin"));
-            sbx_jsonw_bool(&w, true);
-        }
     }
-    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
+    if (o->via == SBX_VIA_WS && !o->stdin_open && !o->pty) {
+        sbx_jsonw_key(&w, sbx_s("close_stdin"));
+        sbx_jsonw_bool(&w, true);
+    }
+    sbxi_build_opts(b, &w, schemas[o->via], o);
+    if (o->via == SBX_VIA_SSE)
+        sbxi_build_opts(b, &w, &sbxi_sse_schema, o);
     sbxi_build_json_end(b, &w);
 }
 
@@ -13648,10 +13899,18 @@ static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbxi_as as)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbx_via via, sbxi_as as)
 {
-    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, as))
+    const sbxi_row *row = &sbxi_command_row;
+
+#if !SBX_NO_SSE
+    if (via == SBX_VIA_SSE)
+        row = as == SBXI_AS_ATTACH ? &sbxi_sse_resume_row : &sbxi_sse_start_row;
+#endif
+    if (!sbxi_build_begin_as(b, c, row, call, as))
         return false;
+    if (SBX_NO_SSE && via == SBX_VIA_SSE)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"));
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
     if (!b->op)
@@ -13685,12 +13944,12 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ROW))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ROW))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
         bad = o->via == SBX_VIA_HTTP ? "via" : "out";
-        why = SBXI_T("belongs to sbx_run: this call's output comes as events over a WebSocket");
+        why = SBXI_T("belongs to sbx_run: this call's output comes as events");
     }
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
@@ -13698,7 +13957,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_command_id(&b, o);
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
-        sbxi_run_json(&b, command, o, true);
+        sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -13742,7 +14001,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, command, o, false);
+    sbxi_run_json(&b, command, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
         b.op->u.http.out = out;
         if (!o->call.timeout_ms)
@@ -13760,7 +14019,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_RUN))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -13769,7 +14028,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
         sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
-        sbxi_run_json(&b, command, o, true);
+        sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -13780,8 +14039,12 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ATTACH))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ATTACH))
         return b.refused;
+    if (o->via != SBX_VIA_WS && o->via != SBX_VIA_SSE) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "via", SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE"));
+        return b.refused;
+    }
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));
@@ -13802,7 +14065,27 @@ static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
 {
     sbxi_op *op = sbxi_op_get(c, h);
 
-    return op && op->row == &sbxi_command_row ? op : NULL;
+    return op && (op->row == &sbxi_command_row || sbxi_op_is_sse(op)) ? op : NULL;
+}
+
+/* The command of a call that needs a way to it; NULL: *code says why not. */
+static sbxi_op *sbxi_command_socket(sbx_client *c, sbx_op h, sbx_code *code)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    *code = op ? SBX_OK : SBX_ERR_HANDLE;
+    if (op && sbxi_op_is_sse(op)) {
+        *code = SBX_ERR_UNSUPPORTED;
+        op = NULL;
+    }
+    return op;
+}
+
+static uint64_t sbxi_command_at(const sbxi_op *op, unsigned stream)
+{
+    const sbxi_out *o = &op->u.command.stream[stream];
+
+    return o->base + (sbxi_op_is_sse(op) ? o->skip : 0);
 }
 
 SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
@@ -13814,18 +14097,19 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char comman
     if (command_id)
         sbxi_id_get(op, command_id);
     if (stdout_offset)
-        *stdout_offset = op->u.command.stream[0].base;
+        *stdout_offset = sbxi_command_at(op, 0);
     if (stderr_offset)
-        *stderr_offset = op->u.command.stream[1].base;
+        *stderr_offset = sbxi_command_at(op, 1);
     return SBX_OK;
 }
 
 static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
 
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     op->s.want |= want;
@@ -13845,10 +14129,11 @@ SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
 
 SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
 
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (!cols || !rows)
         return SBX_ERR_ARGUMENT;
     op->u.command.cols = cols;
@@ -13860,14 +14145,15 @@ static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
 
 SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
     const size_t head = sizeof sbxi_input_head - 1;
     bool bad = false, rest = false;
     sbxi_link *l;
 
     *taken = 0;
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (op->state == SBXI_OP_DONE || op->s.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);
@@ -15541,7 +15827,15 @@ static const sbxi_param sbxi_execute_params[] = {
     SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
 };
 const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
+const sbxi_schema sbxi_execute_sse_schema = { sbxi_execute_params + 1, 6, 0 };
 const sbxi_schema sbxi_execute_ws_schema = { sbxi_execute_params + 1, SBXI_COUNT(sbxi_execute_params) - 1, 0 };
+
+/* Only over SSE. */
+static const sbxi_param sbxi_sse_params[] = {
+    SBXI_RUNP("command", "argv", SBXI_P_ARGV, argv, 0, NULL),
+    SBXI_RUNP("stdin", "stdin_data", SBXI_P_BASE64, stdin_data, 0, NULL),
+};
+const sbxi_schema sbxi_sse_schema = { sbxi_sse_params, SBXI_COUNT(sbxi_sse_params), 0 };
 
 #define SBXI_FIND(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_find_opts, member, 0, NULL)
 
@@ -15990,6 +16284,293 @@ SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
     return sbxi_list_call(c, &sbxi_registry_list_row, NULL, opts, out);
 }
 
+/* ======== src/langsmith_sse.c ======== */
+
+#if !SBX_NO_SSE
+/* Commands over DP/execute/stream/start and /resume. An event's data is a
+   message as the WebSocket has it, but that its output is base64. What the
+   caller received is told by the next request; until then the server keeps it,
+   and the command waits when it has no more room. */
+
+/* How long the end of an answer is waited for that asks for an
+   acknowledgement: with it, its connection serves the next request. */
+#define SBXI_SSE_END_MS 1000
+
+static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op);
+static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
+static void sbxi_sse_refine(sbxi_op *op);
+
+/* A 404 that names no command or sandbox is of the path itself. */
+static const sbxi_rule sbxi_sse_rule_list[] = {
+    { 404, SBX_ERR_COMMAND_NOT_FOUND, SBX_RESOURCE_COMMAND, "CommandNotFound" },
+    { 404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound" },
+    { 404, SBX_ERR_NO_ENDPOINT, 0, NULL },
+    { 409, SBX_ERR_UNSUPPORTED, SBX_RESOURCE_COMMAND, "TransportMismatch" },
+    { 409, SBX_ERR_UNSUPPORTED, SBX_RESOURCE_COMMAND, "PTYUnsupported" },
+    { 0, SBX_ERR_RANGE, SBX_RESOURCE_COMMAND, "ReadOffsetUnavailable" },
+    { 0, SBX_ERR_RANGE, SBX_RESOURCE_COMMAND, "InvalidOffset" },
+    { 0, SBX_ERR_SESSION_EXPIRED, SBX_RESOURCE_COMMAND, "SessionExpired" },
+    { 200, SBX_ERR_PROTOCOL, 0, NULL },
+};
+static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_sse_rule_list), &sbxi_data_rules, sbxi_sse_refine };
+
+#define SBXI_SSE_ROW(path) \
+    { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
+      sbxi_sse_prepare, NULL, NULL, sbxi_sse_run, sbxi_stream_failed, sbxi_stream_finished }
+const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
+const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
+
+/* ---- what a failing answer means ---- */
+
+SBXI_FN bool sbxi_sse_lost(const sbxi_op *op)
+{
+    return sbxi_op_is_sse(op) && !op->s.started && !op->s.attach;
+}
+
+/* What to do about it, where the server's words do not say. */
+static void sbxi_sse_refine(sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+    bool pty = op->block && strcmp(op->block->failure.type, "PTYUnsupported") == 0;
+
+    switch (f->code) {
+    case SBX_ERR_NO_ENDPOINT: f->text = SBXI_T("the server has no commands over SSE: leave via at SBX_VIA_WS, or check the sandbox's URL"); break;
+    case SBX_ERR_PROTOCOL: f->text = SBXI_T("the server did not answer with an event stream (Content-Type: text/event-stream)"); break;
+    case SBX_ERR_UNSUPPORTED: f->text = pty ? SBXI_T("the server gives no terminal over SSE: use SBX_VIA_WS") : SBXI_T("the command was not started over SSE: attach to it with SBX_VIA_WS"); break;
+    case SBX_ERR_COMMAND_NOT_FOUND:
+        if (!sbxi_sse_lost(op))
+            return;
+        f->code = SBX_ERR_OUTCOME;
+        f->text = SBXI_T("the answer to the command's start was lost, and the server does not know the command: it may have run, or never arrived");
+        break;
+    default: return;
+    }
+    if (op->block)
+        op->block->failure.text[0] = 0;
+}
+
+/* ---- requests ---- */
+
+static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op)
+{
+    sbx_sse_init(&sbxi_op_link(c, op)->codec.events.sse);
+    op->s.phase = SBXI_PHASE_STARTING;
+    op->s.type = SBXI_T_NONE;
+    op->s.hasty = true; /* until output comes */
+}
+
+/* The answer has come to its end: its connection is free for the next request. */
+static void sbxi_sse_release(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op_release_link(c, op, sbxi_op_link(c, op)->codec.http.keep_alive);
+}
+
+SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
+{
+    bool sent = op->s.started || (op->fail.layer != SBX_LAYER_SERVICE && op->flags & SBXI_OP_EVER_SENT), acked = op->s.acked;
+
+    op->s.acked = false;
+    if (sent) {
+        op->row = &sbxi_sse_resume_row;
+        if (op->block)
+            op->block->body_n = 0;
+    }
+    if (!acked)
+        return false;
+    sbxi_stream_reset(op);
+    sbxi_op_release_link(c, op, false);
+    memset(&op->fail, 0, sizeof op->fail);
+    op->fail.retry_after_s = -1;
+    op->attempt_at = SBXI_NEVER;
+    op->state = SBXI_OP_START;
+    sbxi_op_arm(c, op);
+    sbxi_op_wake(c, op);
+    return true;
+}
+
+static void sbxi_sse_drop(sbx_client *c, sbxi_op *op, const char *text)
+{
+    sbxi_op_set_fail(op, SBX_ERR_CONNECTION, SBX_LAYER_HTTP, text);
+    op->fail.status = 0;
+    sbxi_op_attempt_failed(c, op);
+}
+
+/* The server has no room for more. With nothing received since it was asked
+   last, to ask again at once would go on for ever. */
+static void sbxi_sse_ack(sbx_client *c, sbxi_op *op)
+{
+    if (op->s.hasty) {
+        sbxi_sse_drop(c, op, SBXI_T("the server asked for an acknowledgement again without any output since the last"));
+        return;
+    }
+    op->s.acked = true;
+    sbxi_op_allow(c, op, SBXI_SSE_END_MS);
+}
+
+/* ---- events ---- */
+
+static void sbxi_sse_type(sbx_client *c, sbxi_op *op, const sbx_sse_event *e)
+{
+    sbx_json_tok t;
+    const char *p;
+    size_t n;
+
+    if (op->s.in_message) {
+        sbxi_stream_protocol_error(c, op, SBXI_T("an event of the server names its type behind its data"));
+        return;
+    }
+    memset(&t, 0, sizeof t);
+    t.p = e->p;
+    t.n = e->n;
+    t.more = !e->last;
+    if (e->first)
+        op->s.part_n = 0;
+    p = sbxi_message_part(op, &t, &n);
+    if (p)
+        op->s.type = sbxi_message_type(p, n);
+}
+
+/* Whether the event ends in what has come, so that its parts may stand in any
+   order. */
+static bool sbxi_sse_is_whole(const sbx_sse *s, char *p, char *end)
+{
+    sbx_sse ahead = *s;
+    sbx_sse_event e;
+
+    return sbx_sse_read(&ahead, &p, end, &e) == SBX_SSE_END;
+}
+
+static sbxi_run sbxi_sse_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_sse_event *e)
+{
+    sbx_sse *s = &sbxi_op_link(c, op)->codec.events.sse;
+    char *at = e->p, *to = at + e->n, *end = op->piece + op->piece_n;
+    sbxi_run r;
+
+    if (op->s.type < SBXI_T_STDOUT || op->s.type > SBXI_T_ERROR) {
+        if (op->s.type != SBXI_T_SHUTDOWN)
+            return SBXI_RUN_IDLE; /* of a later version, or nothing to read */
+    }
+    if (e->first) {
+        sbxi_message_begin(op, sbxi_sse_is_whole(s, op->piece, end));
+        op->s.in_message = true;
+        op->s.assuming = false;
+    }
+    r = sbxi_message_read(c, op, ev, &at, to);
+    if (r != SBXI_RUN_IDLE && at != to) {
+        sbx_sse_back(s);
+        op->piece = at;
+        op->piece_n = (uint32_t)(end - at);
+    }
+    return r;
+}
+
+/* An event is complete. */
+static sbxi_run sbxi_sse_end(sbx_client *c, sbxi_op *op)
+{
+    sbx_json_tok t;
+    sbxi_run r;
+
+    if (!op->s.in_message) {
+        bool ack = op->s.type == SBXI_T_ACK;
+
+        op->s.type = SBXI_T_NONE;
+        if (ack)
+            sbxi_sse_ack(c, op);
+        return SBXI_RUN_IDLE;
+    }
+    if (sbx_json_end(&op->u.command.json, &t) == SBX_JSON_ERROR) {
+        sbxi_stream_protocol_error(c, op, SBXI_T("an event of the server is not well-formed JSON"));
+        return SBXI_RUN_IDLE;
+    }
+    if (op->s.type == SBXI_T_SHUTDOWN) {
+        sbxi_sse_drop(c, op, SBXI_T("the server is shutting down"));
+        return SBXI_RUN_IDLE;
+    }
+    if (op->s.type == SBXI_T_EXIT && !op->piece_n) {
+        sbxi_link *l = sbxi_op_link(c, op);
+        sbx_http1_event e;
+        sbx_http1_kind kind;
+
+        /* Mostly the answer's end is there as well. */
+        if (sbxi_exchange_next(&c->net, l, &kind, &e) == SBXI_GOT_EVENT && kind == SBX_HTTP1_DONE)
+            sbxi_sse_release(c, op);
+    }
+    r = sbxi_message_end(c, op);
+    if (!op->s.has_data)
+        op->s.type = SBXI_T_NONE;
+    return r;
+}
+
+static sbxi_run sbxi_sse_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    char *p = op->piece, *end = p + op->piece_n;
+    sbx_sse_event e;
+    sbx_sse_kind kind;
+
+    if (op->s.acked) { /* nothing behind it counts */
+        op->piece_n = 0;
+        return SBXI_RUN_IDLE;
+    }
+    kind = sbx_sse_read(&sbxi_op_link(c, op)->codec.events.sse, &p, end, &e);
+    op->piece = p;
+    op->piece_n = (uint32_t)(end - p);
+    switch (kind) {
+    case SBX_SSE_TYPE: sbxi_sse_type(c, op, &e); return SBXI_RUN_IDLE;
+    case SBX_SSE_DATA: return sbxi_sse_data(c, op, ev, &e);
+    case SBX_SSE_END:
+        if (e.dispatch)
+            return sbxi_sse_end(c, op);
+        op->s.type = SBXI_T_NONE;
+        return SBXI_RUN_IDLE;
+    default: return SBXI_RUN_IDLE;
+    }
+}
+
+static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    while (op->state == SBXI_OP_STREAM) {
+        sbxi_link *l = sbxi_op_link(c, op);
+        sbx_http1_event e;
+        sbx_http1_kind kind;
+        sbxi_got got;
+        sbxi_run r;
+
+        if (op->notes && ev)
+            return SBXI_RUN_HELD;
+        r = sbxi_stream_pending(c, op, ev);
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
+        if (op->flags & SBXI_OP_STREAMING && !ev && op->s.phase == SBXI_PHASE_RUNNING && !op->s.acked)
+            return op->piece_n || l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+        if (op->piece_n) {
+            r = sbxi_sse_piece(c, op, ev);
+            if (r != SBXI_RUN_IDLE)
+                return r;
+            continue;
+        }
+        got = sbxi_exchange_next(&c->net, l, &kind, &e);
+        if (got == SBXI_GOT_BLOCKED)
+            return SBXI_RUN_IDLE;
+        if (got == SBXI_GOT_STARVED)
+            return SBXI_RUN_STARVED;
+        if (got == SBXI_GOT_EVENT && kind == SBX_HTTP1_BODY) {
+            op->piece = (char *)e.value.p;
+            op->piece_n = (uint32_t)e.value.n;
+        } else if (got != SBXI_GOT_EVENT) {
+            sbxi_stream_dropped(c, op, got);
+        } else if (kind == SBX_HTTP1_DONE) {
+            if (op->s.acked) {
+                sbxi_sse_release(c, op);
+                sbxi_sse_failed(c, op);
+            } else {
+                sbxi_stream_dropped(c, op, SBXI_GOT_EOF);
+            }
+        }
+    }
+    return SBXI_RUN_IDLE;
+}
+#endif
+
 /* ======== src/langsmith_stream.c ======== */
 
 /* Server messages of DP/execute/ws. A message that lies whole in the receive
@@ -15998,7 +16579,6 @@ SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
    taken as the expected one and checked when it comes. */
 
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
-enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
 
 static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
@@ -16015,9 +16595,14 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
 }
 
 static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
-static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
+static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error", "ack_required" };
 
 static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
+
+SBXI_FN uint8_t sbxi_message_type(const char *p, size_t n)
+{
+    return sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n);
+}
 
 /* ---- output and its offsets ---- */
 
@@ -16074,6 +16659,19 @@ static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
     return true;
 }
 
+/* The message says where its output stands. What is missing before it is told,
+   or is the server's mistake: an event stream waits rather than lose some. */
+static void sbxi_message_place(sbx_client *c, sbxi_op *op, unsigned stream)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_out *o = &k->stream[stream];
+
+    if (sbxi_op_is_sse(op) && k->offset > o->base + o->skip)
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server left output out: an event begins behind what it sent before"));
+    else if (!sbxi_out_place(k, o, k->offset))
+        sbxi_deliver_gap(op, stream);
+}
+
 static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned stream, char *p, uint32_t n)
 {
     sbxi_command *k = &op->u.command;
@@ -16082,8 +16680,10 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
 
     op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
-    op->s.drops = 0;
-    op->s.hasty = false;
+    if (n || !sbxi_op_is_sse(op)) {
+        op->s.drops = 0;
+        op->s.hasty = false;
+    }
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -16127,10 +16727,18 @@ static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
 
 static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
+    static const char *const shutdown[] = { "ServerShuttingDown" };
     sbxi_failure *f;
+    const char *p;
+    size_t n;
 
     if (op->s.type != SBXI_T_NONE && op->s.type != SBXI_T_ERROR)
         return;
+    /* No failure of the command, told also where no memory is left for texts. */
+    if (sbxi_op_is_sse(op) && op->s.field == SBXI_K_ERROR_TYPE && (p = sbxi_message_part(op, t, &n)) != NULL && sbxi_which(shutdown, 1, 0, p, n)) {
+        op->s.type = SBXI_T_SHUTDOWN;
+        return;
+    }
     f = sbxi_message_failure(c, op);
     if (!f)
         return;
@@ -16140,9 +16748,7 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
         sbxi_append_text(f->type, sizeof f->type, t);
 }
 
-/* A short value or a key, put together when the input cut it. NULL: more has
-   to come, or it is longer than anything that we know. */
-static const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
+SBXI_FN const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
 {
     *n = t->n;
     if (!t->more && !op->s.part_n)
@@ -16234,7 +16840,10 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
     switch (op->s.field) {
-    case SBXI_K_TYPE: op->s.type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
+    case SBXI_K_TYPE:
+        if (!sbxi_op_is_sse(op)) /* its events have names */
+            op->s.type = text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
+        return;
     case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -16248,14 +16857,16 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
 
 /* ---- whole messages ---- */
 
-static void sbxi_message_begin(sbxi_op *op, bool whole)
+SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
 {
     sbxi_command *k = &op->u.command;
 
     if (op->block)
         memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
-    op->s.type = SBXI_T_NONE;
+    if (!sbxi_op_is_sse(op))
+        op->s.type = SBXI_T_NONE;
+    k->held.out.base64 = 0;
     op->s.field = SBXI_K_OTHER;
     op->s.part_n = 0;
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
@@ -16266,8 +16877,8 @@ static void sbxi_message_begin(sbxi_op *op, bool whole)
 /* A final `error` message. */
 static void sbxi_message_error(sbx_client *c, sbxi_op *op)
 {
-    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired" };
-    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED };
+    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired", "ReadOffsetUnavailable", "InvalidOffset" };
+    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED, SBX_ERR_RANGE, SBX_ERR_RANGE };
     sbxi_failure *f = sbxi_message_failure(c, op);
     uint8_t which = 0;
 
@@ -16279,14 +16890,14 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
     }
     op->fail.status = 0;
     op->fail.resource = SBX_RESOURCE_COMMAND;
-    sbxi_op_fail(c, op, (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
+    sbxi_op_fail(c, op, codes[which] == SBX_ERR_COMMAND_NOT_FOUND && sbxi_sse_lost(op) ? SBX_ERR_OUTCOME : (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
 }
 
 static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!op->s.same && !op->s.started && !op->s.attach && op->block && op->block->failure.error_id[0]) {
+    if (!op->s.same && !op->s.started && !op->s.attach && !sbxi_op_is_sse(op) && op->block && op->block->failure.error_id[0]) {
         if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
             sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
             return;
@@ -16295,14 +16906,14 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
     } else if (!op->s.same && !sbxi_id_unknown(op)) {
         return;
     }
-    op->s.drops = 0;
+    if (!sbxi_op_is_sse(op)) /* there, only output is a sign that going on helps */
+        op->s.drops = 0;
     if (op->s.phase != SBXI_PHASE_STARTING)
         return;
     sbxi_stream_started(c, op);
 }
 
-/* The message is complete. */
-static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
@@ -16315,14 +16926,18 @@ static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
             sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
         if (!op->s.whole) {
             /* It was delivered as it came; a gap shows only now. */
+            if (sbxi_op_is_sse(op) && op->s.has_offset && !op->s.placed && k->offset != k->assumed) {
+                sbxi_stream_protocol_error(c, op, SBXI_T("the server named another offset behind an event's output than it was asked for"));
+                return SBXI_RUN_IDLE;
+            }
             if (op->s.has_offset && !op->s.placed && k->offset > k->assumed) {
                 k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
         }
-        if (op->s.has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
-            sbxi_deliver_gap(op, stream);
+        if (op->s.has_offset)
+            sbxi_message_place(c, op, stream);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
     case SBXI_T_STARTED: sbxi_message_started(c, op); break;
     case SBXI_T_EXIT:
@@ -16339,19 +16954,34 @@ static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
+/* The text of an event's `data` as bytes, in place. */
+static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+{
+    uint32_t *state = &k->held.out.base64;
+
+    *n = sbxi_base64_decode(state, t->p, t->n);
+    return *state != SBXI_BASE64_BAD && (t->more || !*state || *state == SBXI_BASE64_PADDED);
+}
+
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
 static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
+    size_t n = t->n;
 
-    if (t->replaced)
+    if (sbxi_op_is_sse(op) && !sbxi_message_decode(k, t, &n)) {
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+        return SBXI_RUN_IDLE;
+    }
+
+    if (t->replaced && !sbxi_op_is_sse(op))
         op->s.replaced = true;
     if (op->s.whole) {
         op->s.has_data = true;
         k->held.out.data = t->p;
-        k->held.out.data_n = (uint32_t)t->n;
+        k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_IDLE;
     }
     if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
@@ -16365,8 +16995,9 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         op->s.assuming = true;
         if (op->s.has_offset) {
             op->s.placed = true;
-            if (!sbxi_out_place(k, o, k->offset))
-                sbxi_deliver_gap(op, stream);
+            sbxi_message_place(c, op, stream);
+            if (op->state != SBXI_OP_STREAM)
+                return SBXI_RUN_IDLE;
         } else {
             k->assumed = o->base + o->since;
         }
@@ -16375,10 +17006,10 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         /* A start or a gap is told before the output behind it. */
         op->s.has_data = true;
         k->held.out.data = t->p;
-        k->held.out.data_n = (uint32_t)t->n;
+        k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_HELD;
     }
-    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
+    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)n);
 }
 
 #if !SBX_SMALL
@@ -16388,7 +17019,9 @@ static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_js
 {
     if (!sbxi_json_enter(&op->u.command.json, p, end))
         return SBX_JSON_MORE;
-    if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
+    if (sbxi_op_is_sse(op))
+        ; /* its type is known */
+    else if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
         op->s.type = SBXI_T_STDOUT;
     else if (sbxi_json_skip(p, end, "\"type\":\"stderr\",", 16))
         op->s.type = SBXI_T_STDERR;
@@ -16399,11 +17032,10 @@ static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_js
 }
 #endif
 
-/* Reads on in the piece, to its end unless something has to be pulled first. */
-static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, char **at, char *end)
 {
     sbxi_command *k = &op->u.command;
-    char *p = op->piece, *end = p + op->piece_n;
+    char *p = *at;
     sbxi_run r = SBXI_RUN_IDLE;
     size_t n;
 
@@ -16423,14 +17055,15 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         switch (kind) {
         case SBX_JSON_ERROR:
             sbxi_stream_protocol_error(c, op, sbxi_why_json);
-            op->piece_n = 0;
             return SBXI_RUN_IDLE;
         case SBX_JSON_KEY:
             if (t.depth != 1)
                 break;
             key = sbxi_message_part(op, &t, &n);
-            if (key)
+            if (key) {
                 op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                k->held.out.base64 = 0;
+            }
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
@@ -16443,7 +17076,6 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 #if !SBX_SMALL
             if (r == SBXI_RUN_IDLE && sbxi_json_last(&k->json, &p, end, "\"offset\":", 9, &k->offset)) {
                 op->s.has_offset = true;
-                op->piece_n = 0;
                 return SBXI_RUN_IDLE;
             }
 #endif
@@ -16451,49 +17083,42 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         default: break;
         }
     }
-    op->piece = p;
-    op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
+    *at = p;
     return r;
+}
+
+SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
+
+    if (!op->s.has_data || (op->s.whole && op->s.in_message))
+        return SBXI_RUN_IDLE;
+    if (op->flags & SBXI_OP_STREAMING && !ev)
+        return SBXI_RUN_HELD;
+    op->s.has_data = false;
+    if (!op->s.in_message)
+        op->s.type = SBXI_T_NONE; /* an event's name is its own only */
+    return sbxi_deliver(c, op, ev, stream, k->held.out.data, k->held.out.data_n);
 }
 
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    sbxi_command *k = &op->u.command;
-
     for (;;) {
-        unsigned stream = op->s.type == SBXI_T_STDERR;
-        sbxi_run r;
+        sbxi_run r = sbxi_stream_pending(c, op, ev);
 
-        /* Output of a message that was read before. */
-        if (op->s.has_data && !op->s.in_message) {
-            char *p = k->held.out.data;
-            uint32_t n = k->held.out.data_n;
-
-            if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
-                return SBXI_RUN_HELD;
-            op->s.has_data = false;
-            r = sbxi_deliver(c, op, ev, stream, p, n);
-            if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
-                return r;
-            continue;
-        }
-        if (op->s.has_data && !op->s.whole) { /* behind a gap, in the midst of a message */
-            char *p = k->held.out.data;
-            uint32_t n = k->held.out.data_n;
-
-            if (op->flags & SBXI_OP_STREAMING && !ev)
-                return SBXI_RUN_HELD;
-            op->s.has_data = false;
-            r = sbxi_deliver(c, op, ev, stream, p, n);
-            if (r == SBXI_RUN_EVENT)
-                return r;
-        }
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
         if (!op->piece_n && !op->s.message_done)
             return SBXI_RUN_IDLE;
         if (op->piece_n) {
+            char *p = op->piece, *end = p + op->piece_n;
+
             if (op->flags & SBXI_OP_STREAMING && !ev && !op->s.whole)
                 return SBXI_RUN_HELD;
-            r = sbxi_message_read(c, op, ev);
+            r = sbxi_message_read(c, op, ev, &p, end);
+            op->piece = p;
+            op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
             if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
                 return r;
         }
@@ -16501,7 +17126,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             sbx_json_tok t;
 
             op->s.message_done = false;
-            if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
+            if (sbx_json_end(&op->u.command.json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
             }
@@ -18704,6 +19329,7 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
     sbxi_env_seconds(&d.ws_ping_ms, "_SANDBOX_WS_TIMEOUT_PING");
     sbxi_env_seconds(&d.ws_close_ms, "_SANDBOX_WS_TIMEOUT_CLOSE");
     sbxi_env_seconds(&d.ws_connect_budget_ms, "_SANDBOX_WS_TIMEOUT_CONNECT_BUDGET");
+    sbxi_env_seconds(&d.sse_read_ms, "_SANDBOX_SSE_TIMEOUT_READ");
     code = sbxi_open_desc(&d, out, err);
     free(endpoint);
     return code;

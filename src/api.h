@@ -106,6 +106,7 @@ typedef struct sbx_client_desc {
     int32_t ws_ping_interval_ms;  /* silence before a ping: 30,000; SBX_FOREVER = no pings */
     int32_t ws_ping_ms;     /* wait for the pong: 60,000 */
     int32_t ws_close_ms;    /* wait for the peer's close, whatever it still sends: 10,000; SBX_NONE = hang up at once */
+    int32_t sse_read_ms;    /* silence on a command's event stream (SBX_VIA_SSE), whose server gives a sign of life every 15 s: 60,000 */
 
     bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
                               such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
@@ -134,8 +135,8 @@ SBX_API sbx_code sbx_client_init(void *mem, size_t n, const sbx_client_desc *des
    taken from the environment: LANGSMITH_ENDPOINT, else LANGCHAIN_ENDPOINT,
    else https://api.smith.langchain.com (/v2/sandboxes is put behind each);
    LANGSMITH_API_KEY, else LANGCHAIN_API_KEY; LANGSMITH_SANDBOX_WS_TIMEOUT_*
-   (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET; then LANGCHAIN_…) in
-   seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
+   (OPEN, PING_INTERVAL, PING, CLOSE, CONNECT_BUDGET) and
+   LANGSMITH_SANDBOX_SSE_TIMEOUT_READ (then LANGCHAIN_…) in seconds, <= 0 = off. A blank value counts as unset, a number that cannot be
    read is ignored. `resize` defaults to realloc. Errors as sbx_client_init's.
    Not there under SBX_NO_MALLOC. */
 SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_error *err);

@@ -76,7 +76,7 @@ static const sbxi_setting sbxi_settings[] = {
     SBXI_SETTING_MS(timeout_ms, 10000), SBXI_SETTING_MS(total_ms, SBX_FOREVER), SBXI_SETTING_MS(connect_ms, 10000),
     SBXI_SETTING_MS(idle_ms, 30000), SBXI_SETTING_MS(close_ms, 10000), SBXI_SETTING_MS(max_retries, 3),
     SBXI_SETTING_MS(ws_open_ms, 30000), SBXI_SETTING_MS(ws_connect_budget_ms, 120000),
-    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000),
+    SBXI_SETTING_MS(ws_ping_interval_ms, 30000), SBXI_SETTING_MS(ws_ping_ms, 60000), SBXI_SETTING_MS(ws_close_ms, 10000), SBXI_SETTING_MS(sse_read_ms, 60000),
 };
 
 /* The table's offsets take a byte. */

@@ -227,7 +227,10 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_SSE  /* streamed as server-sent events of plain HTTP requests, byte for byte: a slow reader pauses the command and nothing is lost,
+                    however much it prints. No pty, live standard input (stdin_data instead), sbx_kill or kill_on_disconnect. Needs the newest
+                    servers; a command is reached the way it was started */
 } sbx_via;
 
 /* One of out and err, alloc or discard must be given to sbx_run
@@ -256,6 +259,9 @@ typedef struct sbx_run_opts {
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
     bool kill_on_disconnect; /* the server kills it when the connection goes */
     bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
+    sbx_str stdin_data;    /* SBX_VIA_SSE only: the whole standard input, any bytes. Sent with the request: a third more than its size must fit in request_bytes */
+    const sbx_str *argv;   /* SBX_VIA_SSE only: program and arguments, run without a shell; `command` is empty then */
+    size_t argv_n;
 } sbx_run_opts;
 
 typedef struct sbx_result {
@@ -286,7 +292,17 @@ typedef struct sbx_result {
    such sandbox or an older server), _CONNECTION (the stream was lost for good),
    _DEADLINE, _MEMORY (alloc), _TOO_LARGE (a message above rx_bytes that does
    not begin with its type). With SBX_VIA_HTTP one attempt has timeout_s + 10 s
-   and SBX_ERR_OUTCOME means that the command may have run. */
+   and SBX_ERR_OUTCOME means that the command may have run.
+
+   With SBX_VIA_SSE the request to start it and the wait for `started` have
+   ws_open_ms each; after that sse_read_ms of silence break the stream. It is
+   made again as above, but only output counts as a sign, and each request
+   tells the server what was received, which it then forgets: there are no
+   gaps. Once a start may have arrived it is not sent again, the next request
+   only attaches. Errors besides: SBX_ERR_OUTCOME (the server does not know the
+   command then: it may have run, or never arrived), SBX_ERR_NO_ENDPOINT also
+   from servers that only have the WebSocket, SBX_ERR_PROTOCOL (output that is
+   no base64, or lies behind the expected offset). */
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out);
 /* The same, its output as events: STARTED, STDOUT, STDERR, GAP, RETRYING,
    RECONNECTED, WRITABLE, END. `offset` counts the bytes of each stream. Events
@@ -298,11 +314,16 @@ typedef struct sbx_attach_opts {
     sbx_call call;
     uint64_t stdout_offset, stderr_offset; /* bytes of each stream that are known already */
     bool no_reconnect;
+    sbx_via via;          /* SBX_VIA_WS, or SBX_VIA_SSE for a command that was started so */
 } sbx_attach_opts;
 /* Attaches to a command that runs already, or ended within its ttl, from the
    given offsets on; older output than the server keeps is a GAP. Never starts
    one. command_id: 1 to 36 characters. Events and errors as sbx_command's,
-   SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. */
+   SBX_ERR_COMMAND_NOT_FOUND for an id that the server does not know. Over SSE
+   the offsets also acknowledge what lies before them. SBX_ERR_RANGE (types
+   ReadOffsetUnavailable, InvalidOffset): they lie before what the server still
+   has, or behind what was printed. SBX_ERR_UNSUPPORTED (TransportMismatch): it
+   was started over the WebSocket. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
    elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer
@@ -311,7 +332,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
 SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op op, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset);
 
 /* The calls below are for commands over a WebSocket. None blocks. Errors of
-   all: SBX_ERR_HANDLE (dead, or no such command), SBX_ERR_STATE (it has ended). */
+   all: SBX_ERR_HANDLE (dead, or no such command), SBX_ERR_STATE (it has ended),
+   SBX_ERR_UNSUPPORTED (a command over SSE: use SBX_VIA_WS). */
 
 /* Standard input (stdin_open or pty): takes what can be sent now, *taken says
    how much; where that is less, give the rest after SBX_EV_WRITABLE. Before

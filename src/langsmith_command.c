@@ -8,8 +8,6 @@
 #define SBXI_KILL_WAIT_MS 10000
 
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
 #if !SBX_NO_EXECUTE
 static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
 static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
@@ -23,12 +21,24 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 /* ---- phases ---- */
 
+/* Only headers of the call, and an id that is no UUID, are needed again. */
+static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
+{
+    if (op->block && !op->block->header_n && !op->s.named)
+        sbxi_op_drop_block(c, op);
+    else if (op->block)
+        op->block->body_n = 0;
+}
+
 SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
 {
+    bool sse = sbxi_op_is_sse(op);
+
     op->s.phase = SBXI_PHASE_RUNNING;
     op->flags |= op->s.killing ? 0 : SBXI_OP_LIVE;
-    op->attempt_at = op->s.want & SBXI_WANT_KILL ? op->attempt_at : SBXI_NEVER;
-    op->wake_at = sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
+    if (!(op->s.want & SBXI_WANT_KILL))
+        op->attempt_at = sse ? sbxi_after(c->net.now, c->desc.sse_read_ms) : SBXI_NEVER;
+    op->wake_at = sse ? SBXI_NEVER : sbxi_after(c->net.now, c->desc.ws_ping_interval_ms);
     op->attempts = 1;
     sbxi_op_arm(c, op);
     if (!op->s.started)
@@ -39,20 +49,16 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op)
     op->s.reattached = false;
     op->fail.status = 0;
     op->fail.code = SBX_OK;
-    /* Only headers of the call, and an id that is no UUID, are needed again. */
-    if (op->block && !op->block->header_n && !op->s.named)
-        sbxi_op_drop_block(c, op);
-    else if (op->block)
-        op->block->body_n = 0;
+    sbxi_stream_forget(c, op);
 }
 
-/* A stream that broke: its drop is treated as any failed attempt. */
-static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
+SBXI_FN void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 {
     sbxi_link *l = sbxi_op_link(c, op);
     bool protocol = got == SBXI_GOT_FAIL && c->net.fault.code == SBX_ERR_PROTOCOL;
 
-    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code, protocol ? SBX_LAYER_WS : SBX_LAYER_TRANSPORT,
+    sbxi_op_set_fail(op, got == SBXI_GOT_EOF ? SBX_ERR_CONNECTION : c->net.fault.code,
+                     !protocol ? SBX_LAYER_TRANSPORT : l->is_ws ? SBX_LAYER_WS : SBX_LAYER_HTTP,
                      got == SBXI_GOT_EOF ? SBXI_T("the stream ended before the command did") : c->net.fault.text);
     op->fail.sys = got == SBXI_GOT_EOF ? 0 : c->net.fault.sys;
     op->fail.status = got == SBXI_GOT_EOF ? sbxi_ws_close_code(l) : 0;
@@ -61,7 +67,8 @@ static void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got)
 
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text)
 {
-    sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
+    if (!sbxi_op_is_sse(op))
+        sbxi_ws_close(&c->net, sbxi_op_link(c, op), op->u.command.json.error == SBX_JSON_ERR_UTF8 ? 1007 : 1002);
     sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_JSON, text);
     op->fail.status = 0;
     sbxi_op_attempt_failed(c, op);
@@ -88,9 +95,10 @@ SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f)
     }
 }
 
-/* Back to where the next connection begins. Output behind a certain offset is
-   asked for again and dropped. */
-static void sbxi_stream_reset(sbxi_op *op)
+/* Output behind a certain offset is asked for again and dropped. Where bytes
+   are exact nothing that was received is asked for: to ask is to acknowledge,
+   and the server may have forgotten what lies before. */
+SBXI_FN void sbxi_stream_reset(sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
 
@@ -103,17 +111,23 @@ static void sbxi_stream_reset(sbxi_op *op)
     for (unsigned i = 0; i < 2; i++) {
         k->stream[i].skip = SBXI_MIN(UINT32_MAX - k->stream[i].skip, k->stream[i].since) + k->stream[i].skip;
         k->stream[i].since = 0;
+        if (sbxi_op_is_sse(op)) {
+            k->stream[i].base += k->stream[i].skip;
+            k->stream[i].skip = 0;
+        }
     }
 }
 
 /* Opening, dropping and reattaching (the service's own rules). True always. */
-static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
+SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbxi_fail *f = &op->fail;
     bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
+    if (sbxi_op_is_sse(op) && sbxi_sse_failed(c, op))
+        return true;
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
@@ -142,6 +156,8 @@ static bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     }
     f->retry_after_s = -1;
     f->has_text = false;
+    if (op->s.started)
+        sbxi_stream_forget(c, op);
     return true;
 }
 
@@ -168,7 +184,7 @@ static void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, c
     r->err_p = alloc ? sinks[1].p : NULL;
 }
 
-static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
+SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     sbx_result *r = k->result;
@@ -191,21 +207,14 @@ static void sbxi_stream_finished(sbx_client *c, sbxi_op *op)
 /* What the fields of a small message take at most, beside their marks. */
 #define SBXI_MESSAGE_FIELDS (SBXI_ID_MAX + 2 * 20)
 
-/* A small message. In its text \1 stands for the command's id (it needs no
+/* In a small message's text \1 stands for the command's id (it needs no
    escaping, sbx_attach saw to that), \2 and \3 for the offsets of its streams,
-   \4 and \5 for the terminal's size. */
-static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
+   \4 and \5 for the terminal's size. Returns the message's length. */
+static SBXI_ONCE size_t sbxi_message_fill(const sbxi_op *op, char *p, const char *text)
 {
     const sbxi_command *k = &op->u.command;
-    sbxi_link *l = sbxi_op_link(c, op);
-    size_t room;
-    sbxi_got got;
-    char *p = sbxi_ws_compose(&c->net, l, &room, &got), *to = p;
+    char *to = p;
 
-    if (!p)
-        return got;
-    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
-        return SBXI_GOT_BLOCKED;
     for (; *text; text++) {
         switch (*text) {
         case 1:
@@ -219,7 +228,28 @@ static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const ch
         default: *to++ = *text;
         }
     }
-    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, (size_t)(to - p));
+    return (size_t)(to - p);
+}
+
+#define SBXI_MESSAGE_POSITION "\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}"
+
+SBXI_FN size_t sbxi_resume_body(const sbxi_op *op, char *to)
+{
+    return sbxi_message_fill(op, to, "{" SBXI_MESSAGE_POSITION);
+}
+
+static SBXI_ONCE sbxi_got sbxi_message_send(sbx_client *c, sbxi_op *op, const char *text)
+{
+    sbxi_link *l = sbxi_op_link(c, op);
+    size_t room;
+    sbxi_got got;
+    char *p = sbxi_ws_compose(&c->net, l, &room, &got);
+
+    if (!p)
+        return got;
+    if (room < strlen(text) + SBXI_MESSAGE_FIELDS)
+        return SBXI_GOT_BLOCKED;
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_TEXT, sbxi_message_fill(op, p, text));
     return SBXI_GOT_EVENT;
 }
 
@@ -230,7 +260,7 @@ static SBXI_ONCE sbxi_got sbxi_hello(sbx_client *c, sbxi_op *op)
     sbxi_block *b = op->block;
 
     if (op->s.started || op->s.attach) {
-        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\",\"command_id\":\"\1\",\"stdout_offset\":\2,\"stderr_offset\":\3}");
+        sbxi_got got = sbxi_message_send(c, op, "{\"type\":\"reconnect\"," SBXI_MESSAGE_POSITION);
 
         if (got != SBXI_GOT_EVENT)
             return got;
@@ -417,7 +447,10 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
 {
     *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
-    if (!command.n && !o->pty)
+    if (!command.n && !o->pty && !o->argv_n)
+        return "command";
+    *why = SBXI_T("and argv exclude each other");
+    if (command.n && o->argv_n)
         return "command";
     *why = SBXI_T("must not be empty");
     if (o->shell.p && !o->shell.n)
@@ -428,12 +461,22 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
         return o->cols ? "cols" : "rows";
-    *why = SBXI_T("must be SBX_VIA_WS or SBX_VIA_HTTP");
-    if ((unsigned)o->via > SBX_VIA_HTTP)
+    *why = SBXI_T("must be SBX_VIA_WS, SBX_VIA_HTTP or SBX_VIA_SSE");
+    if ((unsigned)o->via > SBX_VIA_SSE)
         return "via";
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_output && !o->alloc)
         return "max_output";
+    if (o->via == SBX_VIA_SSE) {
+        *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : NULL;
+    }
+    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
+    if (o->stdin_data.p)
+        return "stdin_data";
+    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or give `command` to the shell");
+    if (o->argv_n)
+        return "argv";
     if (o->via == SBX_VIA_WS)
         return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
@@ -441,30 +484,33 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
            o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
-static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o, bool ws)
+static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o)
 {
+    static const sbxi_schema *const schemas[] = { &sbxi_execute_ws_schema, &sbxi_execute_http_schema, &sbxi_execute_sse_schema };
     char id[SBXI_ID_MAX + 1];
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
     if (!b->op)
         return;
-    if (ws) {
+    if (o->via == SBX_VIA_WS)
         sbxi_build_text(&w, "type", "execute");
-    }
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
-    sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
-    if (ws && b->op) {
+    if (o->shell.p || !o->argv_n)
+        sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
+    if (o->via != SBX_VIA_HTTP && b->op) {
         sbxi_id_get(b->op, id);
         if (id[0])
             sbxi_build_text(&w, "command_id", id);
-        if (!o->stdin_open && !o->pty) {
-            sbx_jsonw_key(&w, sbx_s("close_stdin"));
-            sbx_jsonw_bool(&w, true);
-        }
     }
-    sbxi_build_opts(b, &w, ws ? &sbxi_execute_ws_schema : &sbxi_execute_http_schema, o);
+    if (o->via == SBX_VIA_WS && !o->stdin_open && !o->pty) {
+        sbx_jsonw_key(&w, sbx_s("close_stdin"));
+        sbx_jsonw_bool(&w, true);
+    }
+    sbxi_build_opts(b, &w, schemas[o->via], o);
+    if (o->via == SBX_VIA_SSE)
+        sbxi_build_opts(b, &w, &sbxi_sse_schema, o);
     sbxi_build_json_end(b, &w);
 }
 
@@ -499,10 +545,18 @@ static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbxi_as as)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbx_via via, sbxi_as as)
 {
-    if (!sbxi_build_begin_as(b, c, &sbxi_command_row, call, as))
+    const sbxi_row *row = &sbxi_command_row;
+
+#if !SBX_NO_SSE
+    if (via == SBX_VIA_SSE)
+        row = as == SBXI_AS_ATTACH ? &sbxi_sse_resume_row : &sbxi_sse_start_row;
+#endif
+    if (!sbxi_build_begin_as(b, c, row, call, as))
         return false;
+    if (SBX_NO_SSE && via == SBX_VIA_SSE)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"));
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
     if (!b->op)
@@ -536,12 +590,12 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ROW))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ROW))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
         bad = o->via == SBX_VIA_HTTP ? "via" : "out";
-        why = SBXI_T("belongs to sbx_run: this call's output comes as events over a WebSocket");
+        why = SBXI_T("belongs to sbx_run: this call's output comes as events");
     }
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
@@ -549,7 +603,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_command_id(&b, o);
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
-        sbxi_run_json(&b, command, o, true);
+        sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -593,7 +647,7 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, command, o, false);
+    sbxi_run_json(&b, command, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
         b.op->u.http.out = out;
         if (!o->call.timeout_ms)
@@ -611,7 +665,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
 
     if (o->via == SBX_VIA_HTTP)
         return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_RUN))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
     if (bad)
@@ -620,7 +674,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
         sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
-        sbxi_run_json(&b, command, o, true);
+        sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -631,8 +685,12 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, SBXI_AS_ATTACH))
+    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ATTACH))
         return b.refused;
+    if (o->via != SBX_VIA_WS && o->via != SBX_VIA_SSE) {
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "via", SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE"));
+        return b.refused;
+    }
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));
@@ -653,7 +711,27 @@ static sbxi_op *sbxi_command_of(const sbx_client *c, sbx_op h)
 {
     sbxi_op *op = sbxi_op_get(c, h);
 
-    return op && op->row == &sbxi_command_row ? op : NULL;
+    return op && (op->row == &sbxi_command_row || sbxi_op_is_sse(op)) ? op : NULL;
+}
+
+/* The command of a call that needs a way to it; NULL: *code says why not. */
+static sbxi_op *sbxi_command_socket(sbx_client *c, sbx_op h, sbx_code *code)
+{
+    sbxi_op *op = sbxi_command_of(c, h);
+
+    *code = op ? SBX_OK : SBX_ERR_HANDLE;
+    if (op && sbxi_op_is_sse(op)) {
+        *code = SBX_ERR_UNSUPPORTED;
+        op = NULL;
+    }
+    return op;
+}
+
+static uint64_t sbxi_command_at(const sbxi_op *op, unsigned stream)
+{
+    const sbxi_out *o = &op->u.command.stream[stream];
+
+    return o->base + (sbxi_op_is_sse(op) ? o->skip : 0);
 }
 
 SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char command_id[37], uint64_t *stdout_offset, uint64_t *stderr_offset)
@@ -665,18 +743,19 @@ SBX_API sbx_code sbx_command_position(const sbx_client *c, sbx_op h, char comman
     if (command_id)
         sbxi_id_get(op, command_id);
     if (stdout_offset)
-        *stdout_offset = op->u.command.stream[0].base;
+        *stdout_offset = sbxi_command_at(op, 0);
     if (stderr_offset)
-        *stderr_offset = op->u.command.stream[1].base;
+        *stderr_offset = sbxi_command_at(op, 1);
     return SBX_OK;
 }
 
 static sbx_code sbxi_command_want(sbx_client *c, sbx_op h, uint8_t want)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
 
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (op->state == SBXI_OP_DONE || c->net.inside)
         return SBX_ERR_STATE;
     op->s.want |= want;
@@ -696,10 +775,11 @@ SBX_API sbx_code sbx_close_stdin(sbx_client *c, sbx_op op)
 
 SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op h, uint16_t cols, uint16_t rows)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
 
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (!cols || !rows)
         return SBX_ERR_ARGUMENT;
     op->u.command.cols = cols;
@@ -711,14 +791,15 @@ static const char sbxi_input_head[] = "{\"type\":\"input\",\"data\":\"";
 
 SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
 {
-    sbxi_op *op = sbxi_command_of(c, h);
+    sbx_code code;
+    sbxi_op *op = sbxi_command_socket(c, h, &code);
     const size_t head = sizeof sbxi_input_head - 1;
     bool bad = false, rest = false;
     sbxi_link *l;
 
     *taken = 0;
     if (!op)
-        return SBX_ERR_HANDLE;
+        return code;
     if (op->state == SBXI_OP_DONE || op->s.want & SBXI_STDIN_CLOSED || c->net.inside)
         return SBX_ERR_STATE;
     l = sbxi_op_link(c, op);

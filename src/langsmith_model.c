@@ -352,7 +352,15 @@ static const sbxi_param sbxi_execute_params[] = {
     SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
 };
 const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
+const sbxi_schema sbxi_execute_sse_schema = { sbxi_execute_params + 1, 6, 0 };
 const sbxi_schema sbxi_execute_ws_schema = { sbxi_execute_params + 1, SBXI_COUNT(sbxi_execute_params) - 1, 0 };
+
+/* Only over SSE. */
+static const sbxi_param sbxi_sse_params[] = {
+    SBXI_RUNP("command", "argv", SBXI_P_ARGV, argv, 0, NULL),
+    SBXI_RUNP("stdin", "stdin_data", SBXI_P_BASE64, stdin_data, 0, NULL),
+};
+const sbxi_schema sbxi_sse_schema = { sbxi_sse_params, SBXI_COUNT(sbxi_sse_params), 0 };
 
 #define SBXI_FIND(name, option, kind, member) SBXI_PARAM(name, option, kind, sbx_find_opts, member, 0, NULL)
 

@@ -7,7 +7,6 @@
    taken as the expected one and checked when it comes. */
 
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
-enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_OTHER };
 
 static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
@@ -24,9 +23,14 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
 }
 
 static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
-static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error" };
+static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error", "ack_required" };
 
 static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
+
+SBXI_FN uint8_t sbxi_message_type(const char *p, size_t n)
+{
+    return sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n);
+}
 
 /* ---- output and its offsets ---- */
 
@@ -83,6 +87,19 @@ static bool sbxi_deliver_gap(sbxi_op *op, unsigned stream)
     return true;
 }
 
+/* The message says where its output stands. What is missing before it is told,
+   or is the server's mistake: an event stream waits rather than lose some. */
+static void sbxi_message_place(sbx_client *c, sbxi_op *op, unsigned stream)
+{
+    sbxi_command *k = &op->u.command;
+    sbxi_out *o = &k->stream[stream];
+
+    if (sbxi_op_is_sse(op) && k->offset > o->base + o->skip)
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server left output out: an event begins behind what it sent before"));
+    else if (!sbxi_out_place(k, o, k->offset))
+        sbxi_deliver_gap(op, stream);
+}
+
 static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned stream, char *p, uint32_t n)
 {
     sbxi_command *k = &op->u.command;
@@ -91,8 +108,10 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
 
     op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
-    op->s.drops = 0;
-    op->s.hasty = false;
+    if (n || !sbxi_op_is_sse(op)) {
+        op->s.drops = 0;
+        op->s.hasty = false;
+    }
     if (!n)
         return SBXI_RUN_IDLE;
     if (!(op->flags & SBXI_OP_STREAMING)) {
@@ -136,10 +155,18 @@ static void sbxi_append_text(char *dst, size_t cap, const sbx_json_tok *t)
 
 static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
+    static const char *const shutdown[] = { "ServerShuttingDown" };
     sbxi_failure *f;
+    const char *p;
+    size_t n;
 
     if (op->s.type != SBXI_T_NONE && op->s.type != SBXI_T_ERROR)
         return;
+    /* No failure of the command, told also where no memory is left for texts. */
+    if (sbxi_op_is_sse(op) && op->s.field == SBXI_K_ERROR_TYPE && (p = sbxi_message_part(op, t, &n)) != NULL && sbxi_which(shutdown, 1, 0, p, n)) {
+        op->s.type = SBXI_T_SHUTDOWN;
+        return;
+    }
     f = sbxi_message_failure(c, op);
     if (!f)
         return;
@@ -149,9 +176,7 @@ static void sbxi_message_text(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
         sbxi_append_text(f->type, sizeof f->type, t);
 }
 
-/* A short value or a key, put together when the input cut it. NULL: more has
-   to come, or it is longer than anything that we know. */
-static const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
+SBXI_FN const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n)
 {
     *n = t->n;
     if (!t->more && !op->s.part_n)
@@ -243,7 +268,10 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
     switch (op->s.field) {
-    case SBXI_K_TYPE: op->s.type = text ? sbxi_which(sbxi_types, SBXI_COUNT(sbxi_types), SBXI_T_OTHER, p, n) : (uint8_t)SBXI_T_OTHER; return;
+    case SBXI_K_TYPE:
+        if (!sbxi_op_is_sse(op)) /* its events have names */
+            op->s.type = text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
+        return;
     case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
     }
@@ -257,14 +285,16 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
 
 /* ---- whole messages ---- */
 
-static void sbxi_message_begin(sbxi_op *op, bool whole)
+SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
 {
     sbxi_command *k = &op->u.command;
 
     if (op->block)
         memset(&op->block->failure, 0, sizeof op->block->failure);
     sbx_json_init(&k->json, 16);
-    op->s.type = SBXI_T_NONE;
+    if (!sbxi_op_is_sse(op))
+        op->s.type = SBXI_T_NONE;
+    k->held.out.base64 = 0;
     op->s.field = SBXI_K_OTHER;
     op->s.part_n = 0;
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
@@ -275,8 +305,8 @@ static void sbxi_message_begin(sbxi_op *op, bool whole)
 /* A final `error` message. */
 static void sbxi_message_error(sbx_client *c, sbxi_op *op)
 {
-    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired" };
-    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED };
+    static const char *const types[] = { "CommandTimeout", "CommandNotFound", "SessionExpired", "ReadOffsetUnavailable", "InvalidOffset" };
+    static const uint8_t codes[] = { SBX_ERR_COMMAND, SBX_ERR_COMMAND_TIMEOUT, SBX_ERR_COMMAND_NOT_FOUND, SBX_ERR_SESSION_EXPIRED, SBX_ERR_RANGE, SBX_ERR_RANGE };
     sbxi_failure *f = sbxi_message_failure(c, op);
     uint8_t which = 0;
 
@@ -288,14 +318,14 @@ static void sbxi_message_error(sbx_client *c, sbxi_op *op)
     }
     op->fail.status = 0;
     op->fail.resource = SBX_RESOURCE_COMMAND;
-    sbxi_op_fail(c, op, (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
+    sbxi_op_fail(c, op, codes[which] == SBX_ERR_COMMAND_NOT_FOUND && sbxi_sse_lost(op) ? SBX_ERR_OUTCOME : (sbx_code)codes[which], SBX_LAYER_SERVICE, NULL);
 }
 
 static void sbxi_message_started(sbx_client *c, sbxi_op *op)
 {
     /* The first one names what an older server chose; after that, one that
        names another command is no sign of ours. */
-    if (!op->s.same && !op->s.started && !op->s.attach && op->block && op->block->failure.error_id[0]) {
+    if (!op->s.same && !op->s.started && !op->s.attach && !sbxi_op_is_sse(op) && op->block && op->block->failure.error_id[0]) {
         if (!sbxi_id_ok(sbx_s(op->block->failure.error_id))) {
             sbxi_stream_protocol_error(c, op, SBXI_T("the server named the command by an id that is not 1 to 36 letters, digits, '-', '_' or '.'"));
             return;
@@ -304,14 +334,14 @@ static void sbxi_message_started(sbx_client *c, sbxi_op *op)
     } else if (!op->s.same && !sbxi_id_unknown(op)) {
         return;
     }
-    op->s.drops = 0;
+    if (!sbxi_op_is_sse(op)) /* there, only output is a sign that going on helps */
+        op->s.drops = 0;
     if (op->s.phase != SBXI_PHASE_STARTING)
         return;
     sbxi_stream_started(c, op);
 }
 
-/* The message is complete. */
-static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
+SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
@@ -324,14 +354,18 @@ static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
             sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
         if (!op->s.whole) {
             /* It was delivered as it came; a gap shows only now. */
+            if (sbxi_op_is_sse(op) && op->s.has_offset && !op->s.placed && k->offset != k->assumed) {
+                sbxi_stream_protocol_error(c, op, SBXI_T("the server named another offset behind an event's output than it was asked for"));
+                return SBXI_RUN_IDLE;
+            }
             if (op->s.has_offset && !op->s.placed && k->offset > k->assumed) {
                 k->stream[stream].base += k->offset - k->assumed;
                 return sbxi_deliver_gap(op, stream) ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
             }
             return SBXI_RUN_IDLE;
         }
-        if (op->s.has_offset && !sbxi_out_place(k, &k->stream[stream], k->offset))
-            sbxi_deliver_gap(op, stream);
+        if (op->s.has_offset)
+            sbxi_message_place(c, op, stream);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
     case SBXI_T_STARTED: sbxi_message_started(c, op); break;
     case SBXI_T_EXIT:
@@ -348,19 +382,34 @@ static SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
+/* The text of an event's `data` as bytes, in place. */
+static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *n)
+{
+    uint32_t *state = &k->held.out.base64;
+
+    *n = sbxi_base64_decode(state, t->p, t->n);
+    return *state != SBXI_BASE64_BAD && (t->more || !*state || *state == SBXI_BASE64_PADDED);
+}
+
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
 static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
+    size_t n = t->n;
 
-    if (t->replaced)
+    if (sbxi_op_is_sse(op) && !sbxi_message_decode(k, t, &n)) {
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+        return SBXI_RUN_IDLE;
+    }
+
+    if (t->replaced && !sbxi_op_is_sse(op))
         op->s.replaced = true;
     if (op->s.whole) {
         op->s.has_data = true;
         k->held.out.data = t->p;
-        k->held.out.data_n = (uint32_t)t->n;
+        k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_IDLE;
     }
     if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
@@ -374,8 +423,9 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         op->s.assuming = true;
         if (op->s.has_offset) {
             op->s.placed = true;
-            if (!sbxi_out_place(k, o, k->offset))
-                sbxi_deliver_gap(op, stream);
+            sbxi_message_place(c, op, stream);
+            if (op->state != SBXI_OP_STREAM)
+                return SBXI_RUN_IDLE;
         } else {
             k->assumed = o->base + o->since;
         }
@@ -384,10 +434,10 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         /* A start or a gap is told before the output behind it. */
         op->s.has_data = true;
         k->held.out.data = t->p;
-        k->held.out.data_n = (uint32_t)t->n;
+        k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_HELD;
     }
-    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)t->n);
+    return sbxi_deliver(c, op, ev, stream, t->p, (uint32_t)n);
 }
 
 #if !SBX_SMALL
@@ -397,7 +447,9 @@ static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_js
 {
     if (!sbxi_json_enter(&op->u.command.json, p, end))
         return SBX_JSON_MORE;
-    if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
+    if (sbxi_op_is_sse(op))
+        ; /* its type is known */
+    else if (sbxi_json_skip(p, end, "\"type\":\"stdout\",", 16))
         op->s.type = SBXI_T_STDOUT;
     else if (sbxi_json_skip(p, end, "\"type\":\"stderr\",", 16))
         op->s.type = SBXI_T_STDERR;
@@ -408,11 +460,10 @@ static sbx_json_kind sbxi_message_usual(sbxi_op *op, char **p, char *end, sbx_js
 }
 #endif
 
-/* Reads on in the piece, to its end unless something has to be pulled first. */
-static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
+SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, char **at, char *end)
 {
     sbxi_command *k = &op->u.command;
-    char *p = op->piece, *end = p + op->piece_n;
+    char *p = *at;
     sbxi_run r = SBXI_RUN_IDLE;
     size_t n;
 
@@ -432,14 +483,15 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         switch (kind) {
         case SBX_JSON_ERROR:
             sbxi_stream_protocol_error(c, op, sbxi_why_json);
-            op->piece_n = 0;
             return SBXI_RUN_IDLE;
         case SBX_JSON_KEY:
             if (t.depth != 1)
                 break;
             key = sbxi_message_part(op, &t, &n);
-            if (key)
+            if (key) {
                 op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+                k->held.out.base64 = 0;
+            }
             break;
         case SBX_JSON_STRING:
         case SBX_JSON_NUMBER:
@@ -452,7 +504,6 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 #if !SBX_SMALL
             if (r == SBXI_RUN_IDLE && sbxi_json_last(&k->json, &p, end, "\"offset\":", 9, &k->offset)) {
                 op->s.has_offset = true;
-                op->piece_n = 0;
                 return SBXI_RUN_IDLE;
             }
 #endif
@@ -460,49 +511,42 @@ static sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
         default: break;
         }
     }
-    op->piece = p;
-    op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
+    *at = p;
     return r;
+}
+
+SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev)
+{
+    sbxi_command *k = &op->u.command;
+    unsigned stream = op->s.type == SBXI_T_STDERR;
+
+    if (!op->s.has_data || (op->s.whole && op->s.in_message))
+        return SBXI_RUN_IDLE;
+    if (op->flags & SBXI_OP_STREAMING && !ev)
+        return SBXI_RUN_HELD;
+    op->s.has_data = false;
+    if (!op->s.in_message)
+        op->s.type = SBXI_T_NONE; /* an event's name is its own only */
+    return sbxi_deliver(c, op, ev, stream, k->held.out.data, k->held.out.data_n);
 }
 
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
-    sbxi_command *k = &op->u.command;
-
     for (;;) {
-        unsigned stream = op->s.type == SBXI_T_STDERR;
-        sbxi_run r;
+        sbxi_run r = sbxi_stream_pending(c, op, ev);
 
-        /* Output of a message that was read before. */
-        if (op->s.has_data && !op->s.in_message) {
-            char *p = k->held.out.data;
-            uint32_t n = k->held.out.data_n;
-
-            if (op->s.phase == SBXI_PHASE_RUNNING && op->flags & SBXI_OP_STREAMING && !ev)
-                return SBXI_RUN_HELD;
-            op->s.has_data = false;
-            r = sbxi_deliver(c, op, ev, stream, p, n);
-            if (r == SBXI_RUN_EVENT || op->state != SBXI_OP_STREAM)
-                return r;
-            continue;
-        }
-        if (op->s.has_data && !op->s.whole) { /* behind a gap, in the midst of a message */
-            char *p = k->held.out.data;
-            uint32_t n = k->held.out.data_n;
-
-            if (op->flags & SBXI_OP_STREAMING && !ev)
-                return SBXI_RUN_HELD;
-            op->s.has_data = false;
-            r = sbxi_deliver(c, op, ev, stream, p, n);
-            if (r == SBXI_RUN_EVENT)
-                return r;
-        }
+        if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
+            return r;
         if (!op->piece_n && !op->s.message_done)
             return SBXI_RUN_IDLE;
         if (op->piece_n) {
+            char *p = op->piece, *end = p + op->piece_n;
+
             if (op->flags & SBXI_OP_STREAMING && !ev && !op->s.whole)
                 return SBXI_RUN_HELD;
-            r = sbxi_message_read(c, op, ev);
+            r = sbxi_message_read(c, op, ev, &p, end);
+            op->piece = p;
+            op->piece_n = r != SBXI_RUN_IDLE ? (uint32_t)(end - p) : 0;
             if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
                 return r;
         }
@@ -510,7 +554,7 @@ SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev)
             sbx_json_tok t;
 
             op->s.message_done = false;
-            if (sbx_json_end(&k->json, &t) == SBX_JSON_ERROR) {
+            if (sbx_json_end(&op->u.command.json, &t) == SBX_JSON_ERROR) {
                 sbxi_stream_protocol_error(c, op, sbxi_why_json);
                 return SBXI_RUN_IDLE;
             }

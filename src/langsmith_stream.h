@@ -8,6 +8,21 @@ enum { SBXI_PHASE_HELLO, SBXI_PHASE_STARTING, SBXI_PHASE_RUNNING, SBXI_PHASE_EXI
    it is told again after every reattach. */
 enum { SBXI_WANT_KILL = 1, SBXI_WANT_CLOSE_STDIN = 2, SBXI_WANT_RESIZE = 4, SBXI_STDIN_CLOSED = 8 };
 
+/* What a message is about; of an event stream, what an event is called. */
+enum { SBXI_T_NONE, SBXI_T_STDOUT, SBXI_T_STDERR, SBXI_T_STARTED, SBXI_T_EXIT, SBXI_T_ERROR, SBXI_T_ACK, SBXI_T_OTHER, SBXI_T_SHUTDOWN };
+
+SBXI_FN uint8_t sbxi_message_type(const char *p, size_t n);
+/* A short value or a key, put together when the input cut it. NULL: more has
+   to come, or it is longer than anything that we know. */
+SBXI_FN const char *sbxi_message_part(sbxi_op *op, const sbx_json_tok *t, size_t *n);
+/* A message in JSON: begins (whole: all of it lies in the input), goes on to
+   the input's end unless something has to be pulled first, and is complete. */
+SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole);
+SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, char **at, char *end);
+SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
+/* Output that was read and not delivered yet. */
+SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
+
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
 SBXI_FN sbxi_run sbxi_stream_read(sbx_client *c, sbxi_op *op, sbx_event *ev);
@@ -24,5 +39,22 @@ SBXI_FN void sbxi_stream_started(sbx_client *c, sbxi_op *op);
 /* Whether to open the stream again can help. */
 SBXI_FN SBXI_ONCE bool sbxi_stream_transient(const sbxi_fail *f);
 SBXI_FN void sbxi_stream_protocol_error(sbx_client *c, sbxi_op *op, const char *text);
+/* A stream that broke: its drop is treated as any failed attempt. */
+SBXI_FN void sbxi_stream_dropped(sbx_client *c, sbxi_op *op, sbxi_got got);
+/* Back to where the next connection begins. */
+SBXI_FN void sbxi_stream_reset(sbxi_op *op);
+/* Hooks of a command's rows. */
+SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
+SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
+
+#if !SBX_NO_SSE
+/* An attempt failed: how the next one begins. True: it begins at once. */
+SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
+/* The server does not know a command whose start it may never have seen. */
+SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
+#else
+#define sbxi_sse_failed(c, op) false
+#define sbxi_sse_lost(op) false
+#endif
 
 #endif

@@ -4,6 +4,7 @@
 #include "api.h"
 #include "base.h"
 #include "pool.h"
+#include "sse.h"
 #include "text.h"
 #include "timer.h"
 
@@ -65,6 +66,12 @@ typedef struct sbxi_link {
     union {
         sbx_http1 http;
         sbx_ws ws;
+#if !SBX_NO_SSE
+        struct {
+            sbx_http1 http; /* of the answer whose body is the stream: the one above */
+            sbx_sse sse;
+        } events;
+#endif
     } codec;
     sbxi_node node;
 } sbxi_link;

@@ -95,6 +95,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z);
 typedef enum sbxi_param_kind {
     SBXI_P_STR,      /* sbx_str, left out when p is NULL */
     SBXI_P_RAW,      /* sbx_str of JSON */
+    SBXI_P_BASE64,   /* sbx_str of any bytes */
     SBXI_P_I64,      /* int64_t, left out at 0; negative refused */
     SBXI_P_INT,      /* int32_t, likewise */
     SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
@@ -107,6 +108,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_TRI,
     SBXI_P_PAIRS,    /* const sbx_pair *, size_t: an object */
     SBXI_P_STRS,     /* const sbx_str *, size_t: an array; in a query repeated */
+    SBXI_P_ARGV,     /* likewise; its texts may be empty */
     SBXI_P_OBJECT,   /* a nested struct with its own table, left out when empty */
     SBXI_P_PART,     /* likewise; its `sub` is a shape, as of the next two */
     SBXI_P_REF,      /* const T *: left out when NULL */

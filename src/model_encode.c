@@ -33,6 +33,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
     case SBXI_P_OWN:
+    case SBXI_P_BASE64:
     case SBXI_P_RAW: return sbxi_str_at(opts, p->off).p != NULL;
     case SBXI_P_I64: return *(const int64_t *)sbxi_at(opts, p->off) != 0;
     case SBXI_P_INT:
@@ -42,6 +43,7 @@ static bool sbxi_param_set(const sbxi_param *p, const void *opts)
     case SBXI_P_TRI: return *(const sbx_tri *)sbxi_at(opts, p->off) != SBX_TRI_UNSET;
     case SBXI_P_PAIRS:
     case SBXI_P_LIST:
+    case SBXI_P_ARGV:
     case SBXI_P_STRS: return sbxi_count_at(opts, p->off) != 0;
     case SBXI_P_REF: return sbxi_address_at(opts, p->off) != NULL;
     case SBXI_P_PART:
@@ -104,7 +106,7 @@ static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
     return NULL;
 }
 
-static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
+static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off, bool empty_ok)
 {
     const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
 
@@ -112,7 +114,7 @@ static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
     for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
-        if (!strs[i].n)
+        if (!strs[i].n && !empty_ok)
             return SBXI_T("has an empty text");
         sbx_jsonw_str(w, strs[i]);
     }
@@ -126,6 +128,20 @@ static bool sbxi_blank(sbx_str s)
         if ((unsigned char)s.p[i] > ' ')
             return false;
     return true;
+}
+
+static void sbxi_encode_base64(sbx_jsonw *w, sbx_str s)
+{
+    size_t n = sbxi_mul(sbxi_add(s.n, 2) / 3, 4);
+
+    sbx_jsonw_raw(w, sbx_sn("\"", 1));
+    if (w->error || w->cap - w->n < sbxi_add(n, 1)) {
+        w->error = w->error ? w->error : (uint8_t)SBX_JSONW_FULL;
+        w->n = sbxi_add(w->n, n);
+        return;
+    }
+    w->n += sbxi_base64(w->p + w->n, (const unsigned char *)s.p, s.n);
+    w->p[w->n++] = '"';
 }
 
 static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const void *opts)
@@ -144,6 +160,7 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
             return SBXI_T("must be one well-formed JSON value");
         sbx_jsonw_raw(w, sbxi_str_at(opts, p->off));
         break;
+    case SBXI_P_BASE64: sbxi_encode_base64(w, sbxi_str_at(opts, p->off)); break;
     case SBXI_P_BOOL:
     case SBXI_P_FLAG: sbx_jsonw_bool(w, *(const bool *)sbxi_at(opts, p->off)); break;
     case SBXI_P_NOT: sbx_jsonw_bool(w, !*(const bool *)sbxi_at(opts, p->off)); break;
@@ -153,7 +170,8 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
         sbx_jsonw_bool(w, *(const sbx_tri *)sbxi_at(opts, p->off) == SBX_TRI_YES);
         break;
     case SBXI_P_PAIRS: return sbxi_encode_pairs(w, opts, p->off);
-    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off);
+    case SBXI_P_STRS: return sbxi_encode_strs(w, opts, p->off, false);
+    case SBXI_P_ARGV: return sbxi_encode_strs(w, opts, p->off, true);
     default:
         why = sbxi_param_int(p, opts, &v);
         if (!why)

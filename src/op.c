@@ -505,7 +505,7 @@ SBXI_FN bool sbxi_is_upload(const sbxi_op *op)
     return op->block && op->block->boundary[0];
 }
 
-static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
+static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w, size_t body_n)
 {
     sbxi_block *b = op->block;
     char text[80];
@@ -522,9 +522,9 @@ static SBXI_NOINLINE void sbxi_put_body_headers(sbxi_op *op, sbx_http1w *w)
             sbxi_put_header(w, "Transfer-Encoding", "chunked");
         else
             sbx_http1w_header_u64(w, sbx_s("Content-Length"), op->u.http.size + b->body_n);
-    } else if (b && b->body_n) {
+    } else if (body_n) {
         sbxi_put_header(w, "Content-Type", "application/json");
-        sbx_http1w_header_u64(w, sbx_s("Content-Length"), b->body_n);
+        sbx_http1w_header_u64(w, sbx_s("Content-Length"), body_n);
     } else if (sbxi_op_method(op)[0] == 'P') {
         sbx_http1w_header_u64(w, sbx_s("Content-Length"), 0);
     }
@@ -550,8 +550,10 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     sbxi_lines lines;
     sbx_str parts[5], target, host;
     sbxi_got got;
-    size_t room, tail;
+    size_t room, tail, body_n = b ? b->body_n : 0;
     char *p = sbxi_link_room(&c->net, l, &room, &got);
+    bool resumes = sbxi_op_is_sse(op) && !body_n;
+    const char *body;
     sbx_http1w w;
 
     sbxi_op_url(c, op, &url);
@@ -560,6 +562,12 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
     lines.own_n = foreign ? 0 : c->headers_n;
     lines.call = b ? text + b->seg_n + b->query_n : text;
     lines.call_n = b ? b->header_n : 0;
+    body = lines.call + lines.call_n;
+    if (resumes) {
+        room -= SBXI_RESUME_MAX;
+        body = p + room;
+        body_n = sbxi_resume_body(op, p + room);
+    }
     parts[0] = url.path;
     parts[1] = sbx_s(row->prefix);
     parts[2] = sbx_sn(text, b && !foreign ? b->seg_n : 0);
@@ -584,11 +592,11 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         sbxi_put_default(&w, &lines, "X-Api-Key", c->key);
     if (!SBX_NO_URLS && row->base == SBXI_BASE_SERVICE)
         sbxi_put_default(&w, &lines, "X-Langsmith-Sandbox-Service-Token", ((const sbx_service *)op->u.http.info)->token);
-    sbxi_put_default(&w, &lines, "Accept", "*/*");
+    sbxi_put_default(&w, &lines, "Accept", sbxi_op_is_sse(op) ? "text/event-stream" : "*/*");
     if (row->answer == SBXI_ANSWER_STREAM)
         sbxi_put_stream(c, op, &w);
     else
-        sbxi_put_body_headers(op, &w);
+        sbxi_put_body_headers(op, &w, body_n);
     if (row->answer == SBXI_ANSWER_FILE)
         sbxi_put_range(op, &w, &lines);
     sbxi_put_lines(&w, &lines);
@@ -605,15 +613,13 @@ SBXI_FN SBXI_NOINLINE bool sbxi_op_compose(sbx_client *c, sbxi_op *op)
         return false;
     }
     l->tx_end += (uint32_t)w.n;
-    if (b && b->body_n && !b->boundary[0] && row->answer != SBXI_ANSWER_STREAM) {
-        const char *body = lines.call + lines.call_n;
-
-        if (b->body_n <= room - w.n) {
-            memcpy(p + w.n, body, b->body_n);
-            l->tx_end += b->body_n;
+    if (body_n && !(b && b->boundary[0]) && row->answer != SBXI_ANSWER_STREAM) {
+        if (resumes || body_n <= room - w.n) {
+            memmove(p + w.n, body, body_n);
+            l->tx_end += (uint32_t)body_n;
         } else {
             l->out.body.p = body;
-            l->out.body.n = b->body_n;
+            l->out.body.n = body_n;
         }
     }
     sbxi_exchange_begin(&c->net, l, strcmp(method, "HEAD") == 0);

@@ -37,7 +37,8 @@ typedef enum sbxi_answer {
     SBXI_ANSWER_FILE,  /* bytes */
     SBXI_ANSWER_STAT,  /* only its headers */
     SBXI_ANSWER_HTTP,  /* whatever it is: status, head, bytes */
-    SBXI_ANSWER_STREAM /* a WebSocket: row->stream goes on */
+    SBXI_ANSWER_STREAM, /* a WebSocket: row->stream goes on */
+    SBXI_ANSWER_EVENTS  /* an event stream: row->stream reads the body */
 } sbxi_answer;
 
 /* Of an operation. */
@@ -68,7 +69,8 @@ typedef struct sbxi_row {
     int32_t timeout_ms; /* 0 = the client's */
     const sbxi_model *model;
     const sbxi_rules *rules;
-    /* A model is about to be decoded. SBXI_ANSWER_HTTP: the head is complete. */
+    /* A model is about to be decoded, or an event stream to be read.
+       SBXI_ANSWER_HTTP: the head is complete. */
     void (*prepare)(sbx_client *c, sbxi_op *op);
     /* The answer is complete. True: the operation goes on (it has a new row
        or a time to wake at). NULL = it is done. */
@@ -240,6 +242,7 @@ typedef struct sbxi_phase {
     bool has_data : 1, named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1;
     bool reattached : 1, hello_begun : 1, hasty : 1;
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
+    bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
@@ -267,6 +270,7 @@ typedef struct sbxi_command {
         struct {
             char *data;  /* output that is decoded and not delivered */
             uint32_t data_n;
+            uint32_t base64; /* SSE: state of the text that is decoded */
         } out;
     } held;
 } sbxi_command;
@@ -389,6 +393,16 @@ SBXI_FN char *sbxi_op_room(sbx_client *c, sbxi_op *op, size_t *room);
 /* The headers of a call, behind segment and query. */
 SBXI_FN const char *sbxi_header_lines(char *p, size_t cap, size_t *n, const sbx_header *h, size_t count);
 SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *call, const char **why);
+
+/* A command whose output comes as an event stream. */
+SBXI_INLINE bool sbxi_op_is_sse(const sbxi_op *op)
+{
+    return !SBX_NO_SSE && op->row->answer == SBXI_ANSWER_EVENTS;
+}
+/* Such a stream goes on with a request that is made anew each time, in at most
+   SBXI_RESUME_MAX bytes: its length. Set by the service's part. */
+#define SBXI_RESUME_MAX 192
+SBXI_FN size_t sbxi_resume_body(const sbxi_op *op, char *to);
 
 /* ---- running ---- */
 

@@ -246,6 +246,15 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
         op->flags |= SBXI_OP_ACCEPTED;
 }
 
+/* Whether a Content-Type is that of event streams, whatever its parameters. */
+static bool sbxi_is_event_stream(sbx_str type)
+{
+    static const char name[] = "text/event-stream";
+    size_t n = sizeof name - 1;
+
+    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
+}
+
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
@@ -260,6 +269,8 @@ static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_h
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
+    else if (sbxi_op_is_sse(op) && sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
+        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 /* ---- the head ---- */
@@ -319,11 +330,17 @@ static SBXI_NOINLINE bool sbxi_op_head(sbx_client *c, sbxi_op *op)
         op->row->prepare(c, op);
         return !(op->notes & SBXI_NOTE_HEAD); /* which comes before the data */
     }
-    if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE)) {
+    if (op->row->answer == SBXI_ANSWER_STREAM || status < 200 || (status >= 300 && status != 304) || (status == 304 && op->row->answer != SBXI_ANSWER_FILE) ||
+        (sbxi_op_is_sse(op) && !(op->flags & SBXI_OP_ACCEPTED))) {
         sbxi_begin_failure(c, op, status);
         return true;
     }
     op->fail.status = status;
+    if (sbxi_op_is_sse(op)) { /* it has no sbxi_http */
+        op->state = SBXI_OP_STREAM;
+        op->row->prepare(c, op);
+        return true;
+    }
     op->u.http.raw_total = 0; /* of this answer, not of an earlier one */
     switch (op->row->answer) {
     case SBXI_ANSWER_MODEL:

@@ -376,7 +376,10 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect_start(sbx_client *c, sbxi_op *op)
         return SBXI_RUN_HELD;
     }
     origin = sbxi_net_origin(&c->net, &url);
-    l = sbxi_link_reuse(&c->net, origin, id);
+    /* A kept connection may be closed by the server while the request is under
+       way. What starts a command, once sent, could have started it: it takes a
+       fresh one. */
+    l = sbxi_op_is_sse(op) && op->block && op->block->body_n ? NULL : sbxi_link_reuse(&c->net, origin, id);
     if (l) {
         op->link = sbxi_link_id(&c->net, l);
         op->state = SBXI_OP_SEND;
@@ -422,9 +425,9 @@ static SBXI_NOINLINE sbxi_run sbxi_op_connect(sbx_client *c, sbxi_op *op)
 static void sbxi_op_first(sbx_client *c, sbxi_op *op)
 {
     op->total_at = sbxi_after(c->net.now, op->total_at);
-    if (op->u.http.until && op->row->answer != SBXI_ANSWER_STREAM)
+    if (op->u.http.until && op->row->answer < SBXI_ANSWER_STREAM)
         op->u.http.until = sbxi_after(c->net.now, op->u.http.until);
-    if (op->row->answer == SBXI_ANSWER_STREAM)
+    if (op->row->answer >= SBXI_ANSWER_STREAM)
         op->u.command.assumed = (uint64_t)sbxi_after(c->net.now, c->desc.ws_connect_budget_ms);
     op->state = SBXI_OP_START;
     sbxi_op_arm(c, op);
@@ -467,21 +470,23 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
 {
     sbxi_link *l = sbxi_op_link(c, op);
+    bool live = op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE, events = live && sbxi_op_is_sse(op);
+    int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT)
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked)
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
         sbxi_link_take_ahead(&c->net, l);
-    if (op->state == SBXI_OP_STREAM && op->flags & SBXI_OP_LIVE && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
+    if (live && !events && sbxi_after(l->last_rx, c->desc.ws_ping_ms) >= op->attempt_at) {
         op->attempt_at = SBXI_NEVER; /* something came since the ping */
         return true;
     }
     if (op->flags & SBXI_OP_STREAMING && (l->ready & SBX_READABLE || op->piece_n))
-        at = sbxi_after(c->net.now, op->timeout_ms);
-    else if (op->state == SBXI_OP_BODY)
-        at = sbxi_after(l->last_rx, op->timeout_ms);
+        at = sbxi_after(c->net.now, ms);
+    else if (op->state == SBXI_OP_BODY || events)
+        at = sbxi_after(l->last_rx, ms);
     else
         return false;
     if (at <= c->net.now)

@@ -121,6 +121,7 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
     sbxi_env_seconds(&d.ws_ping_ms, "_SANDBOX_WS_TIMEOUT_PING");
     sbxi_env_seconds(&d.ws_close_ms, "_SANDBOX_WS_TIMEOUT_CLOSE");
     sbxi_env_seconds(&d.ws_connect_budget_ms, "_SANDBOX_WS_TIMEOUT_CONNECT_BUDGET");
+    sbxi_env_seconds(&d.sse_read_ms, "_SANDBOX_SSE_TIMEOUT_READ");
     code = sbxi_open_desc(&d, out, err);
     free(endpoint);
     return code;

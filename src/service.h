@@ -43,7 +43,7 @@ extern const sbxi_options sbxi_no_opts;
 extern const sbxi_model sbxi_box_model, sbxi_status_model, sbxi_box_page_model, sbxi_match_page_model, sbxi_exec_model;
 extern const sbxi_model sbxi_snapshot_model, sbxi_snapshot_page_model, sbxi_snapshot_tags_model, sbxi_registry_model, sbxi_registry_page_model;
 extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
-extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_find_schema;
+extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_execute_sse_schema, sbxi_sse_schema, sbxi_find_schema;
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
 /* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
 extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
@@ -51,7 +51,7 @@ extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
-extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+extern const sbxi_row sbxi_command_row, sbxi_execute_row, sbxi_sse_start_row, sbxi_sse_resume_row;
 #if !SBX_NO_CONFIG
 extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
 #endif

@@ -150,6 +150,11 @@ SBX_API void sbx_sse_init(sbx_sse *s)
     memset(s, 0, sizeof *s);
 }
 
+SBX_API void sbx_sse_back(sbx_sse *s)
+{
+    s->state = SBXI_SSE_VALUE;
+}
+
 SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev)
 {
     memset(ev, 0, sizeof *ev);

@@ -61,5 +61,9 @@ SBX_API void sbx_sse_init(sbx_sse *s);
    empty line. */
 SBX_API sbx_sse_kind sbx_sse_read(sbx_sse *s, char **p, char *end, sbx_sse_event *ev);
 
+/* Right behind a DATA piece inside the input of which not all was wanted: *p may
+   be set back into it. The rest comes again, without `first`. */
+SBX_API void sbx_sse_back(sbx_sse *s);
+
 SBX_EXTERN_C_END
 #endif

@@ -164,6 +164,72 @@ SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n)
     return (size_t)(o - out);
 }
 
+#if SBX_SMALL
+static unsigned sbxi_base64_value(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (unsigned)(c - 'A') : c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 26 : c >= '0' && c <= '9' ? (unsigned)(c - '0') + 52 :
+           c == '+' ? 62 : c == '/' ? 63 : 64;
+}
+#else
+static const uint8_t sbxi_base64_values[256] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+    64, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 64,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64
+};
+
+static unsigned sbxi_base64_value(char c)
+{
+    return sbxi_base64_values[(unsigned char)c];
+}
+#endif
+
+/* state: below, how many bits are left of the characters so far (0, 6, 4, 2; 8:
+   one more = has to come); from bit 8 on, those bits. */
+SBXI_FN size_t sbxi_base64_decode(uint32_t *state, char *p, size_t n)
+{
+    uint32_t left = *state & 0xFF, bits = *state >> 8;
+    const char *end = p + n;
+    char *to = p, *at = p;
+
+    while (at != end && left != SBXI_BASE64_BAD) {
+        unsigned v;
+
+#if !SBX_SMALL
+        for (; left == 0 && end - at >= 4; at += 4, to += 3) {
+            unsigned a = sbxi_base64_value(at[0]), b = sbxi_base64_value(at[1]), c = sbxi_base64_value(at[2]), d = sbxi_base64_value(at[3]);
+
+            if ((a | b | c | d) & 64)
+                break;
+            to[0] = (char)(a << 2 | b >> 4);
+            to[1] = (char)(b << 4 | c >> 2);
+            to[2] = (char)(c << 6 | d);
+        }
+        if (at == end)
+            break;
+#endif
+        v = sbxi_base64_value(*at++);
+        if (v < 64 && left < 8) {
+            bits = bits << 6 | v;
+            left += 6;
+            if (left >= 8) {
+                left -= 8;
+                *to++ = (char)(bits >> left);
+                bits &= (1u << left) - 1;
+            }
+        } else {
+            left = at[-1] != '=' ? SBXI_BASE64_BAD : left == 4 ? 8 : left == 2 || left == 8 ? SBXI_BASE64_PADDED : SBXI_BASE64_BAD;
+            bits = 0;
+        }
+    }
+    *state = bits << 8 | left;
+    return (size_t)(to - p);
+}
+
 static uint32_t sbxi_text_rol(uint32_t v, unsigned by)
 {
     return v << by | v >> (32 - by);

@@ -108,6 +108,12 @@ SBXI_FN size_t sbxi_utf8_cut(const char *p, size_t n);
 
 /* RFC 4648 4 with padding. Writes and returns (n + 2) / 3 * 4 characters. */
 SBXI_FN size_t sbxi_base64(char *out, const unsigned char *p, size_t n);
+/* The way back, in place and in pieces cut anywhere: decodes p[0..n) and returns
+   how many bytes stand at p then, never more than n. *state is 0 at the start,
+   and 0 or SBXI_BASE64_PADDED where a text may end; SBXI_BASE64_BAD once
+   something was no base64, or came behind its padding. */
+enum { SBXI_BASE64_BAD = 1, SBXI_BASE64_PADDED = 9 };
+SBXI_FN size_t sbxi_base64_decode(uint32_t *state, char *p, size_t n);
 /* FIPS 180-4 6.1. For the WebSocket handshake only: SHA-1 is not secure. */
 SBXI_FN void sbxi_sha1(unsigned char out[20], const void *p, size_t n);
 /* One path segment or query value: all but RFC 3986 unreserved is encoded.

@@ -24,6 +24,9 @@ typedef struct sim_tunnel sim_tunnel;
 /* How a connection ends. */
 typedef enum sim_end { SIM_OPEN, SIM_EOF, SIM_RST, SIM_CLOSE_1000, SIM_CLOSE_1001, SIM_CLOSE_1011 } sim_end;
 
+/* How an answer that is an event stream is framed. */
+typedef enum sim_events { SIM_EVENTS_NONE, SIM_EVENTS_CHUNKED, SIM_EVENTS_TO_END } sim_events;
+
 /* Bytes that grow. */
 typedef struct sim_bytes {
     char *p;
@@ -87,7 +90,7 @@ typedef struct sim_plan {
     uint64_t from[2], n[2]; /* pieces of the pattern */
     uint32_t chunk;      /* message sizes 1..n */
     uint32_t every_ms;   /* between two pieces of output: 0..n */
-    uint32_t ring;       /* bytes kept a stream; 0 = all */
+    uint32_t ring;       /* bytes kept a stream (as events: before an acknowledgement); 0 = all */
     uint32_t pieces;     /* output comes in so many steps */
     int exit_code;
     bool until_kill;     /* it ends when killed, with -9 */
@@ -108,6 +111,9 @@ struct sim_command {
     sim_conn *conn;
     unsigned fruitless;  /* connections in a row that brought nothing */
     unsigned connections, executes;
+    bool sse;            /* it is streamed as events */
+    uint64_t acked[2], sent[2]; /* then: what the client has, and was sent at most */
+    unsigned acks;       /* asked for */
     sim_bytes log;       /* what the client sent: E R(o,e) S K Z80x24 I"…" */
     sim_bytes heard;     /* its standard input */
 };
@@ -170,6 +176,7 @@ struct sim_conn {
     uint64_t sent[2];
     uint64_t cursor[2];
     bool exit_sent;
+    sim_events events;
     size_t started_end;
     unsigned pongs, pings; /* from the client */
     int close_code;        /* the client's close frame; 0 = none */
@@ -270,6 +277,16 @@ void sim_tunnel_credit(sim_conn *c, uint32_t n);
 void sim_tunnel_accept(sim_conn *c);
 void sim_tunnel_free(sim_conn *c);
 unsigned char sim_tunnel_byte(uint16_t port, uint64_t at);
+/* peer_sse.c: its talks are described there */
+void sim_sse(sim_conn *c, bool resume);
+void sim_sse_run(sim *s, sim_command *k);
+void sim_sse_talk(sim_conn *c);
+void sim_base64(sim_bytes *out, const void *data, size_t n);
+sim_command *sim_command_by_id(sim *s, const char *id);
+sim_command *sim_command_new(sim *s, const char *id, const char *text);
+void sim_truncate(sim_conn *c, size_t n);
+void sim_text_of(const char *msg, const char *key, sim_bytes *out);
+unsigned long long sim_number_of(const char *msg, const char *key);
 void sim_pattern_text(sim *s, sim_bytes *out, uint64_t from, size_t n);
 size_t sim_pattern_cut(uint64_t from, size_t n);
 

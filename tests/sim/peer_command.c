@@ -165,7 +165,7 @@ void sim_commands_free(sim *s)
     free(s->plans);
 }
 
-static sim_command *sim_command_by_id(sim *s, const char *id)
+sim_command *sim_command_by_id(sim *s, const char *id)
 {
     for (unsigned i = s->command_n; i-- > 0;)
         if (strcmp(s->commands[i]->id, id) == 0)
@@ -173,7 +173,7 @@ static sim_command *sim_command_by_id(sim *s, const char *id)
     return NULL;
 }
 
-static sim_command *sim_command_new(sim *s, const char *id, const char *text)
+sim_command *sim_command_new(sim *s, const char *id, const char *text)
 {
     const sim_plan *plan = NULL;
     sim_command *k;
@@ -235,7 +235,7 @@ static void sim_produce(sim *s, sim_command *k)
     }
 }
 
-static void sim_truncate(sim_conn *c, size_t n)
+void sim_truncate(sim_conn *c, size_t n)
 {
     c->out.n = n;
     while (c->seg_n > c->seg_at && (c->seg_n == c->seg_at + 1 ? c->out_at : c->segs[c->seg_n - 2].end) >= n)
@@ -329,6 +329,10 @@ void sim_command_run(sim *s, sim_command *k)
     if (k->plan->talk[0])
         return;
     sim_produce(s, k);
+    if (k->sse) {
+        sim_sse_run(s, k);
+        return;
+    }
     while ((c = k->conn) != NULL && c->end == SIM_OPEN && sim_conn_backlog(c) < 16384) {
         bool out = c->cursor[0] < k->made[0], err = c->cursor[1] < k->made[1];
 
@@ -429,6 +433,10 @@ static void sim_talk_directive(sim_conn *c, const char *line)
 
 void sim_talk(sim_conn *c)
 {
+    if (c->events) {
+        sim_sse_talk(c);
+        return;
+    }
     while (c->talk && *c->talk && !c->talk_at && c->end == SIM_OPEN) {
         const char *line = c->talk;
         size_t n = strcspn(line, "\n");
@@ -470,7 +478,7 @@ static void sim_talk_heard(sim_conn *c, const char *text)
 
 /* ---- the client's messages ---- */
 
-static void sim_text_of(const char *msg, const char *key, sim_bytes *out)
+void sim_text_of(const char *msg, const char *key, sim_bytes *out)
 {
     char pattern[40];
     const char *p;
@@ -496,7 +504,7 @@ static void sim_text_of(const char *msg, const char *key, sim_bytes *out)
     }
 }
 
-static unsigned long long sim_number_of(const char *msg, const char *key)
+unsigned long long sim_number_of(const char *msg, const char *key)
 {
     char pattern[40];
     const char *p;

@@ -459,6 +459,8 @@ void sim_service(sim_conn *c)
         sim_echo(c);
     else if (strcmp(at, "/execute/ws") == 0)
         sim_upgrade(c);
+    else if (strcmp(at, "/execute/stream/start") == 0 || strcmp(at, "/execute/stream/resume") == 0)
+        sim_sse(c, at[16] == 'r');
     else if (strcmp(at, "/tunnel") == 0) {
         sim_upgrade(c);
         if (c->ws)

@@ -167,6 +167,63 @@ static void test_base64(void **unused)
     assert_memory_equal(out, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 64);
 }
 
+/* Decoded in two pieces; the state at the end. */
+static uint32_t base64_decoded(const char *text, size_t n, size_t cut, char *out, size_t *out_n)
+{
+    char *copy = (char *)malloc(n + 1), *rest = (char *)malloc(n + 1);
+    uint32_t state = 0;
+    size_t first;
+    memcpy(copy, text, cut);
+    memcpy(rest, text + cut, n - cut);
+    first = sbxi_base64_decode(&state, copy, cut);
+    assert_true(first <= cut);
+    memcpy(out, copy, first);
+    *out_n = first + sbxi_base64_decode(&state, rest, n - cut);
+    assert_true(*out_n - first <= n - cut);
+    memcpy(out + first, rest, *out_n - first);
+    free(copy);
+    free(rest);
+    return state;
+}
+
+static void test_base64_decode(void **unused)
+{
+    static const char *const bad[] = { "=", "A=", "AA=A", "AAA=A", "AA==A", "AA===", "AAAA=", "A A=", "AA-A", "AA_A", "AAA\n", "AAA\x80" };
+    static const char *const cut[] = { "A", "AA", "AAA", "AA=", "AAAAA" };
+    unsigned char raw[80];
+    char text[120], out[120];
+    size_t out_n;
+    (void)unused;
+    for (size_t n = 0; n <= sizeof raw; n++) {
+        size_t text_n;
+        for (size_t i = 0; i < n; i++)
+            raw[i] = (unsigned char)(i * 73 + n * 31 + 5);
+        text_n = sbxi_base64(text, raw, n);
+        for (size_t at = 0; at <= text_n; at++) {
+            uint32_t state = base64_decoded(text, text_n, at, out, &out_n);
+            assert_int_equal(state, n % 3 ? SBXI_BASE64_PADDED : 0);
+            assert_int_equal(out_n, n);
+            assert_memory_equal(out, raw, n);
+        }
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (size_t at = 0; at <= strlen(bad[i]); at++)
+            assert_int_equal(base64_decoded(bad[i], strlen(bad[i]), at, out, &out_n), SBXI_BASE64_BAD);
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        uint32_t state = base64_decoded(cut[i], strlen(cut[i]), 1, out, &out_n);
+        assert_true(state != 0 && state != SBXI_BASE64_BAD && state != SBXI_BASE64_PADDED);
+    }
+    /* every byte is a digit or none */
+    for (unsigned c = 0; c < 256; c++) {
+        const char *digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", *p = c ? strchr(digits, (int)c) : NULL;
+        char four[4] = { 'A', 'A', 'A', (char)c };
+        uint32_t state = base64_decoded(four, 4, 0, out, &out_n);
+        if (p)
+            assert_int_equal((unsigned char)out[2], (unsigned)(p - digits));
+        assert_int_equal(state, p ? 0 : c == '=' ? SBXI_BASE64_PADDED : SBXI_BASE64_BAD);
+    }
+}
+
 static void hex(char *out, const unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -464,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_utf8_splits),
         cmocka_unit_test(test_utf8_cut),
         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_base64_decode),
         cmocka_unit_test(test_sha1),
         cmocka_unit_test(test_percent),
         cmocka_unit_test(test_uuid),
