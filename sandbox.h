@@ -1966,7 +1966,8 @@ SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_o
 SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 
 /* POST …/start, then as sbx_wait_ready; POST …/stop, which does not wait.
-   Neither is repeated once sent: after SBX_ERR_OUTCOME ask for the status. */
+   Neither is repeated once sent: after SBX_ERR_OUTCOME ask for the status.
+   SBX_ERR_NO_ENDPOINT: a server of 2026-04-a. */
 SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
 
@@ -2182,7 +2183,8 @@ typedef struct sbx_find_opts {
 } sbx_find_opts;
 /* POST …/glob, …/grep. An SBX_EV_ITEM (sbx_match) for each, or into `items`;
    sbx_ls is the glob `*`; grep looks for literal text. `out` may be NULL.
-   Limits of time as sbx_read's. Errors: SBX_ERR_NOT_FOUND. */
+   Limits of time as sbx_read's. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NO_ENDPOINT
+   (servers of 2026-04). */
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out);
@@ -2295,7 +2297,8 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 /* --------------------------------------------------------------- registries */
 
 /* A registry holds the credentials for private images; its id is what
-   sbx_snapshot_opts.registry_id takes. All generations; their path is
+   sbx_snapshot_opts.registry_id takes. Servers of 2026-04 have none
+   (SBX_ERR_NO_ENDPOINT); their path is
    {root}/api/v2/sandboxes/registries, root being the client's endpoint without
    /api/v2/sandboxes, else without /v2/sandboxes at its end. */
 typedef struct sbx_registry {
@@ -12277,7 +12280,7 @@ extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_r
 extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
-extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_stream_rules;
+extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_find_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row, sbxi_sse_start_row, sbxi_sse_resume_row;
 #if !SBX_NO_CONFIG
 extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
@@ -12820,8 +12823,8 @@ static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
 static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
 
 /* ---- polling ---- */
 
@@ -14706,8 +14709,8 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
 static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_push_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_data_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- read ---- */
 
@@ -15998,6 +16001,13 @@ static const sbxi_rule sbxi_data_rule_list[] = {
     SBXI_RULE(429, SBX_ERR_QUOTA, 0, NULL),
 };
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
+
+/* Older servers know no search. */
+static const sbxi_rule sbxi_find_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+};
+const sbxi_rules sbxi_find_rules = { sbxi_find_rule_list, SBXI_COUNT(sbxi_find_rule_list), &sbxi_data_rules, sbxi_refine_path };
 
 /* A link has no key that could be wrong, but an end. */
 static const sbxi_rule sbxi_fetch_rule_list[] = {

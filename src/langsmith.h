@@ -219,7 +219,8 @@ SBX_API sbx_op sbx_get_status(sbx_client *c, const sbx_box *box, const sbx_box_o
 SBX_API sbx_op sbx_wait_ready(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 
 /* POST …/start, then as sbx_wait_ready; POST …/stop, which does not wait.
-   Neither is repeated once sent: after SBX_ERR_OUTCOME ask for the status. */
+   Neither is repeated once sent: after SBX_ERR_OUTCOME ask for the status.
+   SBX_ERR_NO_ENDPOINT: a server of 2026-04-a. */
 SBX_API sbx_op sbx_start(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *opts);
 
@@ -435,7 +436,8 @@ typedef struct sbx_find_opts {
 } sbx_find_opts;
 /* POST …/glob, …/grep. An SBX_EV_ITEM (sbx_match) for each, or into `items`;
    sbx_ls is the glob `*`; grep looks for literal text. `out` may be NULL.
-   Limits of time as sbx_read's. Errors: SBX_ERR_NOT_FOUND. */
+   Limits of time as sbx_read's. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NO_ENDPOINT
+   (servers of 2026-04). */
 SBX_API sbx_op sbx_glob(sbx_client *c, const sbx_box *box, sbx_str pattern, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_ls(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_find_opts *opts, sbx_list_result *out);
 SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const sbx_find_opts *opts, sbx_list_result *out);

@@ -97,8 +97,8 @@ static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
 static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
 
 /* ---- polling ---- */
 

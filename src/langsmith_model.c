@@ -524,6 +524,13 @@ static const sbxi_rule sbxi_data_rule_list[] = {
 };
 const sbxi_rules sbxi_data_rules = { sbxi_data_rule_list, SBXI_COUNT(sbxi_data_rule_list), NULL, sbxi_refine_quota };
 
+/* Older servers know no search. */
+static const sbxi_rule sbxi_find_rule_list[] = {
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound"),
+    SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL),
+};
+const sbxi_rules sbxi_find_rules = { sbxi_find_rule_list, SBXI_COUNT(sbxi_find_rule_list), &sbxi_data_rules, sbxi_refine_path };
+
 /* A link has no key that could be wrong, but an end. */
 static const sbxi_rule sbxi_fetch_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_PERMISSION, 0, NULL),

@@ -103,7 +103,8 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 /* --------------------------------------------------------------- registries */
 
 /* A registry holds the credentials for private images; its id is what
-   sbx_snapshot_opts.registry_id takes. All generations; their path is
+   sbx_snapshot_opts.registry_id takes. Servers of 2026-04 have none
+   (SBX_ERR_NO_ENDPOINT); their path is
    {root}/api/v2/sandboxes/registries, root being the client's endpoint without
    /api/v2/sandboxes, else without /v2/sandboxes at its end. */
 typedef struct sbx_registry {
