@@ -52,6 +52,7 @@ help:
 	@echo 'make count          instruction counts against their targets; make count-check fails above one'
 	@echo 'make size           code size and deepest stack, x86-64 and Cortex-M4'
 	@echo 'make valgrind       the examples under valgrind, as make test runs them'
+	@echo 'make coverage       every call against sandboxd, by generation of the API'
 	@echo 'make bench clean'
 	@echo 'BUILD=$(BUILD) CC=$(CC) CXX=$(CXX) JOBS=$(JOBS) V=1'
 

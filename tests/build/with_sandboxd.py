@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a command beside a sandboxd of its own: `with_sandboxd.py [--tls] COMMAND...`.
+"""Runs a command beside a sandboxd of its own: `with_sandboxd.py [--tls] [--OPTION=VALUE...] COMMAND...`.
 
 sandboxd ($SANDBOXD, else the one in $BUILD, by default build/ of this
 repository, to which a relative path is relative) gets a free port, an API key and a
@@ -9,12 +9,15 @@ and LANGSMITH_API_KEY in its environment, SANDBOXD_PID too. There is one Docker 
 stand-ins for BuildKit and Docker are first in every sandbox's PATH. With --tls it speaks
 https, by a CA made on the spot: SANDBOXD_CA, which Node's and curl's variables
 name as well, and SANDBOXD_CERT and SANDBOXD_KEY, for another sandboxd that the
-command may start. Without it these are empty. Whatever happens,
+command may start. Without it these are empty. Options with a value are sandboxd's
+(--generation=2026-04-a). Whatever happens,
 sandboxd is stopped and no process is left, which is checked. The exit status
 is the command's.
 """
 import ctypes
+import itertools
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -106,6 +109,8 @@ def main():
     command = sys.argv[1:]
     tls = command[:1] == ["--tls"]
     command = command[tls:]
+    passed = list(itertools.takewhile(lambda word: re.match("--[a-z-]+=", word), command))
+    command = command[len(passed):]
     if not command:
         sys.exit(__doc__)
     for sig in (signal.SIGTERM, signal.SIGHUP):
@@ -122,7 +127,7 @@ def main():
         more = make_tls(work) if tls else dict.fromkeys(("SANDBOXD_CA", "SANDBOXD_CERT", "SANDBOXD_KEY"), "")
         options = ["--tls-cert", more["SANDBOXD_CERT"], "--tls-key", more["SANDBOXD_KEY"]] if tls else []
         with open(said, "w") as out, open(log, "w") as err:
-            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options, *make_image(work)],
+            server = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--api-key", key, "--state", os.path.join(work, "state"), *options, *passed, *make_image(work)],
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
             url = started(server, said)
