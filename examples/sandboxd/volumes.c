@@ -1,6 +1,7 @@
 /* Control plane, older generations: volumes. */
 #include "legacy.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/posix_acl.h>
@@ -49,9 +50,29 @@ static bool make_dir(const char *path)
 	return true;
 }
 
+/* What a server left that ended between removing a record and its directory. */
+static void remove_leftovers(void)
+{
+	char *path = xasprintf("%s/volumes", server.state);
+	struct dirent *e;
+	DIR *d = opendir(path);
+
+	while (d && (e = readdir(d))) {
+		char *dir = volume_dir(e->d_name);
+
+		if (e->d_name[0] != '.' && store_host_is_dir(dir) && !record_find(&volumes, e->d_name))
+			store_remove_later(dir);
+		free(dir);
+	}
+	if (d)
+		closedir(d);
+	free(path);
+}
+
 void volumes_load(void)
 {
 	record_load(&volumes);
+	remove_leftovers();
 	/* The last server may have ended between a record and its directory. */
 	for (const struct record *v = volumes.all; v; v = v->next) {
 		char *dir = volume_dir(v->id);

@@ -124,3 +124,58 @@ CMD ["/opt/app/run.sh"]
     await assert.rejects(client.waitForSnapshot(made.json.id, { pollInterval: 0.05 }), LangSmithResourceCreationError);
   });
 });
+
+describe("an export that takes long", () => {
+  let dir, server, client;
+  const start = async () => {
+    server = await startServer("--state", dir);
+    client = server.client();
+  };
+  // A docker of the sandbox's own that never comes to an end.
+  const slow = async (name) => {
+    const box = await client.createSandbox({ name, runConfig: { env_vars: { PATH: "/root/bin:/usr/bin:/bin" } } });
+    await box.run("mkdir bin; printf '#!/bin/sh\\ntouch /root/$1; [ $1 = create ] && exec echo c; sleep 600' > bin/docker; chmod +x bin/docker");
+    const made = await request(`${server.base}/boxes/${name}/snapshot`, { method: "POST", json: { name, docker_image: "i" } });
+    assert.equal(made.status, 201);
+    await until(async () => (await box.run("test -e /root/export; echo $?")).stdout === "0\n");
+    return { box, id: made.json.id };
+  };
+
+  before(async () => {
+    dir = await mkdtemp("/tmp/sandboxd-test-");
+    await start();
+  });
+  after(async () => {
+    await server.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it("ends with its snapshot, and the commands with it", async () => {
+    const { box, id } = await slow("one");
+    await client.deleteSnapshot(id);
+    await until(async () => (await box.run("pgrep -x sleep | wc -l")).stdout === "0\n");
+    await box.delete();
+  });
+
+  it("fails with its sandbox", async () => {
+    for (const end of ["delete", "stop"]) {
+      const { box, id } = await slow("two");
+      await box[end]();
+      await assert.rejects(client.waitForSnapshot(id, { pollInterval: 0.05 }), /the sandbox was stopped/);
+      for (const left of await client.listSandboxes()) await left.delete();
+    }
+  });
+
+  it("fails with the server", async () => {
+    const { id } = await slow("three");
+    assert.deepEqual(await server.stop(), { code: 0, signal: null });
+    await start();
+    await assert.rejects(client.waitForSnapshot(id, { pollInterval: 0.05 }), LangSmithResourceCreationError);
+    const again = await slow("four");
+    await server.stop("SIGKILL");
+    await start();
+    await assert.rejects(client.waitForSnapshot(again.id, { pollInterval: 0.05 }), /the server ended/);
+    const ready = await client.waitForSandbox("four", { pollInterval: 0.05 });
+    assert.equal((await ready.run("echo still here")).stdout, "still here\n");
+  });
+});
