@@ -63,12 +63,14 @@ void record_load(struct record_kind *k)
 	free(dir);
 }
 
-static void put_time(json_t *doc, const char *key)
+/* Never the same twice, so that lists by time have one order. */
+static void next_time(char text[40])
 {
-	char text[40];
+	static int64_t last;
+	int64_t now = wall_ms();
 
-	format_rfc3339(wall_ms(), text);
-	json_object_set_new(doc, key, json_string(text));
+	last = now > last ? now : last + 1;
+	format_rfc3339(last, text);
 }
 
 static void save(const struct record_kind *k, const struct record *r)
@@ -82,12 +84,13 @@ static void save(const struct record_kind *k, const struct record *r)
 struct record *record_new(struct record_kind *k, json_t *doc)
 {
 	struct record *r;
-	char id[37];
+	char id[37], now[40];
 
 	make_uuid(id);
+	next_time(now);
 	json_object_set_new(doc, "id", json_string(id));
-	put_time(doc, "created_at");
-	put_time(doc, "updated_at");
+	json_object_set_new(doc, "created_at", json_string(now));
+	json_object_set_new(doc, "updated_at", json_string(now));
 	json_object_set_new(doc, "created_by", json_string("sandboxd"));
 	json_object_set_new(doc, "updated_by", json_string("sandboxd"));
 	r = add(k, id, doc);
@@ -97,7 +100,10 @@ struct record *record_new(struct record_kind *k, json_t *doc)
 
 void record_changed(struct record_kind *k, struct record *r)
 {
-	put_time(r->doc, "updated_at");
+	char now[40];
+
+	next_time(now);
+	json_object_set_new(r->doc, "updated_at", json_string(now));
 	json_object_set_new(r->doc, "updated_by", json_string("sandboxd"));
 	save(k, r);
 }
