@@ -19,15 +19,14 @@ struct building {
 static bool withheld(const struct building *b, const char *name, const char *value)
 {
 	static const char *const names[] = { "Connection",	 "Keep-Alive", "Proxy-Connection",  "TE",
-					     "Transfer-Encoding", "Expect",	 SERVICE_TOKEN_HEADER, NULL };
+					     "Transfer-Encoding", "Expect",	 "Content-Length",
+					     SERVICE_TOKEN_HEADER, NULL };
 
 	for (int i = 0; names[i]; i++)
 		if (strcasecmp(name, names[i]) == 0)
 			return true;
 	if (strcasecmp(name, "Upgrade") == 0)
 		return !b->q->upgrade;
-	if (strcasecmp(name, "Content-Length") == 0)
-		return b->q->chunked;
 	return b->q->by_key && strcasecmp(name, "X-Api-Key") == 0 && server.api_key && strcmp(value, server.api_key) == 0;
 }
 
@@ -79,13 +78,17 @@ void proxy_request_head(struct req *r, struct proxy_request *q, struct buf *out)
 {
 	struct building b = { r, q, out };
 	const char *target = target_of(r), *coding = http_header(r, "Transfer-Encoding");
+	const char *length = http_header(r, "Content-Length");
 
 	q->upgrade = !r->http10 && http_header(r, "Upgrade") && http_has_token(http_header(r, "Connection"), "upgrade");
 	q->chunked = coding != NULL;
 	buf_addf(out, "%s %s%s HTTP/1.%d\r\n", r->method, *target == '/' ? "" : "/", target, !r->http10);
 	MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, &b);
+	/* As libmicrohttpd understood it, and once: nobody may read another end out of it. */
 	if (q->chunked)
 		buf_adds(out, "Transfer-Encoding: chunked\r\n");
+	else if (length)
+		buf_addf(out, "Content-Length: %s\r\n", length);
 	buf_addf(out, "Connection: %s\r\n\r\n", q->upgrade ? "Upgrade" : "close");
 }
 

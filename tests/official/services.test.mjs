@@ -4,6 +4,8 @@ import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import http from "node:http";
 import https from "node:https";
+import net from "node:net";
+import tls from "node:tls";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -94,6 +96,23 @@ describe("service URLs", () => {
     assert.ok(Number(head.headers.get("content-length")) > 100);
     const cookies = await (await service.fetch("/m", { headers: { Cookie: "a=1; sandbox-service-8000=x; b=2" } })).json();
     assert.equal(cookies.headers.cookie, "a=1; b=2");
+  });
+
+  it("lets nobody find another end of a request than it found", async () => {
+    const url = new URL(`${await service.serviceUrl()}m`);
+    for (const [lengths, body, expected] of [
+      ["Content-Length: 3\r\nTransfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n", ["abc", undefined, "chunked"]],
+      ["Content-Length: 3\r\nContent-Length: 3", "abc", ["abc", "3", undefined]],
+    ]) {
+      const socket = (url.protocol === "https:" ? tls : net).connect({ port: url.port, host: url.hostname });
+      socket.write(`POST ${url.pathname} HTTP/1.1\r\nHost: x\r\n${TOKEN}: ${await service.token()}\r\n${lengths}\r\n\r\n${body}`);
+      const parts = [];
+      for await (const part of socket) parts.push(part);
+      const answer = Buffer.concat(parts).toString();
+      assert.match(answer, /^HTTP\/1.1 200 OK\r\n/);
+      const seen = JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
+      assert.deepEqual([seen.body, seen.headers["content-length"], seen.headers["transfer-encoding"]], expected);
+    }
   });
 
   it("passes answers of every form", async () => {
