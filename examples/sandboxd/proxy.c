@@ -124,6 +124,19 @@ static void take_body(struct proxy *p, const char *data, size_t n)
 	buf_add(&p->to_client.buf, data, n);
 }
 
+/* The next head. A change of protocol that was not asked for is none: the
+ * client's side is still read as HTTP. */
+static int next_head(struct proxy *p, size_t *used)
+{
+	size_t before = p->to_client.buf.n;
+	int status = proxy_answer_head(&p->head, used, &p->to_client.buf);
+
+	if (status != 101 || (p->request.upgrade && p->request_done))
+		return status;
+	p->to_client.buf.n = before;
+	return HEAD_BAD;
+}
+
 /* Heads of interim answers pass, too. */
 static void take_head(struct proxy *p, const char *data, size_t n)
 {
@@ -131,7 +144,7 @@ static void take_head(struct proxy *p, const char *data, size_t n)
 	int status;
 
 	buf_add(&p->head, data, n);
-	while ((status = proxy_answer_head(&p->head, &used, &p->to_client.buf)) > 0) {
+	while ((status = next_head(p, &used)) > 0) {
 		if (!p->relaying)
 			begin_relaying(p);
 		p->upgraded = status == 101;

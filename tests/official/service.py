@@ -63,6 +63,10 @@ class Handler(BaseHTTPRequestHandler):
         self.head(413, Content_Length="5")
         self.wfile.write(b"large")
 
+    def unasked(self):
+        self.head(101, Connection="Upgrade", Upgrade="any")
+        self.close_connection = True
+
     def upgrade(self):
         if self.headers.get("Connection") != "Upgrade":
             self.head(400, Content_Length="0")
@@ -119,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.split("/")[1].split("?")[0]
         getattr(self, name if name in self.own else "seen")()
 
-    own = {"echo", "big", "early", "upgrade", "interim", "garbage", "cut", "hang", "drip"}
+    own = {"echo", "big", "early", "upgrade", "unasked", "interim", "garbage", "cut", "hang", "drip"}
 
     def __getattr__(self, name):
         if name.startswith("do_"):

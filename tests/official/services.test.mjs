@@ -121,9 +121,11 @@ describe("service URLs", () => {
     const big = Buffer.from(await (await service.fetch("/big/100")).arrayBuffer());
     assert.deepEqual(big, Buffer.alloc(100 * 65536, Uint8Array.from({ length: 256 }, (_, i) => i)));
     await assert.rejects(service.fetch("/cut").then((r) => r.text()));
-    const garbage = await service.fetch("/garbage");
-    assert.equal(garbage.status, 502);
-    assert.equal((await garbage.json()).error, "ConnectionError");
+    for (const path of ["/garbage", "/unasked"]) {
+      const bad = await service.fetch(path);
+      assert.equal(bad.status, 502);
+      assert.equal((await bad.json()).error, "ConnectionError");
+    }
   });
 
   it("streams both ways at once, in bounded memory, at the slower side's pace", async () => {
