@@ -270,6 +270,7 @@
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_SSE         no SBX_VIA_SSE (it is refused), no sbx_sse_ functions
+     SBX_NO_SSH_AGENT   no SSH agent of the caller's in a command
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
      SBX_NO_URLS        no services and links: no call that takes or gives a URL
@@ -1428,6 +1429,8 @@ typedef enum sbx_event_kind {
     SBX_EV_EOF,         /* the other side of a connection sends no more */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
     SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
+    SBX_EV_AGENT_DATA,  /* ssh_agent_forward: data for the SSH agent, of one channel: channel, data */
+    SBX_EV_AGENT_CLOSE, /* that channel is closed: channel */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
 } sbx_event_kind;
 
@@ -1437,6 +1440,7 @@ typedef struct sbx_event {
     sbx_op op;
     void *user;        /* sbx_call.user */
     sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step, sbx_wait, sbx_cancel, sbx_port_… or sbx_close */
+    sbx_str channel;   /* AGENT_DATA, AGENT_CLOSE: the channel's id, at most 63 bytes; borrowed like data */
     const void *item;  /* ITEM: sbx_box_info, sbx_match, sbx_snapshot, …, by the call; borrowed alike */
     uint64_t offset;   /* of the first byte of data in its stream or file */
     uint64_t lost;     /* GAP */
@@ -2004,6 +2008,7 @@ typedef struct sbx_run_opts {
     bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
     bool pty;              /* a terminal, its input open; its output comes as stdout; `command` may be empty */
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
+    bool ssh_agent_forward; /* sbx_command: programs in the sandbox find the caller's SSH agent (sbx_agent_send); keeps one of max_requests until END */
     bool kill_on_disconnect; /* the server kills it when the connection goes */
     bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
     sbx_str stdin_data;    /* SBX_VIA_SSE only: the whole standard input, any bytes. Sent with the request: a third more than its size must fit in request_bytes */
@@ -2099,6 +2104,36 @@ SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op op, uint16_t cols, uint16_
    exit code came, SBX_ERR_DEADLINE after 10 s without. Once it was sent a drop
    is not mended any more (SBX_ERR_CONNECTION). */
 SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op);
+
+/* With ssh_agent_forward a program in the sandbox (ssh, git) that asks its SSH
+   agent opens a channel: the bytes that it writes come as SBX_EV_AGENT_DATA with
+   the channel's id, in pieces of any size; what the caller's agent answers goes
+   back by sbx_agent_send; SBX_EV_AGENT_CLOSE, or sbx_agent_close, ends the
+   channel. Ids are the server's. The library keeps nothing of channels: how many
+   there may be is the caller's choice, who closes those beyond. The protocol does not say
+   what becomes of them when the stream breaks: after SBX_EV_RECONNECTED take
+   those from before as closed.
+
+       case SBX_EV_AGENT_DATA:   (agent: a connection to $SSH_AUTH_SOCK for each channel)
+           write(agent_of(ev.channel), ev.data.p, ev.data.n);
+           break;
+       case SBX_EV_AGENT_CLOSE:
+           close_agent_of(ev.channel);
+           break;
+       ... and when the connection of channel `id` can be read:
+           n = read(fd, bytes, sizeof bytes);
+           if (n > 0)
+               sbx_agent_send(c, op, id, sbx_sn(bytes, n), &taken);
+           else
+               sbx_agent_close(c, op, id);
+
+   sbx_agent_send takes what can be sent now, as sbx_input does; the rest after
+   SBX_EV_WRITABLE. Both: SBX_ERR_ARGUMENT (an id that is empty, over 63 bytes or
+   not UTF-8), SBX_ERR_STATE also without ssh_agent_forward, SBX_ERR_ENTROPY;
+   sbx_agent_close: SBX_ERR_FULL when it cannot be sent now: again after
+   SBX_EV_WRITABLE. */
+SBX_API sbx_code sbx_agent_send(sbx_client *c, sbx_op op, sbx_str channel, sbx_str data, size_t *taken);
+SBX_API sbx_code sbx_agent_close(sbx_client *c, sbx_op op, sbx_str channel);
 
 /* ------------------------------------------------------------------- files */
 
@@ -2829,6 +2864,9 @@ SBX_EXTERN_C_END
 #endif
 #ifndef SBX_NO_SSE
 #define SBX_NO_SSE 0
+#endif
+#ifndef SBX_NO_SSH_AGENT
+#define SBX_NO_SSH_AGENT 0
 #endif
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
@@ -9222,6 +9260,15 @@ typedef struct sbxi_page {
 
 #define SBXI_RECENT 32
 
+/* A command whose SSH agent is the caller's: of the message that is read. */
+#define SBXI_CHANNEL_MAX 63
+typedef struct sbxi_agent {
+    bool on;
+    uint8_t channel_n; /* SBXI_CHANNEL_MAX + 1: longer */
+    char channel[SBXI_CHANNEL_MAX];
+    uint32_t base64;   /* state of the text that is decoded */
+} sbxi_agent;
+
 /* Shared among operations whose answer has not ended: request bytes behind
    it, kept for repetition, and the answer while it is decoded. */
 typedef struct sbxi_block {
@@ -9252,6 +9299,7 @@ typedef struct sbxi_block {
         sbx_pool old_pool;
 #endif
         sbx_shared_port port;
+        sbxi_agent agent;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */
@@ -12686,6 +12734,24 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
 SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
 /* Output that was read and not delivered yet. */
 SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
+#if !SBX_NO_SSH_AGENT
+/* Messages of an SSH agent's channel; types behind the stream's own. */
+enum { SBXI_T_AGENT_DATA = 14, SBXI_T_AGENT_CLOSE };
+SBXI_FN bool sbxi_agent_on(const sbxi_op *op);
+/* A message begins. */
+SBXI_FN void sbxi_agent_begin(sbxi_op *op);
+/* 0: none of ours, or the caller has no agent. */
+SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n);
+SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t);
+/* A piece of `data` of a message that is not whole, decoded in place; false: it
+   ends the operation. */
+SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
+/* The message is complete. */
+SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
+#else
+#define sbxi_agent_on(op) false
+#endif
 
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
@@ -12720,6 +12786,234 @@ SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
 #define sbxi_sse_failed(c, op) false
 #define sbxi_sse_lost(op) false
 #endif
+
+#endif
+
+/* ======== src/langsmith_agent.c ======== */
+
+/* The SSH agent's channels of a command's WebSocket. Nothing is kept of them:
+   what came names its channel, and so does what goes out. */
+
+#if !SBX_NO_SSH_AGENT
+
+static sbxi_agent *sbxi_agent_of(const sbxi_op *op)
+{
+    return op->block && op->block->answer.agent.on ? &op->block->answer.agent : NULL;
+}
+
+SBXI_FN bool sbxi_agent_on(const sbxi_op *op)
+{
+    return sbxi_agent_of(op) != NULL;
+}
+
+SBXI_FN void sbxi_agent_begin(sbxi_op *op)
+{
+    sbxi_agent *a = sbxi_agent_of(op);
+
+    if (a) {
+        a->channel_n = 0;
+        a->base64 = 0;
+    }
+}
+
+SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n)
+{
+    if (!sbxi_agent_of(op))
+        return 0;
+    return sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_data")) ? SBXI_T_AGENT_DATA : sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_close")) ? SBXI_T_AGENT_CLOSE : 0;
+}
+
+SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t)
+{
+    sbxi_agent *a = sbxi_agent_of(op);
+
+    if (!a)
+        return;
+    if (a->channel_n + t->n > SBXI_CHANNEL_MAX) {
+        a->channel_n = SBXI_CHANNEL_MAX + 1; /* too long */
+        return;
+    }
+    memcpy(a->channel + a->channel_n, t->p, t->n);
+    a->channel_n = (uint8_t)(a->channel_n + t->n);
+}
+
+/* A piece of `data`, in place. False: it ends the operation. */
+static bool sbxi_agent_decode(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
+{
+    sbxi_agent *a = sbxi_agent_of(op);
+
+    *n = sbxi_base64_decode(&a->base64, p, *n);
+    if (a->base64 != SBXI_BASE64_BAD && (!last || !a->base64 || a->base64 == SBXI_BASE64_PADDED))
+        return true;
+    sbxi_stream_protocol_error(c, op, SBXI_T("the data of an SSH agent's channel is not base64"));
+    return false;
+}
+
+/* Whether the message says which channel it is about. */
+static bool sbxi_agent_named(sbx_client *c, sbxi_op *op)
+{
+    const sbxi_agent *a = sbxi_agent_of(op);
+
+    if (a->channel_n <= SBXI_CHANNEL_MAX)
+        return a->channel_n != 0;
+    sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("the id of an SSH agent's channel is longer than 63 bytes"));
+    return false;
+}
+
+SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
+{
+    if (!sbxi_agent_of(op)->channel_n) {
+        sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("an SSH agent's message in fragments, or larger than rx_bytes, does not begin with its channel: raise rx_bytes"));
+        return false;
+    }
+    return sbxi_agent_named(c, op) && sbxi_agent_decode(c, op, p, n, last);
+}
+
+SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op)
+{
+    sbxi_command *k = &op->u.command;
+    bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
+    size_t n = k->held.out.data_n;
+
+    if (op->s.phase == SBXI_PHASE_STARTING)
+        sbxi_stream_started(c, op);
+    if (!op->s.whole && !closes)
+        return; /* it was delivered as it came */
+    if (!sbxi_agent_named(c, op)) {
+        op->s.has_data = false;
+        return;
+    }
+    if (closes) {
+        op->s.has_data = true;
+        k->held.out.data = sbxi_agent_of(op)->channel; /* any address */
+        k->held.out.data_n = 0;
+    } else if (op->s.has_data) {
+        op->s.has_data = sbxi_agent_decode(c, op, k->held.out.data, &n, true);
+        k->held.out.data_n = (uint32_t)n;
+    }
+}
+
+SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n)
+{
+    const sbxi_agent *a = sbxi_agent_of(op);
+    bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
+
+    op->s.drops = 0;
+    op->s.hasty = false;
+    if (!n && !closes)
+        return SBXI_RUN_IDLE;
+    sbxi_event_init(c, op, ev, closes ? SBX_EV_AGENT_CLOSE : SBX_EV_AGENT_DATA);
+    ev->channel = sbx_sn(a->channel, a->channel_n);
+    ev->data = sbx_sn(p, n);
+    return SBXI_RUN_EVENT;
+}
+
+/* ---- calls ---- */
+
+static sbxi_op *sbxi_agent_command(sbx_client *c, sbx_op h, sbx_str channel, sbx_code *code)
+{
+    sbxi_op *op = sbxi_op_get(c, h);
+
+    *code = SBX_ERR_HANDLE;
+    if (!op || op->row != &sbxi_command_row)
+        return NULL;
+    *code = !channel.n || channel.n > SBXI_CHANNEL_MAX ? SBX_ERR_ARGUMENT : SBX_ERR_STATE;
+    if (*code == SBX_ERR_ARGUMENT || op->state == SBXI_OP_DONE || c->net.inside || !sbxi_agent_of(op))
+        return NULL;
+    *code = SBX_OK;
+    return op;
+}
+
+/* Begins a message up to its channel, of which `room` bytes have place beside
+   what the caller puts behind it. NULL: none now, or *code says what is wrong. */
+static char *sbxi_agent_compose(sbx_client *c, sbxi_op *op, const char *type, sbx_str channel, char **start, size_t *room, sbx_code *code)
+{
+    static const char before[] = "{\"type\":\"ssh_agent_", between[] = "\",\"channel_id\":\"";
+    const size_t before_n = sizeof before - 1, between_n = sizeof between - 1, type_n = strlen(type);
+    size_t used = 0, n = 0;
+    bool bad = false;
+    sbxi_got got;
+    char *p;
+
+    if (op->state != SBXI_OP_STREAM || op->s.phase != SBXI_PHASE_RUNNING)
+        return NULL;
+    p = sbxi_ws_compose(&c->net, sbxi_op_link(c, op), room, &got);
+    /* Room for a pong stays, as in sbx_input. */
+    if (!p || *room < SBXI_CHANNEL_MAX * 6 + 128 + SBXI_WS_CONTROL_MAX)
+        return NULL;
+    *start = p;
+    memcpy(p, before, before_n);
+    p += before_n;
+    memcpy(p, type, type_n);
+    p += type_n;
+    memcpy(p, between, between_n);
+    p += between_n;
+    n = sbx_json_escape(p, SBXI_CHANNEL_MAX * 6, channel.p, channel.n, &used, &bad);
+    p += n;
+    *room -= (size_t)(p - *start) + SBXI_WS_CONTROL_MAX;
+    if (used == channel.n)
+        return p;
+    *code = SBX_ERR_ARGUMENT;
+    return NULL;
+}
+
+static sbx_code sbxi_agent_composed(sbx_client *c, sbxi_op *op, const char *start, const char *end)
+{
+    sbxi_ws_composed(&c->net, sbxi_op_link(c, op), SBX_WS_OP_TEXT, (size_t)(end - start));
+    return c->net.entropy_failed ? SBX_ERR_ENTROPY : SBX_OK;
+}
+
+SBX_API sbx_code sbx_agent_send(sbx_client *c, sbx_op h, sbx_str channel, sbx_str data, size_t *taken)
+{
+    static const char between[] = "\",\"data\":\"", after[] = "\"}";
+    const size_t between_n = sizeof between - 1, after_n = sizeof after - 1;
+    sbx_code code;
+    sbxi_op *op = sbxi_agent_command(c, h, channel, &code);
+
+    *taken = 0;
+    while (op && code == SBX_OK && *taken < data.n) {
+        size_t room, n;
+        char *start, *p = sbxi_agent_compose(c, op, "data", channel, &start, &room, &code);
+
+        if (!p)
+            break;
+        n = SBXI_MIN(data.n - *taken, (room - between_n - after_n) / 4 * 3);
+        memcpy(p, between, between_n);
+        p += between_n;
+        p += sbxi_base64(p, (const unsigned char *)data.p + *taken, n);
+        memcpy(p, after, after_n);
+        code = sbxi_agent_composed(c, op, start, p + after_n);
+        *taken += code == SBX_OK ? n : 0;
+        if (sbxi_link_flush(&c->net, sbxi_op_link(c, op)) != SBXI_GOT_EVENT)
+            break;
+    }
+    if (op && code == SBX_OK && *taken < data.n)
+        op->flags |= SBXI_OP_WANTS_ROOM;
+    if (op)
+        sbxi_op_wake(c, op);
+    return code;
+}
+
+SBX_API sbx_code sbx_agent_close(sbx_client *c, sbx_op h, sbx_str channel)
+{
+    sbx_code code;
+    sbxi_op *op = sbxi_agent_command(c, h, channel, &code);
+    size_t room;
+    char *start, *p;
+
+    if (!op)
+        return code;
+    p = sbxi_agent_compose(c, op, "close", channel, &start, &room, &code);
+    if (p) {
+        memcpy(p, "\"}", 2);
+        code = sbxi_agent_composed(c, op, start, p + 2);
+    } else if (code == SBX_OK) {
+        op->flags |= SBXI_OP_WANTS_ROOM;
+        code = SBX_ERR_FULL;
+    }
+    sbxi_op_wake(c, op);
+    return code;
+}
 
 #endif
 
@@ -13825,7 +14119,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
         return "max_output";
     if (o->via == SBX_VIA_SSE) {
         *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : NULL;
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : o->ssh_agent_forward ? "ssh_agent_forward" : NULL;
     }
     *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
     if (o->stdin_data.p)
@@ -13836,7 +14130,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     if (o->via == SBX_VIA_WS)
         return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
+    return o->pty ? "pty" : o->ssh_agent_forward ? "ssh_agent_forward" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
            o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
@@ -13957,8 +14251,11 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
         sbxi_command_id(&b, o);
+    if (SBX_NO_SSH_AGENT)
+        sbxi_build_absent(&b, o->ssh_agent_forward, "ssh_agent_forward", SBXI_T("is not in this build (SBX_NO_SSH_AGENT)"));
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
+        b.op->block->answer.agent.on = o->ssh_agent_forward;
         sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
@@ -14024,6 +14321,10 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
     if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
+    if (!bad && o->ssh_agent_forward) {
+        bad = "ssh_agent_forward";
+        why = SBXI_T("belongs to sbx_command: the agent's messages come as events");
+    }
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
@@ -15827,6 +16128,9 @@ static const sbxi_param sbxi_execute_params[] = {
     SBXI_RUNP("ttl_seconds", "ttl_s", SBXI_P_LIFE, ttl_s, 600, NULL),
     SBXI_RUNP("kill_on_disconnect", "kill_on_disconnect", SBXI_P_FLAG, kill_on_disconnect, 0, NULL),
     SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
+#if !SBX_NO_SSH_AGENT
+    SBXI_RUNP("ssh_agent_forward", "ssh_agent_forward", SBXI_P_BOOL, ssh_agent_forward, 0, NULL),
+#endif
 };
 const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
 const sbxi_schema sbxi_execute_sse_schema = { sbxi_execute_params + 1, 6, 0 };
@@ -16587,7 +16891,7 @@ static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
    offset is known wherever it stands. A larger one streams: its offset is then
    taken as the expected one and checked when it comes. */
 
-enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
+enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID, SBXI_K_CHANNEL_ID };
 
 static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
@@ -16603,7 +16907,11 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
     return none;
 }
 
-static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
+static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid",
+#if !SBX_NO_SSH_AGENT
+    "channel_id",
+#endif
+};
 static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error", "ack_required" };
 
 static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
@@ -16687,6 +16995,10 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     sbxi_out *o = &k->stream[stream];
     bool replaced = op->s.replaced;
 
+#if !SBX_NO_SSH_AGENT
+    if (op->s.type >= SBXI_T_AGENT_DATA)
+        return sbxi_agent_deliver(c, op, ev, p, n);
+#endif
     op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
     if (n || !sbxi_op_is_sse(op)) {
@@ -16846,8 +17158,21 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
             sbxi_message_id(op, t);
         return;
     }
+#if !SBX_NO_SSH_AGENT
+    if (op->s.field == SBXI_K_CHANNEL_ID) {
+        if (text)
+            sbxi_agent_channel(op, t);
+        return;
+    }
+#endif
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
+#if !SBX_NO_SSH_AGENT
+    if (op->s.field == SBXI_K_TYPE && text && sbxi_agent_type(op, p, n)) {
+        op->s.type = sbxi_agent_type(op, p, n) & 15;
+        return;
+    }
+#endif
     switch (op->s.field) {
     case SBXI_K_TYPE:
         if (!sbxi_op_is_sse(op)) /* its events have names */
@@ -16881,6 +17206,9 @@ SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
     op->s.whole = whole;
     op->s.has_data = false;
+#if !SBX_NO_SSH_AGENT
+    sbxi_agent_begin(op);
+#endif
 }
 
 /* A final `error` message. */
@@ -16957,6 +17285,12 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         sbxi_op_finish(c, op);
         break;
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
+#if !SBX_NO_SSH_AGENT
+    case SBXI_T_AGENT_DATA:
+    case SBXI_T_AGENT_CLOSE:
+        sbxi_agent_end(c, op);
+        return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+#endif
     default: break;
     }
     op->s.has_data = false;
@@ -16976,6 +17310,7 @@ static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *
 static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
+    bool output = op->s.type == SBXI_T_STDOUT || op->s.type == SBXI_T_STDERR, agent = false;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
     size_t n = t->n;
@@ -16993,14 +17328,19 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_IDLE;
     }
-    if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
+#if !SBX_NO_SSH_AGENT
+    agent = op->s.type == SBXI_T_AGENT_DATA;
+    if (agent && !sbxi_agent_piece(c, op, t->p, &n, !t->more))
+        return SBXI_RUN_IDLE;
+#endif
+    if (!output && !agent) {
         if (op->s.type == SBXI_T_NONE && t->n)
             sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
     if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (!op->s.placed && !op->s.assuming) {
+    if (output && !op->s.placed && !op->s.assuming) {
         op->s.assuming = true;
         if (op->s.has_offset) {
             op->s.placed = true;

@@ -230,6 +230,8 @@ typedef enum sbx_event_kind {
     SBX_EV_EOF,         /* the other side of a connection sends no more */
     SBX_EV_REWIND,      /* a pushed body must be sent again from its first byte (sbx_rewind), or cancelled */
     SBX_EV_HEAD,        /* sbx_request with `stream`: the answer began: status; data = its header lines, as far as opts.head took them */
+    SBX_EV_AGENT_DATA,  /* ssh_agent_forward: data for the SSH agent, of one channel: channel, data */
+    SBX_EV_AGENT_CLOSE, /* that channel is closed: channel */
     SBX_EV_END          /* the last one: code, exit_code; the handle is dead after it */
 } sbx_event_kind;
 
@@ -239,6 +241,7 @@ typedef struct sbx_event {
     sbx_op op;
     void *user;        /* sbx_call.user */
     sbx_str data;      /* borrowed until the next sbx_next…, sbx_await, sbx_step, sbx_wait, sbx_cancel, sbx_port_… or sbx_close */
+    sbx_str channel;   /* AGENT_DATA, AGENT_CLOSE: the channel's id, at most 63 bytes; borrowed like data */
     const void *item;  /* ITEM: sbx_box_info, sbx_match, sbx_snapshot, …, by the call; borrowed alike */
     uint64_t offset;   /* of the first byte of data in its stream or file */
     uint64_t lost;     /* GAP */

@@ -36,6 +36,9 @@
 #ifndef SBX_NO_SSE
 #define SBX_NO_SSE 0
 #endif
+#ifndef SBX_NO_SSH_AGENT
+#define SBX_NO_SSH_AGENT 0
+#endif
 #ifndef SBX_NO_TRACE
 #define SBX_NO_TRACE 0
 #endif

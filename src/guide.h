@@ -258,6 +258,7 @@
      SBX_NO_OWNED       no delete_on_close: it is refused
      SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
      SBX_NO_SSE         no SBX_VIA_SSE (it is refused), no sbx_sse_ functions
+     SBX_NO_SSH_AGENT   no SSH agent of the caller's in a command
      SBX_NO_TRACE       no trace hook: a description with one is refused
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
      SBX_NO_URLS        no services and links: no call that takes or gives a URL

@@ -258,6 +258,7 @@ typedef struct sbx_run_opts {
     bool stdin_open;       /* keep standard input open for sbx_input; default: closed at once */
     bool pty;              /* a terminal, its input open; its output comes as stdout; `command` may be empty */
     uint16_t cols, rows;   /* with pty; one without the other: 80, 24 */
+    bool ssh_agent_forward; /* sbx_command: programs in the sandbox find the caller's SSH agent (sbx_agent_send); keeps one of max_requests until END */
     bool kill_on_disconnect; /* the server kills it when the connection goes */
     bool no_reconnect;     /* a drop ends the operation with SBX_ERR_CONNECTION */
     sbx_str stdin_data;    /* SBX_VIA_SSE only: the whole standard input, any bytes. Sent with the request: a third more than its size must fit in request_bytes */
@@ -353,6 +354,36 @@ SBX_API sbx_code sbx_pty_resize(sbx_client *c, sbx_op op, uint16_t cols, uint16_
    exit code came, SBX_ERR_DEADLINE after 10 s without. Once it was sent a drop
    is not mended any more (SBX_ERR_CONNECTION). */
 SBX_API sbx_code sbx_kill(sbx_client *c, sbx_op op);
+
+/* With ssh_agent_forward a program in the sandbox (ssh, git) that asks its SSH
+   agent opens a channel: the bytes that it writes come as SBX_EV_AGENT_DATA with
+   the channel's id, in pieces of any size; what the caller's agent answers goes
+   back by sbx_agent_send; SBX_EV_AGENT_CLOSE, or sbx_agent_close, ends the
+   channel. Ids are the server's. The library keeps nothing of channels: how many
+   there may be is the caller's choice, who closes those beyond. The protocol does not say
+   what becomes of them when the stream breaks: after SBX_EV_RECONNECTED take
+   those from before as closed.
+
+       case SBX_EV_AGENT_DATA:   (agent: a connection to $SSH_AUTH_SOCK for each channel)
+           write(agent_of(ev.channel), ev.data.p, ev.data.n);
+           break;
+       case SBX_EV_AGENT_CLOSE:
+           close_agent_of(ev.channel);
+           break;
+       ... and when the connection of channel `id` can be read:
+           n = read(fd, bytes, sizeof bytes);
+           if (n > 0)
+               sbx_agent_send(c, op, id, sbx_sn(bytes, n), &taken);
+           else
+               sbx_agent_close(c, op, id);
+
+   sbx_agent_send takes what can be sent now, as sbx_input does; the rest after
+   SBX_EV_WRITABLE. Both: SBX_ERR_ARGUMENT (an id that is empty, over 63 bytes or
+   not UTF-8), SBX_ERR_STATE also without ssh_agent_forward, SBX_ERR_ENTROPY;
+   sbx_agent_close: SBX_ERR_FULL when it cannot be sent now: again after
+   SBX_EV_WRITABLE. */
+SBX_API sbx_code sbx_agent_send(sbx_client *c, sbx_op op, sbx_str channel, sbx_str data, size_t *taken);
+SBX_API sbx_code sbx_agent_close(sbx_client *c, sbx_op op, sbx_str channel);
 
 /* ------------------------------------------------------------------- files */
 

@@ -469,7 +469,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
         return "max_output";
     if (o->via == SBX_VIA_SSE) {
         *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : NULL;
+        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : o->ssh_agent_forward ? "ssh_agent_forward" : NULL;
     }
     *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
     if (o->stdin_data.p)
@@ -480,7 +480,7 @@ static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const ch
     if (o->via == SBX_VIA_WS)
         return NULL;
     *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
+    return o->pty ? "pty" : o->ssh_agent_forward ? "ssh_agent_forward" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
            o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
 }
 
@@ -601,8 +601,11 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)
         sbxi_command_id(&b, o);
+    if (SBX_NO_SSH_AGENT)
+        sbxi_build_absent(&b, o->ssh_agent_forward, "ssh_agent_forward", SBXI_T("is not in this build (SBX_NO_SSH_AGENT)"));
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
+        b.op->block->answer.agent.on = o->ssh_agent_forward;
         sbxi_run_json(&b, command, o);
     }
     return sbxi_command_start(&b, o);
@@ -668,6 +671,10 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
     if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
         return b.refused;
     bad = sbxi_run_bad(o, command, &why);
+    if (!bad && o->ssh_agent_forward) {
+        bad = "ssh_agent_forward";
+        why = SBXI_T("belongs to sbx_command: the agent's messages come as events");
+    }
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     if (b.op)

@@ -350,6 +350,9 @@ static const sbxi_param sbxi_execute_params[] = {
     SBXI_RUNP("ttl_seconds", "ttl_s", SBXI_P_LIFE, ttl_s, 600, NULL),
     SBXI_RUNP("kill_on_disconnect", "kill_on_disconnect", SBXI_P_FLAG, kill_on_disconnect, 0, NULL),
     SBXI_RUNP("pty", "pty", SBXI_P_BOOL, pty, 0, NULL),
+#if !SBX_NO_SSH_AGENT
+    SBXI_RUNP("ssh_agent_forward", "ssh_agent_forward", SBXI_P_BOOL, ssh_agent_forward, 0, NULL),
+#endif
 };
 const sbxi_schema sbxi_execute_http_schema = { sbxi_execute_params, 4, 0 };
 const sbxi_schema sbxi_execute_sse_schema = { sbxi_execute_params + 1, 6, 0 };

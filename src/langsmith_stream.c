@@ -6,7 +6,7 @@
    offset is known wherever it stands. A larger one streams: its offset is then
    taken as the expected one and checked when it comes. */
 
-enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID };
+enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID, SBXI_K_CHANNEL_ID };
 
 static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none, const char *p, size_t n)
 {
@@ -22,7 +22,11 @@ static uint8_t sbxi_which(const char *const *words, unsigned count, uint8_t none
     return none;
 }
 
-static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid" };
+static const char *const sbxi_keys[] = { "type", "data", "offset", "exit_code", "error", "error_type", "command_id", "pid",
+#if !SBX_NO_SSH_AGENT
+    "channel_id",
+#endif
+};
 static const char *const sbxi_types[] = { "stdout", "stderr", "started", "exit", "error", "ack_required" };
 
 static const char sbxi_why_json[] = SBXI_T("a message of the server is not well-formed JSON");
@@ -106,6 +110,10 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     sbxi_out *o = &k->stream[stream];
     bool replaced = op->s.replaced;
 
+#if !SBX_NO_SSH_AGENT
+    if (op->s.type >= SBXI_T_AGENT_DATA)
+        return sbxi_agent_deliver(c, op, ev, p, n);
+#endif
     op->s.replaced = false;
     sbxi_out_take(o, &p, &n, replaced);
     if (n || !sbxi_op_is_sse(op)) {
@@ -265,8 +273,21 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
             sbxi_message_id(op, t);
         return;
     }
+#if !SBX_NO_SSH_AGENT
+    if (op->s.field == SBXI_K_CHANNEL_ID) {
+        if (text)
+            sbxi_agent_channel(op, t);
+        return;
+    }
+#endif
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
+#if !SBX_NO_SSH_AGENT
+    if (op->s.field == SBXI_K_TYPE && text && sbxi_agent_type(op, p, n)) {
+        op->s.type = sbxi_agent_type(op, p, n) & 15;
+        return;
+    }
+#endif
     switch (op->s.field) {
     case SBXI_K_TYPE:
         if (!sbxi_op_is_sse(op)) /* its events have names */
@@ -300,6 +321,9 @@ SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
     op->s.whole = whole;
     op->s.has_data = false;
+#if !SBX_NO_SSH_AGENT
+    sbxi_agent_begin(op);
+#endif
 }
 
 /* A final `error` message. */
@@ -376,6 +400,12 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
         sbxi_op_finish(c, op);
         break;
     case SBXI_T_ERROR: sbxi_message_error(c, op); break;
+#if !SBX_NO_SSH_AGENT
+    case SBXI_T_AGENT_DATA:
+    case SBXI_T_AGENT_CLOSE:
+        sbxi_agent_end(c, op);
+        return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
+#endif
     default: break;
     }
     op->s.has_data = false;
@@ -395,6 +425,7 @@ static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *
 static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
+    bool output = op->s.type == SBXI_T_STDOUT || op->s.type == SBXI_T_STDERR, agent = false;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
     size_t n = t->n;
@@ -412,14 +443,19 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
         k->held.out.data_n = (uint32_t)n;
         return SBXI_RUN_IDLE;
     }
-    if (op->s.type != SBXI_T_STDOUT && op->s.type != SBXI_T_STDERR) {
+#if !SBX_NO_SSH_AGENT
+    agent = op->s.type == SBXI_T_AGENT_DATA;
+    if (agent && !sbxi_agent_piece(c, op, t->p, &n, !t->more))
+        return SBXI_RUN_IDLE;
+#endif
+    if (!output && !agent) {
         if (op->s.type == SBXI_T_NONE && t->n)
             sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("a message in fragments, or larger than rx_bytes, does not begin with its type: raise rx_bytes"));
         return SBXI_RUN_IDLE;
     }
     if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (!op->s.placed && !op->s.assuming) {
+    if (output && !op->s.placed && !op->s.assuming) {
         op->s.assuming = true;
         if (op->s.has_offset) {
             op->s.placed = true;

@@ -22,6 +22,24 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
 SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
 /* Output that was read and not delivered yet. */
 SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
+#if !SBX_NO_SSH_AGENT
+/* Messages of an SSH agent's channel; types behind the stream's own. */
+enum { SBXI_T_AGENT_DATA = 14, SBXI_T_AGENT_CLOSE };
+SBXI_FN bool sbxi_agent_on(const sbxi_op *op);
+/* A message begins. */
+SBXI_FN void sbxi_agent_begin(sbxi_op *op);
+/* 0: none of ours, or the caller has no agent. */
+SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n);
+SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t);
+/* A piece of `data` of a message that is not whole, decoded in place; false: it
+   ends the operation. */
+SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
+/* The message is complete. */
+SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op);
+SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
+#else
+#define sbxi_agent_on(op) false
+#endif
 
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);

@@ -124,6 +124,15 @@ typedef struct sbxi_page {
 
 #define SBXI_RECENT 32
 
+/* A command whose SSH agent is the caller's: of the message that is read. */
+#define SBXI_CHANNEL_MAX 63
+typedef struct sbxi_agent {
+    bool on;
+    uint8_t channel_n; /* SBXI_CHANNEL_MAX + 1: longer */
+    char channel[SBXI_CHANNEL_MAX];
+    uint32_t base64;   /* state of the text that is decoded */
+} sbxi_agent;
+
 /* Shared among operations whose answer has not ended: request bytes behind
    it, kept for repetition, and the answer while it is decoded. */
 typedef struct sbxi_block {
@@ -154,6 +163,7 @@ typedef struct sbxi_block {
         sbx_pool old_pool;
 #endif
         sbx_shared_port port;
+        sbxi_agent agent;
     } answer; /* of an item in lists: its id stands first */
     sbxi_page page;
     uint64_t recent[SBXI_RECENT]; /* hashes of the last items, to drop those that a shifting page repeats */

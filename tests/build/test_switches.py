@@ -7,7 +7,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "TRACE", "TUNNEL", "URLS")]
+FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "SSH_AGENT", "TRACE", "TUNNEL", "URLS")]
 
 
 class Switches(unittest.TestCase):

@@ -114,7 +114,7 @@ struct sim_command {
     bool sse;            /* it is streamed as events */
     uint64_t acked[2], sent[2]; /* then: what the client has, and was sent at most */
     unsigned acks;       /* asked for */
-    sim_bytes log;       /* what the client sent: E R(o,e) S K Z80x24 I"…" */
+    sim_bytes log;       /* what the client sent: E R(o,e) S K Z80x24 I A(channel base64) C(channel ) */
     sim_bytes heard;     /* its standard input */
 };
 

@@ -618,6 +618,12 @@ static void sim_message(sim_conn *c, const char *msg)
             k->ended = true;
             k->exit_code = -9;
         }
+    } else if (strcmp(type.p, "ssh_agent_data") == 0 || strcmp(type.p, "ssh_agent_close") == 0) {
+        sim_puts(&k->log, type.p[10] == 'd' ? "A(" : "C(");
+        sim_text_of(msg, "channel_id", &k->log);
+        sim_puts(&k->log, " ");
+        sim_text_of(msg, "data", &k->log);
+        sim_puts(&k->log, ")");
     } else if (strcmp(type.p, "resize") == 0) {
         sim_putf(&k->log, "Z%llux%llu", sim_number_of(msg, "cols"), sim_number_of(msg, "rows"));
     } else {

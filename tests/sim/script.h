@@ -37,6 +37,8 @@ static void record(const sbx_event *ev)
     case SBX_EV_RECONNECTED: snprintf(p, room, " again"); break;
     case SBX_EV_WRITABLE: snprintf(p, room, " writable"); break;
     case SBX_EV_REWIND: snprintf(p, room, " rewind"); break;
+    case SBX_EV_AGENT_DATA: snprintf(p, room, " a(%.*s:%.*s)", (int)ev->channel.n, ev->channel.p, (int)ev->data.n, ev->data.p); break;
+    case SBX_EV_AGENT_CLOSE: snprintf(p, room, " close(%.*s)", (int)ev->channel.n, ev->channel.p); break;
     case SBX_EV_END: snprintf(p, room, " end(%s,%d)", ev->code ? sbx_code_name(ev->code) + 8 : "OK", ev->exit_code); break;
     default: fail_msg("event %d", (int)ev->kind);
     }

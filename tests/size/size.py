@@ -9,7 +9,7 @@ libgcc are left out (the last two are shown beside it). "all" is the whole
 object, linked without --gc-sections.
 
 "trimmed" leaves out besides what a program can do without by a switch
-(SBX_NO_ALLOC, _CONFIG, _DATES, _EXECUTE, _LEGACY, _OWNED, _PORTS, _SSE, _TRACE, _TUNNEL, _URLS); its client does the
+(SBX_NO_ALLOC, _CONFIG, _DATES, _EXECUTE, _LEGACY, _OWNED, _PORTS, _SSE, _SSH_AGENT, _TRACE, _TUNNEL, _URLS); its client does the
 same as the other's.
 
 Parts: the symbols of the linked programs by the file of src/ that defines
@@ -44,7 +44,7 @@ FRAME_LIMIT = 256
 FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
 COMMON = ["-std=c99", "-g", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-pic", "-I."]
 BARE = ["-mcpu=cortex-m4", "-mthumb", "-Os", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", "-DSBX_NO_MALLOC=1"]
-TRIMMED = [f"-DSBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "TRACE", "TUNNEL", "URLS")]
+TRIMMED = [f"-DSBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "SSH_AGENT", "TRACE", "TUNNEL", "URLS")]
 FULL, SMALLEST = "Cortex-M4 -Os, no error text", "the same, trimmed"
 # name, compiler prefix, flags, linker flags
 VARIANTS = [
