@@ -18,7 +18,7 @@ WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
 STANDARDS = ["c99", "c11", "c++11", "c++17", "c++20"]
 CORTEX = ["SBX_SMALL=1", "SBX_FREESTANDING=1", "SBX_NO_MALLOC=1", "SBX_NO_ERROR_TEXT=1"]
 # What a program can leave out; each alone, and all of it as small as it gets.
-FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "SSH_AGENT", "TRACE", "TUNNEL")]
+FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "EXECUTE", "LEGACY", "OWNED", "PORTS", "SSE", "SSH_AGENT", "TRACE", "TUNNEL", "URLS")]
 CONFIGURATIONS = [[]] + [[switch] for switch in CORTEX + FEATURES] + [CORTEX, CORTEX + FEATURES]
 TRANSPORT_SWITCHES = {"bearssl": [["SBX_BEARSSL_MINIMAL=1", "SBX_BEARSSL_NO_FILES=1"], ["SBX_NO_ERROR_TEXT=1"]],
                       "posix": [["SBX_POSIX_POLL=1"], ["SBX_POSIX_NO_THREADS=1"]],
