@@ -150,6 +150,7 @@ static sbx_op start_command(run *r, slot *s, unsigned v)
             o.alloc = (v & 8) == 0, o.discard = !o.alloc, o.max_output = v & 16 ? 9 : 0;
         return sbx_run(r->c, s->box, sbx_s("make -j4"), &o, (sbx_result *)s->result);
     }
+    o.ssh_agent_forward = (v & 12) == 12;
     return sbx_command(r->c, s->box, sbx_s("make \xc3\xa9"), &o);
 }
 

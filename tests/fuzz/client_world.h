@@ -210,7 +210,9 @@ static void talk_message(wire *x, script *s, unsigned char letter, unsigned piec
     static const char *const others[] = { "{\"type\":\"hello\",\"data\":\"x\"}", "{}", "[1]", "{\"type\":7}", "{\"type\":\"stdout\"}",
         "{\"type\":\"exit\"}", "{\"data\":\"late\",\"type\":\"stdout\",\"offset\":0}", "{\"offset\":0,\"type\":\"stderr\",\"data\":\"q\"}",
         "{\"type\":\"stdout\",\"data\":null,\"offset\":null}", "{\"type\":\"stdout\",\"offset\":-5,\"data\":\"m\"}",
-        "{\"type\":\"stdout\",\"data\":\"h\",\"offset\":18446744073709551615}", "{\"type\":\"started\",\"command_id\":null,\"pid\":null}" };
+        "{\"type\":\"stdout\",\"data\":\"h\",\"offset\":18446744073709551615}", "{\"type\":\"started\",\"command_id\":null,\"pid\":null}",
+        "{\"type\":\"ssh_agent_data\",\"channel_id\":\"c\\u00e9\",\"data\":\"aGVsbG8gYWdlbnQ=\"}", "{\"channel_id\":\"d\",\"data\":\"AAEC\",\"type\":\"ssh_agent_data\"}",
+        "{\"type\":\"ssh_agent_data\",\"channel_id\":\"d\",\"data\":\"A=\"}", "{\"type\":\"ssh_agent_close\",\"channel_id\":\"d\"}" };
     static const char *const errors[] = { "CommandTimeout", "CommandNotFound", "SessionExpired", "CommandError", "Other", "" };
     bytes b = { 0 };
     unsigned v = 0, k = letter == 'e' || letter == 'E';

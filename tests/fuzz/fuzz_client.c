@@ -327,7 +327,7 @@ static void see_started(run *r, slot *s)
     s->started = true;
     log_position(r, s);
     for (size_t i = 0; r->compare && s->live && i + 1 < r->actions_n; i += 2)
-        if (strchr("iyzk", r->actions[i]))
+        if (strchr("iyzkjd", r->actions[i]))
             act(r, s, r->actions[i], (unsigned char)(r->actions[i + 1] - '0'));
 }
 
@@ -383,6 +383,14 @@ static void see(run *r, const sbx_event *ev)
         MUST(s->started, "a reconnect before the start");
         log_text(r, "reconnected");
         log_position(r, s);
+        break;
+    case SBX_EV_AGENT_DATA:
+        MUST(s->started && s->kind == 'M' && ev->data.n && ev->channel.n && ev->channel.n < 64, "an agent's data out of place");
+        log_data(r, 9, 0, ev->data.p, ev->data.n, true);
+        break;
+    case SBX_EV_AGENT_CLOSE:
+        MUST(s->started && s->kind == 'M' && !ev->data.n && ev->channel.n && ev->channel.n < 64, "an agent's end out of place");
+        log_text(r, "agent close %.*s", (int)ev->channel.n, ev->channel.p);
         break;
     case SBX_EV_WRITABLE:
         if (s->pushes)
@@ -610,6 +618,11 @@ static void act(run *r, slot *s, char what, unsigned v)
         sbx_input(r->c, s->op, sbx_sn(text, n), &taken);
         MUST(taken <= n, "more input taken than given");
         break;
+    case 'j':
+        sbx_agent_send(r->c, s->op, sbx_s("c\xc3\xa9"), sbx_sn(text, n), &taken);
+        MUST(taken <= n, "more of an agent's answer taken than given");
+        break;
+    case 'd': sbx_agent_close(r->c, s->op, sbx_s("d")); break;
     case 'z': sbx_close_stdin(r->c, s->op); break;
     case 'y': sbx_pty_resize(r->c, s->op, (uint16_t)v, (uint16_t)(v + 1)); break;
     case 'k': sbx_kill(r->c, s->op); break;
