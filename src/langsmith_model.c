@@ -538,7 +538,7 @@ const sbxi_rules sbxi_find_rules = { sbxi_find_rule_list, SBXI_COUNT(sbxi_find_r
 static const sbxi_rule sbxi_fetch_rule_list[] = {
     SBXI_RULE(401, SBX_ERR_PERMISSION, 0, NULL),
     SBXI_RULE(403, SBX_ERR_PERMISSION, 0, NULL),
-    SBXI_RULE(410, SBX_ERR_NOT_FOUND, 0, NULL),
+    SBXI_RULE(410, SBX_ERR_PERMISSION, 0, NULL),
     SBXI_RULE(301, SBX_ERR_UNSUPPORTED, 0, NULL),
     SBXI_RULE(302, SBX_ERR_UNSUPPORTED, 0, NULL),
     SBXI_RULE(303, SBX_ERR_UNSUPPORTED, 0, NULL),

@@ -183,8 +183,8 @@ SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path,
    client's headers, only those of `call` (call.api_key is refused). http://
    where the endpoint is https:// is refused (allow_http_boxes), but for this
    machine itself. Redirects are not followed: SBX_ERR_UNSUPPORTED.
-   Errors: SBX_ERR_PERMISSION (401, 403: the link has expired, or never was
-   one), SBX_ERR_NOT_FOUND (404, 410), and those of sbx_read and sbx_stat. */
+   Errors: SBX_ERR_PERMISSION (401, 403, 410: the link has expired, or never was
+   one), SBX_ERR_NOT_FOUND, and those of sbx_read and sbx_stat. */
 SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out);
 SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *opts, sbx_file_stat *out);
 

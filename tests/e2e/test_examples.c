@@ -2,6 +2,7 @@
 #include "e2e.h"
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 static e2e_bytes output;
 
@@ -9,7 +10,7 @@ static e2e_bytes output;
 static void run(const char *name)
 {
     const char *build = getenv("BUILD");
-    char path[512], piece[4096];
+    char path[8192], piece[4096];
     size_t n;
     FILE *f;
     int status;
@@ -160,6 +161,45 @@ static void snapshot(void **state)
     assert_string_equal(at, "together 32004000\n");
 }
 
+static bool early(void *user, uint64_t done, uint64_t total)
+{
+    (void)user;
+    return done < total / 3;
+}
+
+/* By itself; then behind what an interrupted download left. */
+static void download(void **state)
+{
+    enum { SIZE = 3000000 };
+    char *data = malloc(SIZE), *got = malloc(SIZE + 1), path[] = "/tmp/sbx-example-XXXXXX", command[4096];
+    sbx_file_opts interrupted = { .progress = early, .resume = true };
+    static sbx_download link;
+    int fd = mkstemp(path);
+    const char *at;
+    sbx_error e;
+    FILE *f;
+
+    run("download");
+    at = expect(output.p, "/tmp/sandbox-numbers-");
+    assert_string_equal(at + 6, " is complete\n");
+    assert_int_equal(e2e_begin(state), 0);
+    e2e_noise(data, SIZE, 8);
+    OK(sbx_write(c, &box, sbx_s("big"), sbx_sn(data, SIZE), NULL));
+    OK(sbx_download_url(c, &box, sbx_s("big"), NULL, &link));
+    assert_int_equal(sbx_file_fetch(c, sbx_s(link.url), path, &interrupted, &e), SBX_ERR_CANCELLED);
+    snprintf(command, sizeof command, "download '%s' %s", link.url, path);
+    run(command);
+    f = fopen(path, "rb");
+    assert_int_equal(fread(got, 1, SIZE + 1, f), SIZE);
+    assert_memory_equal(got, data, SIZE);
+    fclose(f);
+    close(fd);
+    unlink(path);
+    free(data);
+    free(got);
+    e2e_end(state);
+}
+
 static int finish(void **state)
 {
     (void)state;
@@ -175,7 +215,7 @@ int main(void)
         cmocka_unit_test(static_memory),
         cmocka_unit_test(transport_uart),
         cmocka_unit_test(event_loop_uv),
-        cmocka_unit_test(snapshot),
+        cmocka_unit_test(snapshot), cmocka_unit_test(download),
     };
 
     return cmocka_run_group_tests(tests, NULL, finish);

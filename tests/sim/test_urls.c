@@ -415,7 +415,7 @@ static void test_fetch_fails(void **state)
         { 401, "", SBX_ERR_PERMISSION, "the link has expired" },
         { 403, "{\"detail\":\"link expired\"}", SBX_ERR_PERMISSION, "link expired" },
         { 404, "", SBX_ERR_NOT_FOUND, "there is no such file" },
-        { 410, "", SBX_ERR_NOT_FOUND, "there is no such file" },
+        { 410, "", SBX_ERR_PERMISSION, "the link has expired" },
         { 302, "", SBX_ERR_UNSUPPORTED, "redirects" },
         { 308, "", SBX_ERR_UNSUPPORTED, "redirects" },
         { 500, "", SBX_ERR_SERVER, "" },
