@@ -331,7 +331,7 @@ static bool sbxi_ignore_line(sbxi_ignore *ig, char *p, char *end)
 }
 
 /* text[0..n) is the file and is made the patterns. 0, or the line that is malformed. */
-static unsigned sbxi_ignore_parse(sbxi_ignore *ig, size_t n)
+static SBX_UNUSED unsigned sbxi_ignore_parse(sbxi_ignore *ig, size_t n)
 {
     char *p = ig->text, *end = p + n;
     unsigned line = 1;
@@ -401,7 +401,7 @@ static sbx_code sbxi_tar_enter(sbxi_tar *t, size_t n)
 }
 
 /* From the start; `root` is its directory, or the file where it is plain. */
-static sbx_code sbxi_tar_begin(sbxi_tar *t, const char *root, bool plain)
+static SBX_UNUSED sbx_code sbxi_tar_begin(sbxi_tar *t, const char *root, bool plain)
 {
     struct stat st;
 
@@ -650,7 +650,7 @@ static size_t sbxi_tar_min(size_t a, size_t b)
 }
 
 /* The next bytes, as many as have room; fewer only at the end. */
-static sbx_code sbxi_tar_fill(sbxi_tar *t, char *p, size_t cap, size_t *n)
+static SBX_UNUSED sbx_code sbxi_tar_fill(sbxi_tar *t, char *p, size_t cap, size_t *n)
 {
     sbx_code code = SBX_OK;
 
