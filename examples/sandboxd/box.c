@@ -482,7 +482,7 @@ void box_start(struct box *b)
 {
 	char *why;
 
-	if (b->status == BOX_DELETING || server.stopping || b->seeding.pid)
+	if (b->status == BOX_DELETING || server.stopping || b->seeding.active)
 		return;
 	if (b->pid) {
 		b->restart = b->stopping;

@@ -14,9 +14,16 @@
 #define RESULT_FD 3
 #define GIVEN_FD 4
 #define RESULT_MAX 65536
+#define MAX_RUNNING 8
+#define RETRY_MS 1000
 
+/* The oldest first. */
 static struct job *jobs;
+static int running;
 
+static void run_next(void);
+
+/* Takes it out, whether it waits or runs; its wait status. */
 static int forget(struct job *j)
 {
 	int status = 0;
@@ -27,11 +34,17 @@ static int forget(struct job *j)
 			break;
 		}
 	}
-	while (waitpid(j->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	source_del(&j->process);
-	close(j->process.fd);
+	if (j->pid) {
+		while (waitpid(j->pid, &status, 0) < 0 && errno == EINTR)
+			;
+		source_del(&j->process);
+		close(j->process.fd);
+		running--;
+	}
+	close_fd(&j->fd);
+	free(j->arg);
 	j->pid = 0;
+	j->active = false;
 	return status;
 }
 
@@ -57,6 +70,7 @@ static void on_end(struct source *s, uint32_t events)
 		free(text);
 		text = xasprintf("its process was ended by signal %d", WTERMSIG(status));
 	}
+	run_next();
 	j->done(j, ok, text);
 	free(text);
 }
@@ -83,7 +97,8 @@ static void child(job_work work, const void *arg, int fd, int result, pid_t pare
 	_exit(ok ? 0 : 1);
 }
 
-bool job_start(struct job *j, job_work work, const void *arg, int fd, void (*done)(struct job *j, bool ok, const char *text))
+/* Starts the child; false when there can be none. */
+static bool launch(struct job *j)
 {
 	pid_t parent = getpid();
 	int pidfd = -1;
@@ -91,7 +106,7 @@ bool job_start(struct job *j, job_work work, const void *arg, int fd, void (*don
 	j->result = memfd_create("result", MFD_CLOEXEC);
 	j->pid = j->result >= 0 ? fork() : -1;
 	if (j->pid == 0)
-		child(work, arg, fd, j->result, parent);
+		child(j->work, j->arg, j->fd, j->result, parent);
 	if (j->pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
 		if (pidfd < 0) {
@@ -99,31 +114,65 @@ bool job_start(struct job *j, job_work work, const void *arg, int fd, void (*don
 			waitpid(j->pid, NULL, 0);
 		}
 	}
-	close(fd);
 	if (pidfd < 0) {
 		logf_err("cannot start a process: %s", strerror(errno));
 		close_fd(&j->result);
 		j->pid = 0;
 		return false;
 	}
-	j->done = done;
-	j->next = jobs;
-	jobs = j;
+	close_fd(&j->fd);
+	running++;
 	source_add(&j->process, pidfd, EPOLLIN, on_end);
 	return true;
 }
 
+static void on_retry(struct timer *t)
+{
+	(void)t;
+	run_next();
+}
+
+static void run_next(void)
+{
+	static struct timer retry;
+
+	for (struct job *j = jobs; j && running < MAX_RUNNING; j = j->next) {
+		if (!j->pid && !launch(j)) {
+			timer_set(&retry, RETRY_MS, on_retry);
+			return;
+		}
+	}
+}
+
+void job_start(struct job *j, job_work work, void *arg, int fd, void (*done)(struct job *j, bool ok, const char *text))
+{
+	struct job **end = &jobs;
+
+	while (*end)
+		end = &(*end)->next;
+	*j = (struct job){ .active = true, .work = work, .arg = arg, .fd = fd, .result = -1, .done = done };
+	*end = j;
+	run_next();
+}
+
 void job_kill(struct job *j)
 {
-	if (!j->pid)
+	if (!j->active)
 		return;
-	kill(j->pid, SIGKILL);
+	if (j->pid)
+		kill(j->pid, SIGKILL);
 	forget(j);
 	close_fd(&j->result);
+	run_next();
 }
 
 void jobs_shutdown(void)
 {
-	while (jobs)
-		job_kill(jobs);
+	for (struct job *j = jobs, *next; j; j = next) {
+		next = j->next;
+		if (j->pid)
+			kill(j->pid, SIGKILL);
+		forget(j);
+		close_fd(&j->result);
+	}
 }

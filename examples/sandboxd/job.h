@@ -8,23 +8,27 @@
 #include "loop.h"
 #include "util.h"
 
-struct job {
-	struct job *next;
-	struct source process;
-	pid_t pid; /* 0: none runs */
-	int result;
-	void (*done)(struct job *j, bool ok, const char *text);
-};
-
 /* Does something in the child. fd is the descriptor given to job_start. Returns
  * whether it succeeded; result is what done gets as text. */
 typedef bool (*job_work)(const void *arg, int fd, struct buf *result);
 
-/* Runs work in a child of this process: what it changes in memory stays there,
- * and only its result comes back to done, at the next round of the loop or
- * later. Takes fd. False: none could start. */
-bool job_start(struct job *j, job_work work, const void *arg, int fd, void (*done)(struct job *j, bool ok, const char *text));
-/* Ends it, if it runs, without calling back. */
+struct job {
+	struct job *next;
+	bool active; /* waits or runs */
+	job_work work;
+	void *arg;
+	int fd;
+	struct source process;
+	pid_t pid; /* 0: it waits until others have ended */
+	int result;
+	void (*done)(struct job *j, bool ok, const char *text);
+};
+
+/* Runs work in a child of this process, a few at a time: what it changes in
+ * memory stays there, and only its result comes back to done, at the next round
+ * of the loop or later. Takes fd, and arg, which is malloc'ed. */
+void job_start(struct job *j, job_work work, void *arg, int fd, void (*done)(struct job *j, bool ok, const char *text));
+/* Ends it, if it waits or runs, without calling back. */
 void job_kill(struct job *j);
 /* Ends all. */
 void jobs_shutdown(void);

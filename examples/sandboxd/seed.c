@@ -92,9 +92,15 @@ int seed_open(const char *root, const char *path, char **why)
 	return fd;
 }
 
-bool seed_copy(const void *arg, int from, struct buf *result)
+struct copy {
+	uid_t uid;
+	uint64_t limit;
+	char to[];
+};
+
+static bool copy(const void *arg, int from, struct buf *result)
 {
-	const struct seed_copy *c = arg;
+	const struct copy *c = arg;
 	uint64_t used = 0;
 	bool ok;
 
@@ -103,6 +109,17 @@ bool seed_copy(const void *arg, int from, struct buf *result)
 	if (ok)
 		buf_addf(result, "%llu", (unsigned long long)used);
 	return ok;
+}
+
+void seed_copy(struct job *j, int from, const char *to, uid_t uid, uint64_t limit,
+	       void (*done)(struct job *j, bool ok, const char *text))
+{
+	struct copy *c = xmalloc(sizeof *c + strlen(to) + 1);
+
+	c->uid = uid;
+	c->limit = limit;
+	strcpy(c->to, to);
+	job_start(j, copy, c, from, done);
 }
 
 static bool has_entries(const char *root, const char *name)
@@ -144,16 +161,12 @@ static char *source_dir(const struct box *b, char **why)
 bool seed_start(struct box *b, void (*done)(struct job *j, bool ok, const char *text), char **why)
 {
 	char *dir = source_dir(b, why), *root = store_root(b->id);
-	struct seed_copy c = { .to = root, .uid = b->uid };
 	int fd = dir ? seed_open(dir, "/", why) : -1;
-	bool ok = fd >= 0;
 
-	c.limit = (uint64_t)json_integer_value(json_object_get(b->doc, "fs_capacity_bytes"));
-	if (ok && !job_start(&b->seeding, seed_copy, &c, fd, done)) {
-		*why = xstrdup("cannot start a process");
-		ok = false;
-	}
+	if (fd >= 0)
+		seed_copy(&b->seeding, fd, root, b->uid,
+			  (uint64_t)json_integer_value(json_object_get(b->doc, "fs_capacity_bytes")), done);
 	free(dir);
 	free(root);
-	return ok;
+	return fd >= 0;
 }

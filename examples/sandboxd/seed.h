@@ -21,15 +21,10 @@ bool seed_start(struct box *b, void (*done)(struct job *j, bool ok, const char *
 /* The root is filled: it is not done again. */
 void seed_done(struct box *b);
 
-/* Copies a root directory; the copy belongs to nobody else than uid. A job's
- * work, with the directory to copy as its descriptor. The result is the reason,
- * or the bytes used. */
-struct seed_copy {
-	const char *to;
-	uid_t uid;
-	uint64_t limit;
-};
-bool seed_copy(const void *seed_copy, int from, struct buf *result);
+/* Starts a job that copies a directory, whose descriptor it takes, to `to`; the
+ * copy belongs to nobody else than uid. Its result is the reason, or the bytes used. */
+void seed_copy(struct job *j, int from, const char *to, uid_t uid, uint64_t limit,
+	       void (*done)(struct job *j, bool ok, const char *text));
 /* A root directory, locked against removal; -1 with a reason. */
 int seed_open(const char *root, const char *path, char **why);
 /* Whether a root brings programs of its own. */

@@ -174,14 +174,13 @@ static uid_t owner(const struct snapshot *s)
 void snapshot_take(struct snapshot *s, const char *root, const char *path)
 {
 	char *dir = snapshot_dir(s->rec.id), *why = NULL;
-	struct seed_copy c = { .to = dir, .uid = owner(s) };
 	int fd = seed_open(root, path, &why);
 
-	c.limit = (uint64_t)json_integer_value(json_object_get(s->rec.doc, "fs_capacity_bytes"));
 	if (fd < 0)
 		snapshot_fail(s, "%s", why);
-	else if (!job_start(&s->job, seed_copy, &c, fd, on_taken))
-		snapshot_fail(s, "cannot start a process");
+	else
+		seed_copy(&s->job, fd, dir, owner(s),
+			  (uint64_t)json_integer_value(json_object_get(s->rec.doc, "fs_capacity_bytes")), on_taken);
 	free(dir);
 	free(why);
 }

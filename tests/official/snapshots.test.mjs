@@ -297,6 +297,20 @@ describe("snapshots", () => {
       await until(async () => (await readdir(`${state}/${kind}`)).length === 0);
   });
 
+  it("makes many at once, a few at a time", async () => {
+    const box = await client.createSandbox({ name: "many" });
+    await box.write("/srv/f", "x");
+    const ids = await Promise.all(Array.from({ length: 20 }, async (_, i) => {
+      const made = await request(`${server.base}/boxes/many/snapshot`, { method: "POST", json: { name: `n${i}` } });
+      return made.json.id;
+    }));
+    await client.deleteSnapshot(ids[19]);
+    await Promise.all(ids.slice(0, 19).map((id) => client.waitForSnapshot(id, { pollInterval: 0.05 })));
+    const made = await Promise.all(ids.slice(0, 12).map((id) => client.createSandbox(id)));
+    for (const m of made) assert.equal(text(await m.read("/srv/f")), "x");
+    await clear();
+  });
+
   it("keeps them across restarts; what was under way fails, or goes on", async () => {
     const box = await client.createSandbox({ name: "before" });
     await box.run("mkdir /srv/many; cd /srv/many; for i in $(seq 400); do echo $i > $i; done");
