@@ -10,10 +10,11 @@
        #include "sandbox_curl.h"
    and set sbx_client_desc.transport = &sbx_curl. Link with -lcurl (or what
    `pkg-config --libs libcurl` says), and with -pthread and -ldl where the C
-   library keeps those apart. Debian: libcurl4-openssl-dev. libcurl
-   7.87 or newer, at build and at run time; made and tested with OpenSSL as its
-   TLS library (others: see End of stream). Elsewhere than on Linux: epoll is
-   missing, use another transport.
+   library keeps those apart. Debian: libcurl4-openssl-dev. libcurl 7.87 or
+   newer, at build and at run time, made with OpenSSL. With GnuTLS errors say
+   less, sessions of TLS 1.3 are not resumed, and a connection through an
+   https:// proxy can stall; other libraries were not tried (and see End of
+   stream). Elsewhere than on Linux: epoll is missing, use another transport.
 
    TLS
    The peer's certificate is always checked, against the host's name or IP
@@ -1154,7 +1155,14 @@ static bool sbxi_curl_clean(const sbxi_curl_ctx *x, const sbxi_curl_conn *c)
     return !ssl || (x->ssl_shutdown(ssl) & SBXI_CURL_SSL_RECEIVED_SHUTDOWN) != 0;
 }
 
-/* AGAIN behind a message without data says nothing of what else is there. */
+/* Whether AGAIN came behind a message without data, which says nothing of what
+   else is there. Libraries that do not tell leave that in the socket. */
+static bool sbxi_curl_barren(const sbxi_curl_conn *c)
+{
+    char byte;
+    return c->listens ? c->heard : c->tls && recv(c->fd1 - 1, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static CURLcode sbxi_curl_read(sbxi_curl_ctx *x, sbxi_curl_conn *c, void *p, size_t room, size_t *got)
 {
     CURLcode result;
@@ -1163,7 +1171,7 @@ static CURLcode sbxi_curl_read(sbxi_curl_ctx *x, sbxi_curl_conn *c, void *p, siz
     for (i = 0; i < SBXI_CURL_BARREN; i++) {
         c->heard = false;
         result = curl_easy_recv(c->easy, p, room, got);
-        if (result != CURLE_AGAIN || !c->heard)
+        if (result != CURLE_AGAIN || !sbxi_curl_barren(c))
             return result;
     }
     sbxi_curl_enlist(x, c); /* more in the next round */

@@ -211,7 +211,7 @@ static const tls_case cases[] = {
 
 static bool applies(const tls_case *k)
 {
-    return !((k->only & TLS13 && !rig->tls13) || (k->only & NO_TLS13 && rig->tls13) ||
+    return !((k->code && rig->only_right) || (k->only & TLS13 && !rig->tls13) || (k->only & NO_TLS13 && rig->tls13) ||
              (k->only & CLIENT_CERTS && !rig->client_certs) ||
              (k->only & RENEGOTIATES && !rig->renegotiates) || (k->only & REFUSES && rig->renegotiates));
 }
@@ -653,7 +653,8 @@ int tls_main(const tls_rig *r)
     for (size_t i = 0; i < CASES; i++)
         if (applies(&cases[i]))
             tests[n++] = (struct CMUnitTest){ cases[i].name, one_request, NULL, NULL, (void *)(uintptr_t)&cases[i] };
-    memcpy(tests + n, others, sizeof others);
-    n += OTHERS;
+    for (size_t i = 0; i < OTHERS; i++)
+        if (!rig->only_right || others[i].test_func == keep_alive || others[i].test_func == file_tiny_records || others[i].test_func == file_cut_short)
+            tests[n++] = others[i];
     return _cmocka_run_group_tests(r->name, tests, n, begin, finish);
 }

@@ -21,6 +21,7 @@ typedef struct tls_rig {
     bool client_certs; /* can show a certificate of its own */
     bool proxies;      /* goes through https proxies */
     bool insecure;     /* can do without checks */
+    bool only_right;   /* what is wrong ends otherwise, or in other words: not asked */
 } tls_rig;
 
 /* Runs all cases; main's status. */
