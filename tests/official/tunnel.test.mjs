@@ -276,6 +276,17 @@ describe("tunnel", () => {
     for (const s of all) assert.deepEqual([s.text(), s.rst], [s.word, false]);
   });
 
+  it("refuses a stream too many, and goes on", async () => {
+    const full = await Session.open(dp);
+    const all = Array.from({ length: 4097 }, () => full.stream(0, { header: Buffer.alloc(0) }));
+    await full.until(() => all.at(-1).rst);
+    assert.ok(all.slice(0, -1).every((s) => s.ack && !s.rst));
+    full.send(frame(WINDOW, RST, all[0].id, 0));
+    const s = full.stream(5000);
+    assert.equal(await s.status(), 0);
+    full.ws.terminate();
+  });
+
   it("ends a session that breaks the protocol", async () => {
     const cases = [
       [Buffer.from([1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0])],
