@@ -13671,10 +13671,10 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 /* ---- phases ---- */
 
-/* Only headers of the call, and an id that is no UUID, are needed again. */
+/* Only headers of the call, an id that is no UUID and an agent are needed again. */
 static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
 {
-    if (op->block && !op->block->header_n && !op->s.named)
+    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_on(op))
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -17446,7 +17446,7 @@ SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev)
     if (op->flags & SBXI_OP_STREAMING && !ev)
         return SBXI_RUN_HELD;
     op->s.has_data = false;
-    if (!op->s.in_message)
+    if (!op->s.in_message && sbxi_op_is_sse(op))
         op->s.type = SBXI_T_NONE; /* an event's name is its own only */
     return sbxi_deliver(c, op, ev, stream, k->held.out.data, k->held.out.data_n);
 }

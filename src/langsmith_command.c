@@ -21,10 +21,10 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 
 /* ---- phases ---- */
 
-/* Only headers of the call, and an id that is no UUID, are needed again. */
+/* Only headers of the call, an id that is no UUID and an agent are needed again. */
 static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
 {
-    if (op->block && !op->block->header_n && !op->s.named)
+    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_on(op))
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;

@@ -561,7 +561,7 @@ SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev)
     if (op->flags & SBXI_OP_STREAMING && !ev)
         return SBXI_RUN_HELD;
     op->s.has_data = false;
-    if (!op->s.in_message)
+    if (!op->s.in_message && sbxi_op_is_sse(op))
         op->s.type = SBXI_T_NONE; /* an event's name is its own only */
     return sbxi_deliver(c, op, ev, stream, k->held.out.data, k->held.out.data_n);
 }
