@@ -163,7 +163,7 @@ static void images(void)
 static void commands(void)
 {
     sbx_run_opts collected = { .alloc = true, .no_command_id = old };
-    sbx_run_opts typed = { .stdin_open = true, .no_command_id = old }, pty = { .pty = true, .no_command_id = old };
+    sbx_run_opts typed = { .stdin_open = true, .no_command_id = old }, pty = { .pty = true, .no_command_id = old, .ssh_agent_forward = true };
     sbx_attach_opts from = { .stdout_offset = 0 };
     uint64_t out_at, err_at;
     sbx_event ev;
@@ -191,6 +191,8 @@ static void commands(void)
     op = sbx_command(c, &box, sbx_s("sleep 1000"), &pty);
     until(&op, SBX_EV_STARTED, &ev);
     CODE(sbx_pty_resize, (c, op, 100, 30));
+    CODE(sbx_agent_send, (c, op, sbx_s("none"), sbx_s("x"), &n)); /* the server passes over channels that it does not have */
+    CODE(sbx_agent_close, (c, op, sbx_s("none")));
     CODE(sbx_kill, (c, op));
     until(&op, SBX_EV_END, &ev);
 }
