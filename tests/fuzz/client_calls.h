@@ -315,6 +315,32 @@ static sbx_op start_old(run *r, slot *s, unsigned v)
     }
 }
 
+/* Tunnels and their connections. */
+static sbx_op start_tunnel(run *r, slot *s, unsigned v)
+{
+    static const sbx_op none = { 0, 0 };
+    sbx_tunnel_opts o;
+    sbx_dial_opts d;
+    const slot *through = NULL;
+
+    memset(&o, 0, sizeof o);
+    memset(&d, 0, sizeof d);
+    o.call = d.call = call_of(r, s, v);
+    o.window = v & 2 ? 1024 : v & 4 ? 300000 : 0;
+    o.max_streams = v & 8 ? 1 : 5;
+    o.ping_interval_ms = v & 16 ? 1000 : 0;
+    o.ping_ms = 1500;
+    if (s->kind == '5')
+        return sbx_tunnel_open(r->c, s->box, &o);
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (r->slots[i].live && r->slots[i].kind == '5')
+            through = &r->slots[i];
+    s->streaming = true;
+    s->left = 3000;
+    memset(buffer(s, 0, 3000).p, 'q', 3000);
+    return sbx_tunnel_dial(r->c, through ? through->op : none, (uint16_t)v, &d);
+}
+
 static void begin(run *r, char kind, unsigned v)
 {
     static const char *const urls[] = { "http://dp.test/b/one", "http://dp.test/b/one", "http://dp.test:81", "https://dp.test/b" };
@@ -331,6 +357,8 @@ static void begin(run *r, char kind, unsigned v)
         s->op = start_command(r, s, v);
     else if (kind == '8')
         s->op = start_old(r, s, v);
+    else if (strchr("56", kind))
+        s->op = start_tunnel(r, s, v);
     else if (kind == 'Q')
         s->op = start_request(r, s, v);
     else if (strchr("VN", kind))

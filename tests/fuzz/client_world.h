@@ -93,7 +93,7 @@ static void line_end(script *s)
 }
 
 typedef struct wire {
-    bool used, open, eof, rst, ws, talks, deaf, stuck;
+    bool used, open, eof, rst, ws, tunnel, talks, deaf, stuck;
     bool armed_r, armed_w, bounced_r, bounced_w;
     bytes in, out;
     size_t out_at;
@@ -200,11 +200,37 @@ static uint64_t output(bytes *b, uint64_t off, unsigned form, unsigned n)
     return raw;
 }
 
+/* A frame of yamux. */
+static void talk_frame(wire *x, script *s, unsigned char letter, unsigned pieces)
+{
+    unsigned type = letter == 'Y' ? number(s) & 7 : 0, flags = letter == 'Y' ? number(s) & 31 : letter == 'K' ? 2 : 0;
+    unsigned id = number(s), v = letter == 'K' ? 1 : number(s);
+    unsigned char head[12] = { 0, (unsigned char)type, 0, (unsigned char)flags };
+    bytes b = { 0 };
+
+    v = v > 60 ? v * 2000 : v;
+    for (unsigned i = 0; i < 4; i++) {
+        head[4 + i] = (unsigned char)(id >> (24 - 8 * i));
+        head[8 + i] = (unsigned char)(v >> (24 - 8 * i));
+    }
+    put(&b, head, sizeof head);
+    for (unsigned i = 0; type == 0 && i < v; i++)
+        put(&b, letter == 'K' ? "" : "tunnel", 1);
+    for (unsigned i = 0, at = 0; i < pieces; i++) { /* borders of messages mean nothing */
+        unsigned n = i + 1 == pieces ? (unsigned)b.n - at : (unsigned)b.n / pieces;
+
+        frame(x, SBX_WS_OP_BINARY, true, b.p + at, n);
+        at += n;
+    }
+    free(b.p);
+}
+
 /* The letters of a talk; those that take a number are followed by it:
      S started  T V  of another form   o V, e V, E V  output (E: of its own offset)
      N V without an offset   B V a long one   x V exit   X V error   u V others
      J … ; a message as it stands   R … ; bytes as they stand   F V the next in pieces
-     p V ping   q pong   c V close   ~ waits for the client   . the end   ! reset */
+     p V ping   q pong   c V close   ~ waits for the client   . the end   ! reset
+   and of a tunnel: K I the daemon's yes to stream I   D I V data   Y T F I V any frame */
 static void talk_message(wire *x, script *s, unsigned char letter, unsigned pieces)
 {
     static const char *const others[] = { "{\"type\":\"hello\",\"data\":\"x\"}", "{}", "[1]", "{\"type\":7}", "{\"type\":\"stdout\"}",
@@ -282,6 +308,7 @@ static void talk(wire *x)
         case 'S': case 'T': case 'o': case 'e': case 'B': case 'E': case 'N': case 'x': case 'X': case 'u': case 'J':
             talk_message(x, &x->talk, letter, pieces);
             break;
+        case 'K': case 'D': case 'Y': talk_frame(x, &x->talk, letter, pieces); break;
         default: break;
         }
         pieces = 1;
@@ -444,6 +471,7 @@ static void upgrade(wire *x, const char *head, script line)
     accept[sbxi_base64(accept, digest, 20)] = 0;
     putf(&x->out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept);
     x->ws = true;
+    x->tunnel = strstr(head, "/tunnel HTTP/") != NULL;
     x->talk = line;
 }
 
@@ -456,7 +484,7 @@ static unsigned char fitting(const char *head)
 
     snprintf(line, sizeof line, "%.*s", (int)(n < 255 ? n : 255), head);
     if (strstr(line, "/templates") || strstr(line, "/volumes") || strstr(line, "/pools")) return 'o';
-    if (strstr(line, "/execute/ws")) return 'w';
+    if (strstr(line, "/execute/ws") || strstr(line, "/tunnel ")) return 'w';
     if (strstr(line, "/execute ")) return 'x';
     if (strstr(line, "/status ")) return 's';
     if (strstr(line, "/service-url ") || strstr(line, "/download-url ")) return 'u';
@@ -536,6 +564,9 @@ static void hear_frames(wire *x)
             return;
         for (size_t i = 0; i < n; i++)
             p[head + i] ^= p[head - 4 + i % 4];
+        MUST((p[0] & 15) > 2 || x->tunnel == ((p[0] & 15) == SBX_WS_OP_BINARY), "a message of the wrong kind");
+        if ((p[0] & 15) == SBX_WS_OP_BINARY)
+            talk(x);
         if ((p[0] & 15) == SBX_WS_OP_TEXT) {
             bytes m = { 0 };
             const char *at;

@@ -21,14 +21,14 @@ enum { SLOTS = 24, BARREN = 3000 };
 enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
 enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
 
-static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ8";
+static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ856";
 
 /* An operation as the caller sees it. Results and buffers are blocks of their
    own, freed the moment the library has no right to them any more. */
 typedef struct slot {
     sbx_op op;
     char kind;
-    bool live, streaming, pushes, started, headed, cancelled, late, replaced[2];
+    bool live, streaming, pushes, started, headed, cancelled, late, held, replaced[2];
     sbx_box *box;
     sbx_service *service;
     void *result;
@@ -361,7 +361,7 @@ static void see(run *r, const sbx_event *ev)
         s->headed = true;
         break;
     case SBX_EV_DATA:
-        MUST(strchr("FOQ", s->kind) && s->streaming && ev->data.n && s->headed == (s->kind == 'Q'), "file bytes out of place");
+        MUST(strchr("FOQ6", s->kind) && (s->kind != '6' || (s->started && !s->held)) && s->streaming && ev->data.n && s->headed == (s->kind == 'Q'), "file bytes out of place");
         MUST(!s->started || ev->offset == s->end[0], "file bytes that do not adjoin");
         log_data(r, 1, ev->offset, ev->data.p, ev->data.n, s->started && ev->offset == s->end[0]);
         s->started = true;
@@ -393,9 +393,10 @@ static void see(run *r, const sbx_event *ev)
         log_text(r, "agent close %.*s", (int)ev->channel.n, ev->channel.p);
         break;
     case SBX_EV_WRITABLE:
-        if (s->pushes)
-            act(r, s, 'u', 40);
+        if (s->pushes || s->kind == '6')
+            act(r, s, s->pushes ? 'u' : 'i', 40);
         break;
+    case SBX_EV_EOF: MUST(s->kind == '6' && s->started && !s->held, "an end of half out of place"); break;
     case SBX_EV_REWIND:
         MUST(s->pushes, "a rewind of what was not pushed");
         act(r, s, 'w', s->left & 1);
@@ -552,7 +553,7 @@ static void next_of(run *r, slot *s)
     sbx_op op = s->op;
     sbx_event ev;
 
-    if (s->pushes)
+    if (s->pushes || s->held || s->kind == '5')
         return; /* it waits for its caller */
     if (sbx_next_of(r->c, &op, &ev))
         see(r, &ev);
@@ -563,7 +564,7 @@ static void await(run *r, slot *s)
     sbx_op op = s->op;
     sbx_code code;
 
-    if (s->pushes)
+    if (s->pushes || s->held || s->kind == '5')
         return;
     code = sbx_await(r->c, op);
     if (code == SBX_ERR_UNSUPPORTED && (r->ports || r->how[HOW_FLAGS] & FLAG_NO_WAIT))
@@ -579,6 +580,17 @@ static void push(run *r, slot *s, unsigned v)
     sbx_code code = sbx_push(r->c, s->op, sbx_sn(s->buf[0], s->buf[0] ? n : 0), n == s->left, &taken);
 
     if (code != SBX_OK)
+        return;
+    MUST(taken <= n, "more taken than given");
+    s->left -= taken;
+}
+
+/* Of a connection through a tunnel. */
+static void say_more(run *r, slot *s, unsigned v)
+{
+    size_t n = v * 20 < s->left ? v * 20 : s->left, taken = 0;
+
+    if (sbx_tunnel_send(r->c, s->op, sbx_sn(s->buf[0], s->buf[0] ? n : 0), n == s->left, &taken) != SBX_OK)
         return;
     MUST(taken <= n, "more taken than given");
     s->left -= taken;
@@ -615,6 +627,10 @@ static void act(run *r, slot *s, char what, unsigned v)
     switch (what) {
     case 'x': cancel(r, s); break;
     case 'i':
+        if (s->kind == '6') {
+            say_more(r, s, v);
+            break;
+        }
         sbx_input(r->c, s->op, sbx_sn(text, n), &taken);
         MUST(taken <= n, "more input taken than given");
         break;
@@ -624,6 +640,8 @@ static void act(run *r, slot *s, char what, unsigned v)
         break;
     case 'd': sbx_agent_close(r->c, s->op, sbx_s("d")); break;
     case 'z': sbx_close_stdin(r->c, s->op); break;
+    case 'b': s->held = sbx_tunnel_hold(r->c, s->op, (v & 1) != 0) == SBX_OK && v & 1; break;
+    case 'c': sbx_tunnel_close(r->c, s->op); break;
     case 'y': sbx_pty_resize(r->c, s->op, (uint16_t)v, (uint16_t)(v + 1)); break;
     case 'k': sbx_kill(r->c, s->op); break;
     case 'u': push(r, s, v); break;
@@ -757,7 +775,7 @@ static void close_all(run *r, char *mem, size_t n)
 static void run_compared(run *r, const unsigned char *todo, size_t n)
 {
     for (size_t i = 0; i + 1 < n; i += 2) {
-        if (!todo[i] || !strchr(calls, todo[i]))
+        if (!todo[i] || !strchr(calls, todo[i]) || strchr("56", todo[i])) /* a tunnel ends by its caller alone */
             continue;
         r->actions = (const char *)todo + i + 2;
         r->actions_n = n - i - 2;
@@ -798,7 +816,7 @@ static void run_once(run *r, const unsigned char *todo, size_t n)
             free_action(r, (char)todo[i], (unsigned char)(todo[i + 1] - '0'));
         if (!(r->how[HOW_FLAGS] & FLAG_LEAVE)) {
             for (unsigned i = 0; i < SLOTS; i++)
-                if (r->slots[i].live && r->slots[i].pushes)
+                if (r->slots[i].live && (r->slots[i].pushes || r->slots[i].kind == '5'))
                     cancel(r, &r->slots[i]);
             drain(r);
         }
