@@ -9343,6 +9343,7 @@ enum {
     SBXI_OP_PING_DUE = 512,
     SBXI_OP_ALLOC = SBX_NO_ALLOC ? 0 : 1024, /* results lie in the allocator's memory */
     SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
+    SBXI_OP_HOLDS = 4096,   /* something that only its end gives back */
     SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
 
@@ -9589,10 +9590,6 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
-#if !SBX_NO_TUNNEL
-/* Ends all tunnels, which may hold allocated memory; likewise. */
-SBXI_FN void sbxi_tunnels_end(sbx_client *c);
-#endif
 
 #endif
 
@@ -11830,9 +11827,9 @@ SBX_API void sbx_close(sbx_client *c)
 #if !SBX_NO_OWNED
     sbxi_delete_owned(c);
 #endif
-#if !SBX_NO_TUNNEL
-    sbxi_tunnels_end(c);
-#endif
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].flags & SBXI_OP_HOLDS && c->ops[i].state != SBXI_OP_FREE && c->ops[i].state != SBXI_OP_DONE)
+            sbxi_op_fail(c, &c->ops[i], SBX_ERR_CLOSED, SBX_LAYER_LOCAL, NULL);
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);
@@ -18775,13 +18772,6 @@ static void sbxi_tunnel_finished(sbx_client *c, sbxi_op *op)
         c->desc.resize(c->desc.resize_user, s, 0);
 }
 
-SBXI_FN void sbxi_tunnels_end(sbx_client *c)
-{
-    for (uint32_t i = 0; i < c->desc.max_ops; i++)
-        if (c->ops[i].state != SBXI_OP_FREE && c->ops[i].state != SBXI_OP_DONE && c->ops[i].row == &sbxi_tunnel_row)
-            sbxi_op_fail(c, &c->ops[i], SBX_ERR_CLOSED, SBX_LAYER_LOCAL, NULL);
-}
-
 /* ---- running ---- */
 
 /* Nothing is left for it to do: true. */
@@ -19002,7 +18992,7 @@ SBX_API sbx_op sbx_tunnel_open(sbx_client *c, const sbx_box *box, const sbx_tunn
     sbxi_tunnel_memory(&b, o);
     if (!b.op)
         return b.refused;
-    b.op->flags |= SBXI_OP_STREAMING;
+    b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_HOLDS;
     if (!o->call.timeout_ms)
         b.op->timeout_ms = c->desc.ws_open_ms;
     if (!o->call.max_retries)

@@ -372,9 +372,9 @@ SBX_API void sbx_close(sbx_client *c)
 #if !SBX_NO_OWNED
     sbxi_delete_owned(c);
 #endif
-#if !SBX_NO_TUNNEL
-    sbxi_tunnels_end(c);
-#endif
+    for (uint32_t i = 0; i < c->desc.max_ops; i++)
+        if (c->ops[i].flags & SBXI_OP_HOLDS && c->ops[i].state != SBXI_OP_FREE && c->ops[i].state != SBXI_OP_DONE)
+            sbxi_op_fail(c, &c->ops[i], SBX_ERR_CLOSED, SBX_LAYER_LOCAL, NULL);
     for (uint32_t i = 0; i < c->net.link_count; i++)
         if (c->net.links[i].state != SBXI_LINK_FREE)
             sbxi_link_close(&c->net, &c->net.links[i], SBX_ERR_CLOSED);

@@ -207,6 +207,7 @@ enum {
     SBXI_OP_PING_DUE = 512,
     SBXI_OP_ALLOC = SBX_NO_ALLOC ? 0 : 1024, /* results lie in the allocator's memory */
     SBXI_OP_LIVE = 2048,    /* a stream under way: only silence ends it */
+    SBXI_OP_HOLDS = 4096,   /* something that only its end gives back */
     SBXI_OP_AS = 8192       /* from this bit on: the function called (sbxi_as) */
 };
 
@@ -453,9 +454,5 @@ extern const sbxi_model sbxi_failure_model;
 SBX_EXTERN_C_END
 /* The row that deletes a sandbox the client owns; set by the service's part. */
 SBXI_FN void sbxi_owned_run(sbx_client *c);
-#if !SBX_NO_TUNNEL
-/* Ends all tunnels, which may hold allocated memory; likewise. */
-SBXI_FN void sbxi_tunnels_end(sbx_client *c);
-#endif
 
 #endif

@@ -548,13 +548,6 @@ static void sbxi_tunnel_finished(sbx_client *c, sbxi_op *op)
         c->desc.resize(c->desc.resize_user, s, 0);
 }
 
-SBXI_FN void sbxi_tunnels_end(sbx_client *c)
-{
-    for (uint32_t i = 0; i < c->desc.max_ops; i++)
-        if (c->ops[i].state != SBXI_OP_FREE && c->ops[i].state != SBXI_OP_DONE && c->ops[i].row == &sbxi_tunnel_row)
-            sbxi_op_fail(c, &c->ops[i], SBX_ERR_CLOSED, SBX_LAYER_LOCAL, NULL);
-}
-
 /* ---- running ---- */
 
 /* Nothing is left for it to do: true. */

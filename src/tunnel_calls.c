@@ -80,7 +80,7 @@ SBX_API sbx_op sbx_tunnel_open(sbx_client *c, const sbx_box *box, const sbx_tunn
     sbxi_tunnel_memory(&b, o);
     if (!b.op)
         return b.refused;
-    b.op->flags |= SBXI_OP_STREAMING;
+    b.op->flags |= SBXI_OP_STREAMING | SBXI_OP_HOLDS;
     if (!o->call.timeout_ms)
         b.op->timeout_ms = c->desc.ws_open_ms;
     if (!o->call.max_retries)
