@@ -118,6 +118,9 @@
    with `stream` gives SBX_EV_HEAD, then SBX_EV_DATA; with `push` it takes
    sbx_push.
 
+   So do connections to ports inside a sandbox, through a tunnel
+   (sbx_tunnel_open, sbx_tunnel_dial): DATA, EOF, and sbx_tunnel_send.
+
    Output arrives complete and once, also over a lost connection, which is
    made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
    a gap, with its place and size. While you do not pull, bytes wait in the
@@ -207,7 +210,8 @@
    and the transport's context (sbx_posix: 8 KiB on Linux), the endpoint, the
    headers and the user agent. With the defaults and sbx_posix that is about
    220 KiB; above it is about 24 KiB. Sizes are rounded up to 16 bytes.
-   sbx_get_usage tells how much of each was ever in use.
+   sbx_get_usage tells how much of each was ever in use. A tunnel has memory of
+   its own (sbx_tunnel_size).
 
    How small: a command's messages may be longer than rx_bytes, they stream
    through it. A request's head (URL, key, headers) must fit in tx_bytes, and
@@ -2790,6 +2794,8 @@ typedef struct sbx_dial_opts {
    of a connection whose halves have both ended has SBX_OK; before it, each of
    the two must have ended: by sbx_tunnel_send with `end`, and by EOF. What came
    before a failure is delivered before END. sbx_cancel resets the connection.
+   At most 128 connections of a tunnel are being made at once, further ones
+   wait: servers reset those that exceed their backlog (hashicorp's: 256).
    Errors at once: SBX_ERR_HANDLE (no tunnel), SBX_ERR_STATE (it was closed),
    SBX_ERR_FULL (max_streams). Later: SBX_ERR_PORT_DENIED (the sandbox does not
    let this port be reached), SBX_ERR_DIAL (nothing answers there),
@@ -2800,23 +2806,27 @@ typedef struct sbx_dial_opts {
 SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, const sbx_dial_opts *opts);
 
 /* The next bytes for the other side: copies what the send buffer and the
-   peer's window take, *taken says how much (possibly 0, always so before
-   STARTED: wait for SBX_EV_WRITABLE, and give the rest again). Connections that
-   wait get their WRITABLE in turn. `end` with everything taken ends our half;
-   `data` may be empty for that. Does not block. The larger tx_bytes, the fewer
-   and larger frames. Errors: SBX_ERR_HANDLE (not a connection), SBX_ERR_STATE
-   (our half has ended, or the connection), SBX_ERR_ENTROPY. */
+   peer's window take, *taken says how much (possibly 0: wait for
+   SBX_EV_WRITABLE, and give the rest again; always so before STARTED, which
+   says that it may be given). Connections that wait get their WRITABLE in
+   turn. `end` with everything taken ends our half; `data` may be empty for
+   that. Does not block. The larger tx_bytes, the fewer and larger frames.
+   Errors: SBX_ERR_HANDLE (not a connection), SBX_ERR_STATE
+   (our half has ended, or the connection; called from inside the transport),
+   SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
 
 /* Holds a connection's DATA and what comes behind it back from sbx_next, and so
    slows its sender, until it is let go; WRITABLE still comes. For a program
    that cannot pass on what comes; sbx_next_of must not wait for a connection
-   that is held. Errors: SBX_ERR_HANDLE. */
+   that is held. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (called from inside the
+   transport). */
 SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op op, bool hold);
 
 /* Ends a tunnel: no new connections; those that stand go on; END (SBX_OK)
-   comes with the last of them. sbx_cancel ends it at once, its connections
-   with it. Errors: SBX_ERR_HANDLE. */
+   comes when that of the last of them was pulled. sbx_cancel ends it at once,
+   its connections with it. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (called from
+   inside the transport). */
 SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel);
 
 SBX_EXTERN_C_END
@@ -18652,6 +18662,8 @@ static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
 static void sbxi_tunnel_rest(sbx_client *c, sbxi_op *op)
 {
     sbxi_op_release_link(c, op, false);
+    if (op->block && !op->block->header_n)
+        sbxi_op_drop_block(c, op);
     memset(&op->fail, 0, sizeof op->fail);
     op->fail.retry_after_s = -1;
     op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_SENT);
@@ -19127,6 +19139,8 @@ SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
 
     if (!op)
         return SBX_ERR_HANDLE;
+    if (c->net.inside)
+        return SBX_ERR_STATE;
     if (d) {
         d->is = (uint8_t)(hold ? d->is | SBXI_DIAL_HELD : d->is & ~SBXI_DIAL_HELD);
         sbxi_dial_tell(c, d);
@@ -19141,6 +19155,8 @@ SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel)
 
     if (!op || op->row != &sbxi_tunnel_row)
         return SBX_ERR_HANDLE;
+    if (c->net.inside)
+        return SBX_ERR_STATE;
     s = op->u.tunnel.session;
     if (!s || s->closing)
         return SBX_OK;

@@ -106,6 +106,9 @@
    with `stream` gives SBX_EV_HEAD, then SBX_EV_DATA; with `push` it takes
    sbx_push.
 
+   So do connections to ports inside a sandbox, through a tunnel
+   (sbx_tunnel_open, sbx_tunnel_dial): DATA, EOF, and sbx_tunnel_send.
+
    Output arrives complete and once, also over a lost connection, which is
    made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
    a gap, with its place and size. While you do not pull, bytes wait in the
@@ -195,7 +198,8 @@
    and the transport's context (sbx_posix: 8 KiB on Linux), the endpoint, the
    headers and the user agent. With the defaults and sbx_posix that is about
    220 KiB; above it is about 24 KiB. Sizes are rounded up to 16 bytes.
-   sbx_get_usage tells how much of each was ever in use.
+   sbx_get_usage tells how much of each was ever in use. A tunnel has memory of
+   its own (sbx_tunnel_size).
 
    How small: a command's messages may be longer than rx_bytes, they stream
    through it. A request's head (URL, key, headers) must fit in tx_bytes, and

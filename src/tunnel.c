@@ -428,6 +428,8 @@ static sbxi_got sbxi_tunnel_read(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
 static void sbxi_tunnel_rest(sbx_client *c, sbxi_op *op)
 {
     sbxi_op_release_link(c, op, false);
+    if (op->block && !op->block->header_n)
+        sbxi_op_drop_block(c, op);
     memset(&op->fail, 0, sizeof op->fail);
     op->fail.retry_after_s = -1;
     op->flags &= (uint16_t)~(SBXI_OP_ACCEPTED | SBXI_OP_PING_DUE | SBXI_OP_FAILING | SBXI_OP_DRAIN | SBXI_OP_SENT);

@@ -77,6 +77,8 @@ typedef struct sbx_dial_opts {
    of a connection whose halves have both ended has SBX_OK; before it, each of
    the two must have ended: by sbx_tunnel_send with `end`, and by EOF. What came
    before a failure is delivered before END. sbx_cancel resets the connection.
+   At most 128 connections of a tunnel are being made at once, further ones
+   wait: servers reset those that exceed their backlog (hashicorp's: 256).
    Errors at once: SBX_ERR_HANDLE (no tunnel), SBX_ERR_STATE (it was closed),
    SBX_ERR_FULL (max_streams). Later: SBX_ERR_PORT_DENIED (the sandbox does not
    let this port be reached), SBX_ERR_DIAL (nothing answers there),
@@ -87,23 +89,27 @@ typedef struct sbx_dial_opts {
 SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, const sbx_dial_opts *opts);
 
 /* The next bytes for the other side: copies what the send buffer and the
-   peer's window take, *taken says how much (possibly 0, always so before
-   STARTED: wait for SBX_EV_WRITABLE, and give the rest again). Connections that
-   wait get their WRITABLE in turn. `end` with everything taken ends our half;
-   `data` may be empty for that. Does not block. The larger tx_bytes, the fewer
-   and larger frames. Errors: SBX_ERR_HANDLE (not a connection), SBX_ERR_STATE
-   (our half has ended, or the connection), SBX_ERR_ENTROPY. */
+   peer's window take, *taken says how much (possibly 0: wait for
+   SBX_EV_WRITABLE, and give the rest again; always so before STARTED, which
+   says that it may be given). Connections that wait get their WRITABLE in
+   turn. `end` with everything taken ends our half; `data` may be empty for
+   that. Does not block. The larger tx_bytes, the fewer and larger frames.
+   Errors: SBX_ERR_HANDLE (not a connection), SBX_ERR_STATE
+   (our half has ended, or the connection; called from inside the transport),
+   SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
 
 /* Holds a connection's DATA and what comes behind it back from sbx_next, and so
    slows its sender, until it is let go; WRITABLE still comes. For a program
    that cannot pass on what comes; sbx_next_of must not wait for a connection
-   that is held. Errors: SBX_ERR_HANDLE. */
+   that is held. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (called from inside the
+   transport). */
 SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op op, bool hold);
 
 /* Ends a tunnel: no new connections; those that stand go on; END (SBX_OK)
-   comes with the last of them. sbx_cancel ends it at once, its connections
-   with it. Errors: SBX_ERR_HANDLE. */
+   comes when that of the last of them was pulled. sbx_cancel ends it at once,
+   its connections with it. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (called from
+   inside the transport). */
 SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel);
 
 SBX_EXTERN_C_END

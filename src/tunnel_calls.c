@@ -215,6 +215,8 @@ SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
 
     if (!op)
         return SBX_ERR_HANDLE;
+    if (c->net.inside)
+        return SBX_ERR_STATE;
     if (d) {
         d->is = (uint8_t)(hold ? d->is | SBXI_DIAL_HELD : d->is & ~SBXI_DIAL_HELD);
         sbxi_dial_tell(c, d);
@@ -229,6 +231,8 @@ SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel)
 
     if (!op || op->row != &sbxi_tunnel_row)
         return SBX_ERR_HANDLE;
+    if (c->net.inside)
+        return SBX_ERR_STATE;
     s = op->u.tunnel.session;
     if (!s || s->closing)
         return SBX_OK;

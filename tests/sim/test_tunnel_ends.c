@@ -85,6 +85,7 @@ static void test_open_fails(void **state)
 static void test_reopen_fails(void **state)
 {
     sim_script e = { 0 };
+    sbx_usage u;
     sbx_op tunnel;
     got g;
 
@@ -108,6 +109,8 @@ static void test_reopen_fails(void **state)
         pull_to_end(&g);
         ASSERT_CODE(g.code, i == 0 ? SBX_ERR_SERVER : i == 1 ? SBX_ERR_AUTH : SBX_OK);
         got_free(&g);
+        sbx_get_usage(K.c, &u);
+        assert_int_equal(u.requests, 0); /* a tunnel that rests keeps no request */
     }
     close_tunnel(tunnel);
     kit_end();
