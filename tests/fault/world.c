@@ -5,3 +5,4 @@
 #include "../sim/peer_http.c"
 #include "../sim/peer_command.c"
 #include "../sim/peer_tunnel.c"
+#include "../sim/peer_sse.c"
