@@ -72,7 +72,7 @@ int main(void)
     sbx_client_desc desc = { .transport = &transport, .endpoint = "http://a/", .max_ops = 8, .max_links = 2, .max_requests = 8, .request_bytes = 512,
                              .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
     sbx_create_opts create = { .delete_on_close = true };
-    sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true }, agent = { .pty = true };
+    sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true }, agent = { .pty = true }, sse = { .via = SBX_VIA_SSE };
     sbx_box_proxy proxy = { .rules_n = 0 };
     sbx_error err;
     sbx_client *c;
@@ -116,6 +116,8 @@ int main(void)
     agent.ssh_agent_forward = true;
     if (refused(c, sbx_command(c, &box, sbx_s("true"), &agent), SBX_ERR_UNSUPPORTED, "ssh_agent_forward") != (SBX_NO_SSH_AGENT ? SBX_ERR_UNSUPPORTED : SBX_OK))
         return 15;
+    if (refused(c, sbx_command(c, &box, sbx_s("true"), &sse), SBX_ERR_UNSUPPORTED, "via") != (SBX_NO_SSE ? SBX_ERR_UNSUPPORTED : SBX_OK))
+        return 16;
     /* The rest works: a call runs into the transport's error, all ends. */
     op = sbx_delete(c, &box, NULL);
     sbx_step(c, 1);

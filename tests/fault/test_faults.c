@@ -6,7 +6,7 @@
 
 #include <sys/mman.h>
 
-enum { STEPS = 24, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
+enum { STEPS = 25, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
 
 typedef struct session {
     sbx_code codes[STEPS];
@@ -181,6 +181,25 @@ static void tunnel(void)
     step("tunnel_open", through);
 }
 
+/* A command over SSE, whose output needs acknowledgements. */
+static void events(void)
+{
+    sbx_run_opts o = { 0 };
+    sbx_result r;
+
+    memset(&r, 0, sizeof r);
+    o.via = SBX_VIA_SSE;
+    o.alloc = true;
+    if (step("events", sbx_run(K.c, &K.box, sbx_s("acks"), &o, &r)) == SBX_OK) {
+        assert_int_equal(r.out_n, SHORT);
+        assert_memory_equal(r.out_p, sim_pattern(), SHORT);
+    }
+    if (r.pid || S.codes[S.n - 1] == SBX_OK) { /* written for a command that was started */
+        sbx_free(K.c, r.out_p);
+        sbx_free(K.c, r.err_p);
+    }
+}
+
 /* Everything once, whatever becomes of the parts. */
 static void run_session(void)
 {
@@ -220,6 +239,7 @@ static void run_session(void)
         sbx_free(K.c, result.err_p);
     }
     stream();
+    events();
     step("write", sbx_write(K.c, &K.box, sbx_s("/f"), sbx_sn((const char *)sim_pattern(), 5000), NULL));
     read.alloc = true;
     if (step("read", sbx_read(K.c, &K.box, sbx_s("/f"), &read, &file)) == SBX_OK) {
@@ -243,7 +263,7 @@ static void run_session(void)
 /* `pieces`: the bytes come and go in pieces of all sizes, with waits. */
 static void begin(uint64_t seed, bool pieces)
 {
-    static const char *const commands[] = { "short", "session" };
+    static const char *const commands[] = { "short", "session", "acks" };
 
     kit_new(seed);
     K.d.buffers = 3;
@@ -259,14 +279,15 @@ static void begin(uint64_t seed, bool pieces)
     K.s->box_n = 1;
     strcpy(K.s->boxes[0].name, "one");
     strcpy(K.s->boxes[0].status, "ready");
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         sim_plan p = { 0 };
 
         p.command = commands[i];
-        p.n[0] = i ? LONG : SHORT;
+        p.n[0] = i == 1 ? LONG : SHORT;
         assert_int_equal(sim_pattern_cut(0, (size_t)p.n[0]), p.n[0]);
         p.chunk = 900;
-        p.until_kill = i != 0;
+        p.until_kill = i == 1;
+        p.ring = i == 2 ? 700 : 0;
         sim_add_plan(K.s, &p);
     }
 }
@@ -304,8 +325,8 @@ static void test_one_call(void **state)
             kit_open();
             run_session();
             check_codes(n);
-            for (unsigned i = 1; i < S.n; i++) /* all but create, capture and a connection repeat, the command after its kill, a request behind its answer's head */
-                if (S.codes[i] != SBX_OK && (strcmp(S.names[i], "capture") != 0 || S.codes[i] != SBX_ERR_OUTCOME) && strcmp(S.names[i], "command") != 0 && strcmp(S.names[i], "tunnel_dial") != 0 && (strcmp(S.names[i], "request") != 0 || S.codes[i] != SBX_ERR_CONNECTION))
+            for (unsigned i = 1; i < S.n; i++) /* all but create, capture, an event stream's start and a connection repeat, the command after its kill, a request behind its answer's head */
+                if (S.codes[i] != SBX_OK && ((strcmp(S.names[i], "capture") != 0 && strcmp(S.names[i], "events") != 0) || S.codes[i] != SBX_ERR_OUTCOME) && strcmp(S.names[i], "command") != 0 && strcmp(S.names[i], "tunnel_dial") != 0 && (strcmp(S.names[i], "request") != 0 || S.codes[i] != SBX_ERR_CONNECTION))
                     fail_msg("kind %d, call %llu: %s: %s", kind, (unsigned long long)n, S.names[i], sbx_code_name(S.codes[i]));
             if (S.codes[0] != SBX_OK && S.codes[0] != SBX_ERR_OUTCOME)
                 fail_msg("kind %d, call %llu: create: %s", kind, (unsigned long long)n, sbx_code_name(S.codes[0]));

@@ -3,6 +3,7 @@
 
 #include "../sim/peer.c"
 #include "../sim/peer_http.c"
+#include "../sim/peer_sse.c"
 #include "../sim/peer_command.c"
 #include "../sim/peer_tunnel.c"
 #include "../sim/peer_sse.c"
