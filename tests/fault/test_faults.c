@@ -409,8 +409,8 @@ static void test_entropy(void **state)
             kit_open();
             run_session();
             reached = K.s->entropy_calls >= n;
-            for (unsigned i = 0; i < S.n; i++)
-                if (S.codes[i] != SBX_OK && S.codes[i] != SBX_ERR_ENTROPY && S.codes[i] != SBX_ERR_SERVER)
+            for (unsigned i = 0; i < S.n; i++) /* what was not written cannot be read */
+                if (S.codes[i] != SBX_OK && S.codes[i] != SBX_ERR_ENTROPY && S.codes[i] != SBX_ERR_SERVER && S.codes[i] != SBX_ERR_NOT_FOUND)
                     fail_msg("entropy %llu: %s: %s", (unsigned long long)n, S.names[i], sbx_code_name(S.codes[i]));
         }
         kit_end();
