@@ -133,17 +133,24 @@ static sbx_op start_command(run *r, slot *s, unsigned v)
         a.stdout_offset = v & 8 ? v : 0;
         s->end[0] = a.stdout_offset;
         a.no_reconnect = (v & 16) != 0;
+        a.via = s->sse ? SBX_VIA_SSE : SBX_VIA_WS;
         return sbx_attach(r->c, s->box, v & 2 ? sbx_s("c-1") : sbx_s("01900000-0000-7000-8000-000000000001"), &a);
     }
     o.no_command_id = v & 128 && !r->compare;
-    o.stdin_open = (v & 2) != 0;
-    o.pty = (v & 10) == 10;
+    if (s->sse) {
+        o.via = SBX_VIA_SSE;
+        o.stdin_data = v & 2 ? sbx_s("in\xff") : sbx_s(NULL);
+        o.no_command_id = false;
+    } else {
+        o.stdin_open = (v & 2) != 0;
+        o.pty = (v & 10) == 10;
+    }
     o.no_reconnect = (v & 16) != 0;
     o.timeout_s = v & 4 ? 5 : 0;
     if (!s->streaming) {
         s->result_n = sizeof(sbx_result);
         s->result = filled(s->result_n);
-        o.via = v & 4 ? SBX_VIA_HTTP : SBX_VIA_WS;
+        o.via = s->sse ? SBX_VIA_SSE : v & 4 ? SBX_VIA_HTTP : SBX_VIA_WS;
         if ((v & 10) == 0)
             o.out = buffer(s, 0, 16), o.err = buffer(s, 1, 16);
         else
@@ -351,6 +358,10 @@ static void begin(run *r, char kind, unsigned v)
         return;
     memset(s, 0, sizeof *s);
     s->kind = kind;
+    if (kind >= '1' && kind <= '3') { /* over SSE, where what came before a mistake depends on how it came */
+        s->kind = kind = "RMA"[kind - '1'];
+        s->sse = !r->compare;
+    }
     s->box = (sbx_box *)calloc(1, sizeof *s->box);
     MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");
     if (strchr("RMA", kind))

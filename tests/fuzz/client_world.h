@@ -9,6 +9,7 @@
      u V F   a URL, granted
      e V F   an error     j F …  a body as it stands r …     a whole answer as it stands
      w …     an upgrade and a talk
+     v V F   a command's event stream     y F …  one as it stands
      ^ before it: at the request's head, its body is not taken
 
    V chooses among forms. F: bits 0, 1 the framing (length, chunked, to the
@@ -343,6 +344,27 @@ static void grant_text(bytes *b, unsigned v)
     putf(b, ",\"expires_at\":\"%s\"}", ends[v & 3]);
 }
 
+/* A command's events: output from 0 on, then an end of some kind, or none. */
+static void events_text(bytes *b, unsigned v)
+{
+    static const char *const ends[] = { "event: exit\ndata: {\"exit_code\":3}\n\n", "event: ack_required\ndata: {}\n\n",
+        "event: error\ndata: {\"error\":\"m\",\"error_type\":\"ServerShuttingDown\"}\n\n", "event: error\ndata: {\"error\":\"m\",\"error_type\":\"InvalidOffset\"}\n\n",
+        "", ": beat\n\ndata: x\n\nevent: stream_end\ndata: {}\n\n", "event: exit\r\ndata: {\"exit_code\":-1}\r\n\r\n", "event: exit\ndata: [\n\n" };
+    unsigned at[2] = { 0, 0 };
+
+    puts_to(b, v & 16 ? ": hello\n\n" : "event: started\ndata: {\"command_id\":\"x\",\"pid\":7}\n\n");
+    for (unsigned i = 0; i < v % 8; i++) {
+        static const char *const texts[] = { "YQ==", "YWJj", "/+\\/A", "" };
+        static const unsigned sizes[] = { 1, 3, 3, 0 };
+        unsigned stream = v >> 5 & i & 1, which = (v + i) % 4;
+
+        putf(b, i % 3 == 2 ? "event: %s\ndata: {\"data\":\"%s\",\ndata: \"offset\":%u}\n\n" : "event: %s\ndata: {\"data\":\"%s\",\"offset\":%u}\n\n", stream ? "stderr" : "stdout",
+             texts[which], at[stream]);
+        at[stream] += sizes[which];
+    }
+    puts_to(b, ends[v >> 3 & 7]);
+}
+
 static void body_text(bytes *b, unsigned char kind, unsigned v)
 {
     static const char *const errors[] = { "{\"detail\":{\"error\":\"ImagePull\",\"message\":\"no image\"}}",
@@ -390,6 +412,7 @@ static void body_text(bytes *b, unsigned char kind, unsigned v)
         output(b, 0, v >> 3, v & 7);
         putf(b, "\",\"stderr\":\"E\",\"exit_code\":%u}", v);
         break;
+    case 'v': events_text(b, v); break;
     default: puts_to(b, errors[v % 8]);
     }
 }
@@ -410,6 +433,8 @@ static void headers_of(bytes *b, unsigned char kind, unsigned v, size_t n)
             putf(b, "Content-Range: bytes %u-%zu/%zu\r\n", v & 16 ? v : 0u, n + (v & 16 ? v : 0) - 1, n + v);
         puts_to(b, "Last-Modified: Tue, 06 Jan 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n");
     }
+    if (kind == 'v')
+        puts_to(b, "Content-Type: text/event-stream\r\n");
     if (kind == 'u' && v & 2)
         puts_to(b, "Date: Tue, 06 Jan 2026 10:00:00 GMT\r\n");
     if (kind == 'e' && v & 2)
@@ -485,6 +510,7 @@ static unsigned char fitting(const char *head)
     snprintf(line, sizeof line, "%.*s", (int)(n < 255 ? n : 255), head);
     if (strstr(line, "/templates") || strstr(line, "/volumes") || strstr(line, "/pools")) return 'o';
     if (strstr(line, "/execute/ws") || strstr(line, "/tunnel ")) return 'w';
+    if (strstr(line, "/execute/stream/")) return 'v';
     if (strstr(line, "/execute ")) return 'x';
     if (strstr(line, "/status ")) return 's';
     if (strstr(line, "/service-url ") || strstr(line, "/download-url ")) return 'u';
@@ -515,14 +541,15 @@ static void answer(world *w, wire *x, const char *head)
     if (kind == 'a' && (kind = fitting(head)) != 'w') {
         v = number(s);
         f = number(s);
-    } else if (strchr("blsfmxeuo", kind)) {
+    } else if (strchr("blsfmxeuov", kind)) {
         v = number(s);
         f = number(s);
     }
     switch (kind) {
     case 'w': upgrade(x, head, *s); break;
     case 'r': raw_text(&x->out, s); x->eof = true; break;
-    case 'j': f = number(s); raw_text(&body, s); send_answer(x, kind, 0, f, &body, head_only); break;
+    case 'j':
+    case 'y': f = number(s); raw_text(&body, s); send_answer(x, kind == 'y' ? 'v' : kind, 0, f, &body, head_only); break;
     case '0': x->eof = true; break;
     case '!': x->rst = true; break;
     case 'n': break;

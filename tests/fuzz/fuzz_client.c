@@ -21,14 +21,14 @@ enum { SLOTS = 24, BARREN = 3000 };
 enum { HOW_COMPARE = 1, HOW_MEMORY = 1, HOW_FLAGS, HOW_PIECES, HOW_BLOCK, HOW_SEED, HOW_REFUSE, HOW_STICK, HOW_FAIL, HOW_ENTROPY, HOW_COUNT };
 enum { FLAG_PORTS = 1, FLAG_NO_WAIT = 2, FLAG_SILENT = 4, FLAG_LEAVE = 8, FLAG_ALLOC_FAILS = 16, FLAG_NEXT_OF = 32, FLAG_TOTAL = 64 };
 
-static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ856";
+static const char calls[] = "CGLUDSWBERMAFPTglpVQNOHXYZJ856123";
 
 /* An operation as the caller sees it. Results and buffers are blocks of their
    own, freed the moment the library has no right to them any more. */
 typedef struct slot {
     sbx_op op;
     char kind;
-    bool live, streaming, pushes, started, headed, cancelled, late, held, replaced[2];
+    bool live, sse, streaming, pushes, started, headed, cancelled, late, held, replaced[2];
     sbx_box *box;
     sbx_service *service;
     void *result;
