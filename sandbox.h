@@ -18,8 +18,9 @@
    speaks to LangSmith's sandbox service, and to anything with the same API,
    such as the local server examples/sandboxd of its repository.
 
-   Contents: Drop in / First program / Errors / Streaming / Event loop / The
-   model / Memory / Transports / C++ / Threads / Limits / Configuration.
+   Contents: Drop in / First program / Errors / Streaming / Snapshots / Event
+   loop / The model / Memory / Transports / C++ / Threads / Limits /
+   Configuration.
 
 
    Drop in
@@ -125,6 +126,24 @@
    made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
    a gap, with its place and size. While you do not pull, bytes wait in the
    socket and the sender is slowed down; nothing grows here.
+
+
+   Snapshots
+   ---------
+   What takes its time is done once, in one sandbox, and captured; others begin
+   where it stood.
+
+       sbx_create_opts from = { .delete_on_close = true };
+       sbx_snapshot snapshot;
+
+       op = sbx_snapshot_capture(c, &box, sbx_s("prepared"), NULL, &snapshot);
+       if (!sbx_await(c, op)) {
+           from.snapshot_id = sbx_s(snapshot.id);
+           op = sbx_create(c, &from, &box);
+       }
+
+   sbx_snapshot_build makes one of a registry's image, sandbox_build.h one of a
+   Dockerfile.
 
 
    Event loop

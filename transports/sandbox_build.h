@@ -88,6 +88,8 @@ SBX_API sbx_code sbx_image_begin(sbx_image_build *b, sbx_client *c, sbx_str name
    _STDERR (BuildKit's progress is on the second), SBX_EV_GAP, _RETRYING,
    _RECONNECTED, _STARTED; SBX_EV_END with its code comes last, when the builder
    is gone. Then, and for a transport that cannot wait, false. Reads local files.
+   Pull until END before sbx_close: only END frees what the build holds here
+   (sbx_shutdown leads to it as well).
    Errors at END, besides those of the calls it is made of: SBX_ERR_CREATION
    (the build failed: its log tells why; or the capture), SBX_ERR_CHANGED (a
    file became shorter while it was sent), SBX_ERR_COMMAND_TIMEOUT (timeout_s),

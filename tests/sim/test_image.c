@@ -313,11 +313,37 @@ static void test_full(void **state)
     finish();
 }
 
+/* A shutdown in the midst of it leads to END, and deletes the builder. */
+static void test_shutdown(void **state)
+{
+    sbx_image_opts o = { 0 };
+    sbx_image_build b;
+    sbx_event ev;
+    sbx_op op;
+
+    (void)state;
+    new_world(1);
+    kit_open();
+    o.context = dir;
+    assert_int_equal(sbx_image_begin(&b, K.c, sbx_s("base"), "Dockerfile", &o), SBX_OK);
+    while (b.stage < SBX_IMAGE_BUILD) {
+        sbx_wait(K.c, SBX_FOREVER);
+        while (sbx_next(K.c, &ev))
+            assert_true(sbx_image_take(&b, &ev));
+    }
+    op = sbx_shutdown(K.c, 60000);
+    assert_true(drain(&b));
+    ASSERT_CODE(b.err.code, SBX_ERR_CLOSED);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+    assert_true(K.s->boxes[0].gone);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole), cmocka_unit_test(test_one_call), cmocka_unit_test(test_all_calls), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_full), cmocka_unit_test(test_shutdown),
     };
 
     return cmocka_run_group_tests_name("image builds", tests, begin, end);
