@@ -140,7 +140,7 @@ FUZZ_BINARIES = $(FUZZERS:%=$(BUILD)/fuzz/%)
 $(foreach f,$(FUZZERS),$(eval parts_$(f) := $(call parts_named,tests/fuzz/$(f).c)))
 FUZZ_FLAGS = -std=gnu11 -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 define fuzz_rule
-$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/fuzz/*.h tests/sim/impl.c tests/sim/peer.h) | sandbox.h
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(parts_$(1)) $(SOURCES) $(wildcard tests/fuzz/*.h tests/sim/impl.c tests/sim/peer.h) $(if $(filter fuzz_context,$(1)),transports/sandbox_context.h) | sandbox.h
 	$$(call say,FUZZ,$$@)mkdir -p $$(@D) && $$(CLANG) $$(FUZZ_FLAGS) $(if $(parts_$(1)),-DSBXI_SPLIT=1) -Isrc -I. -Itransports -o $$@ $$< $(parts_$(1))
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
