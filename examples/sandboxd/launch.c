@@ -31,6 +31,7 @@
 #define LOADER_FD 5
 #define LIBRARY_FD 6 /* and on */
 #define MAX_LIBRARY_DIRS 8
+#define EMPTY_FD 15
 
 struct args {
 	const char *v[256];
@@ -156,6 +157,9 @@ static void bwrap_args(struct args *a, const struct launch *l, const char *root,
 		add3(a, "--ro-bind-try", store_host_etc[i], store_host_etc[i]);
 	if (server.share_net)
 		add3(a, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf");
+	/* Else what a sandbox names there would be loaded into its next agent. */
+	at_number("/dev/null", O_RDONLY, EMPTY_FD);
+	add3(a, "--ro-bind-data", "15", "/etc/ld.so.preload");
 	add3(a, "--proc", "/proc", NULL);
 	add3(a, "--dev", "/dev", NULL);
 	add3(a, "--perms", "1777", NULL);

@@ -254,6 +254,7 @@ bool store_prepare_root(const char *id, uid_t uid, bool own_system, char **why)
 	for (int i = 0; ok && !own_system && store_host_etc[i]; i++)
 		if (access(store_host_etc[i], F_OK) == 0)
 			ok = mount_point(fd, store_host_etc[i], !store_host_is_dir(store_host_etc[i]), uid);
+	ok = ok && mount_point(fd, "/etc/ld.so.preload", true, uid);
 	if (ok && server.share_net)
 		ok = mount_point(fd, "/etc/resolv.conf", true, uid);
 	if (!ok)

@@ -2,7 +2,7 @@
 import { after, before, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { LangSmithResourceNotFoundError } from "langsmith/sandbox";
 import { request, startServer, until } from "./helper.mjs";
 
@@ -27,6 +27,29 @@ function descendants(pid) {
   return [...found];
 }
 const alive = (pids) => pids.filter((p) => existsSync(`/proc/${p}`));
+
+describe("a root that names libraries to preload", () => {
+  it("gets none into its agent", async (t) => {
+    const dir = mkdtempSync("/tmp/sandboxd-image-");
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    for (const d of ["etc", "opt"]) mkdirSync(`${dir}/${d}`);
+    writeFileSync(
+      `${dir}/opt/p.c`,
+      `#include <stdio.h>
+       #include <unistd.h>
+       __attribute__((constructor)) static void f(void) { FILE *o = fopen("/root/loaded", "a"); if (o) fprintf(o, "%d\\n", (int)getpid()), fclose(o); }`,
+    );
+    assert.equal(spawnSync("cc", ["-shared", "-fPIC", "-o", `${dir}/opt/p.so`, `${dir}/opt/p.c`]).status, 0);
+    writeFileSync(`${dir}/etc/ld.so.preload`, "/opt/p.so\n");
+    const server = await startServer("--image", `i=${dir}`);
+    const client = server.client();
+    const snapshot = await client.createSnapshot("s", "i", 1e9);
+    const box = await client.createSandbox(snapshot.id);
+    assert.equal((await box.run("cat /etc/ld.so.preload; cat /root/loaded 2>/dev/null; LD_PRELOAD=/opt/p.so /bin/true; wc -l < /root/loaded")).stdout, "1\n");
+    assert.notEqual((await box.run("echo /opt/p.so > /etc/ld.so.preload")).exit_code, 0);
+    await server.stop();
+  });
+});
 
 describe("isolation", () => {
   let server, box, other, dir;
