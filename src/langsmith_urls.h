@@ -9,8 +9,8 @@ SBX_EXTERN_C_BEGIN
 /* Who may use a shared port. */
 typedef enum sbx_access {
     SBX_ACCESS_TOKEN,      /* whoever has the short-lived token */
-    SBX_ACCESS_RESTRICTED, /* people who log in to LangSmith, by the sandbox's own permissions */
-    SBX_ACCESS_WORKSPACE,  /* people of the workspace who log in */
+    SBX_ACCESS_RESTRICTED, /* in a browser, by a LangSmith login: the server's "restricted" */
+    SBX_ACCESS_WORKSPACE,  /* likewise, its "workspace" */
     SBX_ACCESS_UNKNOWN     /* listed only: a value newer than this library, see access_text */
 } sbx_access;
 
@@ -38,9 +38,7 @@ typedef struct sbx_service_opts {
 } sbx_service_opts;
 
 /* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
-   further token for it. Nothing need listen there yet; a service must listen
-   on all addresses of the sandbox, or on its loopback, as the server says.
-   `out` must not be NULL. URL and token of the answer need room in
+   further token for it. Nothing need listen there yet. `out` must not be NULL. URL and token of the answer need room in
    request_bytes until they are written. A port is shared in one mode at a
    time: SBX_ERR_CONFLICT until sbx_service_close has ended the other. Errors:
    SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
@@ -104,9 +102,9 @@ typedef struct sbx_response {
 /* A request to a service, over HTTP/1.1. method: a token of up to 36 bytes in
    the letters that the service wants, not CONNECT. path: begins with / and is
    sent as it is behind the service's URL, percent-encoded already, with its
-   query. Content-Type goes by its option, Accept-Encoding is not sent; content
-   codings and upgrades are not undone nor made. `out` may be NULL; it is
-   written on success, with `stream` together with END.
+   query. Content-Type goes by its option. Accept-Encoding is not sent and no
+   content coding undone; there are no upgrades. `out` may be NULL; it is written
+   on success, with `stream` together with END.
 
    Whatever status the service answers is a success: look at `status`. Redirects
    are not followed and cookies not kept; both stand in the header lines. The
@@ -131,9 +129,10 @@ typedef struct sbx_response {
    operation with the errors of sbx_service_open. A copy does not learn of it.
 
    A pushed body: as for sbx_write; an SBX_EV_REWIND asks for all of it again.
-   An answer that comes before its end ends it. A whole request (without `body`)
-   must fit in request_bytes twice over its host: the request for a token is
-   kept beside it. */
+   An answer that comes before its end ends it. Path and headers count for
+   request_bytes, and so does the request for a token, some 100 bytes, which is
+   kept beside them; where it is made, URL and token of its answer need room
+   there too, as for sbx_service_open. */
 SBX_API sbx_op sbx_request(sbx_client *c, sbx_service *service, sbx_str method, sbx_str path, const sbx_request_opts *opts, sbx_response *out);
 
 /* The value of the first whole line of that name (compared without case) in an
