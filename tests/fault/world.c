@@ -6,4 +6,3 @@
 #include "../sim/peer_sse.c"
 #include "../sim/peer_command.c"
 #include "../sim/peer_tunnel.c"
-#include "../sim/peer_sse.c"
