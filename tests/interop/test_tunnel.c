@@ -241,6 +241,25 @@ static void test_lost_session_is_opened_again(void **state)
     world_close(&w);
 }
 
+static void test_a_thousand_connections(void **state)
+{
+    static wire wires[MANY];
+    sbx_tunnel_opts o = { 0 };
+    world w;
+
+    (void)state;
+    o.max_streams = MANY;
+    world_open(&w, &o);
+    for (unsigned i = 0; i < MANY; i++)
+        dial(&w, &wires[i], w.program.port, "E", 1, i * 40);
+    for (unsigned i = 0; i < MANY; i++) {
+        until_over(&w, &wires[i]);
+        assert_int_equal(wires[i].code, SBX_OK);
+        assert_int_equal(wires[i].got, i * 40);
+    }
+    world_close(&w);
+}
+
 static void test_gibibyte(void **state)
 {
     unsigned char first[9] = { 'G', 0, 0, 0, 0, 0x40 };
@@ -272,7 +291,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_half_close), cmocka_unit_test(test_refusals_have_their_codes),
         cmocka_unit_test(test_cancel_resets_one), cmocka_unit_test(test_lost_session_is_opened_again),
-        cmocka_unit_test(test_gibibyte),
+        cmocka_unit_test(test_a_thousand_connections), cmocka_unit_test(test_gibibyte),
     };
 
     if (argc > 1)

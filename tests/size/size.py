@@ -143,6 +143,26 @@ def print_parts(sums):
         print(f"{name:43}" + "".join(f"{column.get(name, 0):16,}" for column in columns))
 
 
+def print_switches(sums):
+    """What each switch alone leaves out of a program and of the whole."""
+    name, prefix, flags, linker = VARIANTS[0]
+    wrong = []
+    print("\nCortex-M4 -Os, no error text, bytes that a switch alone leaves out" + "".join(f"{program:>10}" for program in ("client", "all")))
+    for switch in TRIMMED:
+        folder = folder_of(name + switch)
+        os.makedirs(folder, exist_ok=True)
+        cells = ""
+        try:
+            call([prefix + "gcc", *COMMON, *flags, switch, "-c", "-o", os.path.join(folder, "sandbox.o"), os.path.join(folder_of(name), "sandbox.c")])
+            for program, source in (("client", "client.c"), ("all", "none.c")):
+                own, _, _ = link(prefix, [*flags, switch], linker, folder, program, source)
+                cells += f"{sums[name, program] - own:10,}"
+        except Failed as failed:
+            wrong.append(f"{switch}: {failed}")
+        print(f"{switch[2:-2]:66}{cells}")
+    return wrong
+
+
 class Graph:
     """Frames and calls as gcc wrote them into a .ci file."""
 
@@ -256,6 +276,7 @@ def main():
     shown = [(variant, program) for program in ("client", "all") for variant in (FULL, SMALLEST)]
     if all(which in sums for which in shown):
         print_parts({which: sums[which] for which in shown})
+        wrong += print_switches(sums)
     print("\ndeepest stack, bytes (function and its frame, outermost first)")
     for variant, (size, chain) in stacks:
         print(f"{variant:34}{size:9,}   {' > '.join(chain)}")
