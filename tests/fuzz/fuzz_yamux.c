@@ -347,6 +347,8 @@ static void act(side *s, unsigned what, unsigned which, unsigned amount)
     sbx_yamux_stream *stream = &s->table[which % SLOTS];
     unsigned char out[SBX_YAMUX_HEAD];
     size_t n = amount * 7u;
+    if (s->to + 4096 > WIRE)
+        return; /* full, until the other side hears some of it */
     if (what == 0) {
         stream = sbx_yamux_open(&s->y);
         if (stream)
@@ -358,7 +360,7 @@ static void act(side *s, unsigned what, unsigned which, unsigned amount)
         head_to(s, out, sbx_yamux_ping(&s->y, out));
         return;
     }
-    if (!stream->id || s->to + 4096 > WIRE)
+    if (!stream->id)
         return;
     if (what <= 3) {
         unsigned i = slot(s, stream);
