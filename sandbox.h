@@ -2440,9 +2440,10 @@ typedef struct sbx_service_opts {
 } sbx_service_opts;
 
 /* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
-   further token for it. Nothing need listen there yet. `out` must not be NULL. URL and token of the answer need room in
-   request_bytes until they are written. A port is shared in one mode at a
-   time: SBX_ERR_CONFLICT until sbx_service_close has ended the other. Errors:
+   further token for it. Nothing need listen there yet. `out` must not be NULL.
+   URL and token of the answer need room in request_bytes until they are
+   written. A port is shared in one mode at a time: SBX_ERR_CONFLICT until
+   sbx_service_close has ended the other. Errors:
    SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
    URL or token longer than its field, or than request_bytes leaves room for),
    SBX_ERR_PROTOCOL (an answer without URL or token). */
