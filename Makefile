@@ -205,7 +205,7 @@ build-tests: $(BUILT) $(FUZZ_BINARIES) $(COUNT_BINARIES) $(EXAMPLES) sandboxd
 test:
 	@rm -rf $(BUILD)/logs
 	@$(RUN) 'amalgam|python3 amalgamate.py --check' \
-	    --then 'build@900|$(SUBMAKE) -k -j$(JOBS) --no-print-directory build-tests' \
+	    --then 'build@1800|$(SUBMAKE) -k -j$(JOBS) --no-print-directory build-tests' \
 	    --then $(MATRIX) $(SYMBOLS) $(BUILD_SUITES) $(call suites,unit) $(call suites,transport) $(call suites,sim) $(call suites,fault) $(call suites,tls) \
 	    $(E2E_SUITES) $(VALGRIND_SUITES) $(OFFICIAL_SUITES) $(REPORTS) $(call fuzz_suites,$(FUZZ_SECONDS),-seed=1)
 
