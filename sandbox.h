@@ -2842,6 +2842,13 @@ SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool en
    transport). */
 SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op op, bool hold);
 
+/* The last n bytes of the connection's DATA that was pulled last come once more,
+   with its next DATA; only while that event's data is borrowed. With
+   sbx_tunnel_hold for a program that could pass on a part of it: nothing has to
+   be copied. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (so many bytes are not
+   borrowed). */
+SBX_API sbx_code sbx_tunnel_unread(sbx_client *c, sbx_op op, size_t n);
+
 /* Ends a tunnel: no new connections; those that stand go on; END (SBX_OK)
    comes when that of the last of them was pulled. sbx_cancel ends it at once,
    its connections with it. Errors: SBX_ERR_HANDLE, SBX_ERR_STATE (called from
@@ -19164,6 +19171,23 @@ SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
         d->is = (uint8_t)(hold ? d->is | SBXI_DIAL_HELD : d->is & ~SBXI_DIAL_HELD);
         sbxi_dial_tell(c, d);
     }
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_unread(sbx_client *c, sbx_op h, size_t n)
+{
+    sbxi_op *op;
+    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+    sbxi_session *s;
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    s = d ? op->u.tunnel.session : NULL;
+    if (!d || s->lent != op->u.tunnel.slot || n > s->lent_n)
+        return SBX_ERR_STATE;
+    s->lent_n -= (uint32_t)n;
+    op->u.tunnel.total -= n;
+    sbxi_dial_tell(c, d);
     return SBX_OK;
 }
 

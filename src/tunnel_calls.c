@@ -224,6 +224,23 @@ SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)
     return SBX_OK;
 }
 
+SBX_API sbx_code sbx_tunnel_unread(sbx_client *c, sbx_op h, size_t n)
+{
+    sbxi_op *op;
+    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+    sbxi_session *s;
+
+    if (!op)
+        return SBX_ERR_HANDLE;
+    s = d ? op->u.tunnel.session : NULL;
+    if (!d || s->lent != op->u.tunnel.slot || n > s->lent_n)
+        return SBX_ERR_STATE;
+    s->lent_n -= (uint32_t)n;
+    op->u.tunnel.total -= n;
+    sbxi_dial_tell(c, d);
+    return SBX_OK;
+}
+
 SBX_API sbx_code sbx_tunnel_close(sbx_client *c, sbx_op tunnel)
 {
     sbxi_op *op = sbxi_op_get(c, tunnel);

@@ -22,7 +22,8 @@ FEATURES = [f"SBX_NO_{feature}=1" for feature in ("ALLOC", "CONFIG", "DATES", "E
 CONFIGURATIONS = [[]] + [[switch] for switch in CORTEX + FEATURES] + [CORTEX, CORTEX + FEATURES]
 TRANSPORT_SWITCHES = {"bearssl": [["SBX_BEARSSL_MINIMAL=1", "SBX_BEARSSL_NO_FILES=1"], ["SBX_NO_ERROR_TEXT=1"]],
                       "posix": [["SBX_POSIX_POLL=1"], ["SBX_POSIX_NO_THREADS=1"]],
-                      "proxy": [["SBX_PROXY_NO_ENVIRONMENT=1"], ["SBX_NO_ERROR_TEXT=1"]]}
+                      "proxy": [["SBX_PROXY_NO_ENVIRONMENT=1"], ["SBX_NO_ERROR_TEXT=1"]],
+                      "tunnel": [["SBX_TUNNEL_POLL=1"], ["SBX_NO_TUNNEL=1"], ["SBX_NO_ERROR_TEXT=1"]]}
 
 DECLARE = '#include "sandbox.h"\n'
 IMPLEMENT = "#define SANDBOX_IMPLEMENTATION\n" + DECLARE

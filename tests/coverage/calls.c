@@ -298,8 +298,13 @@ static void tunnels(void)
     CODE(sbx_tunnel_hold, (c, op, false));
     CODE(sbx_tunnel_send, (c, op, sbx_s("through"), true, &n));
     while (sbx_next_of(c, &op, &ev) && ev.kind != SBX_EV_END)
-        if (ev.kind == SBX_EV_DATA)
+        if (ev.kind == SBX_EV_DATA) {
+            if (ev.offset == 0 && ev.data.n > 1) { /* the first byte only, the others once more */
+                CODE(sbx_tunnel_unread, (c, op, ev.data.n - 1));
+                ev.data.n = 1;
+            }
             got += ev.data.n;
+        }
     said("sbx_tunnel_dial", ev.code ? ev.code : got == 7 ? SBX_OK : SBX_ERR_PROTOCOL, NULL);
     CODE(sbx_tunnel_close, (c, tunnel));
     to_end("sbx_tunnel_open", tunnel);

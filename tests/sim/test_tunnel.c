@@ -424,6 +424,47 @@ static void test_hold(void **state)
     kit_end();
 }
 
+/* What a program gives back comes again, in its place and once, also behind a
+   hold, and its sender is not told that it was taken. */
+static void test_unread(void **state)
+{
+    sbx_op tunnel, other;
+    unsigned n = 0;
+    sbx_event ev;
+    got a;
+
+    (void)state;
+    kit_start(5);
+    K.s->tunnel_make = 600000;
+    tunnel = tunnel_with(0, 2);
+    dial(&a, tunnel, 30);
+    other = sbx_tunnel_dial(K.c, tunnel, 31, NULL);
+    ASSERT_CODE(sbx_tunnel_unread(K.c, a.op, 1), SBX_ERR_STATE);
+    ASSERT_CODE(sbx_tunnel_unread(K.c, tunnel, 0), SBX_ERR_HANDLE);
+    while (sbx_next_of(K.c, &a.op, &ev)) {
+        if (ev.kind == SBX_EV_DATA && n++ % 3) {
+            size_t back = n % 3 == 2 ? ev.data.n : ev.data.n / 2;
+
+            ASSERT_CODE(sbx_tunnel_unread(K.c, other, 1), SBX_ERR_STATE);
+            ASSERT_CODE(sbx_tunnel_unread(K.c, a.op, ev.data.n + 1), SBX_ERR_STATE);
+            ASSERT_CODE(sbx_tunnel_hold(K.c, a.op, true), SBX_OK);
+            ASSERT_CODE(sbx_tunnel_unread(K.c, a.op, back), SBX_OK);
+            ev.data.n -= back;
+            sbx_wait(K.c, 0);
+            ASSERT_CODE(sbx_tunnel_hold(K.c, a.op, false), SBX_OK);
+        }
+        take(&a, &ev);
+    }
+    assert_true(n > 6);
+    ASSERT_CODE(a.code, SBX_OK);
+    assert_int_equal(a.data.n, 600000);
+    sbx_cancel(K.c, other);
+    sbx_await(K.c, other);
+    got_free(&a);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
 /* The peer takes no more than its window, and then more again. */
 static void test_send_window(void **state)
 {
@@ -557,7 +598,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo), cmocka_unit_test(test_request), cmocka_unit_test(test_refusals), cmocka_unit_test(test_download),
         cmocka_unit_test(test_many_both_ways), cmocka_unit_test(test_thousand), cmocka_unit_test(test_long), cmocka_unit_test(test_unpulled),
-        cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_hold), cmocka_unit_test(test_send_window),
+        cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_hold), cmocka_unit_test(test_unread), cmocka_unit_test(test_send_window),
         cmocka_unit_test(test_ports),
     };
 
