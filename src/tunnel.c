@@ -483,11 +483,12 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
     op->piece_n = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         sbxi_dial *d = &s->dials[i];
+        bool complete = sbxi_dial_complete(d); /* not with an end that is still to be said */
 
         d->stream = NULL;
         d->todo &= SBXI_TODO_HELLO;
         waiting |= d->op != SBXI_NIL && d->todo;
-        if (d->is & SBXI_DIAL_ASKED && !sbxi_dial_complete(d))
+        if (d->is & SBXI_DIAL_ASKED && !complete)
             sbxi_dial_over(c, s, d, own ? (sbx_code)op->fail.code : SBX_ERR_CONNECTION, (sbx_layer)op->fail.layer, text ? text : SBXI_T("the tunnel was lost"));
     }
     sbxi_tunnel_rest(c, op);

@@ -216,6 +216,46 @@ static void test_peer_opens(void **state)
     kit_end();
 }
 
+/* An end of ours that was only noted when the tunnel broke was never said: the
+   connection has not ended well. */
+static void test_unsaid_end(void **state)
+{
+    static char much[20000];
+    sbx_event ev;
+    sbx_op tunnel;
+    size_t taken;
+    got a, b;
+
+    (void)state;
+    kit_start(20);
+    K.s->tunnel_make = 100;
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    dial(&a, tunnel, 30);
+    dial(&b, tunnel, 31);
+    a.half_open = b.half_open = true;
+    while (!a.eof || !b.eof) {
+        while (sbx_next(K.c, &ev))
+            if (ev.user)
+                take((got *)ev.user, &ev);
+        sbx_wait(K.c, 10);
+    }
+    K.s->tunnel->no_read = true;
+    ASSERT_CODE(sbx_tunnel_send(K.c, a.op, sbx_sn(much, sizeof much), true, &taken), SBX_OK);
+    assert_true(taken < sizeof much);
+    ASSERT_CODE(sbx_tunnel_send(K.c, a.op, sbx_sn(NULL, 0), true, &taken), SBX_OK); /* what the buffer has room for */
+    sbx_step(K.c, K.s->now);
+    ASSERT_CODE(sbx_tunnel_send(K.c, b.op, sbx_sn(NULL, 0), true, &taken), SBX_OK);
+    sbx_step(K.c, K.s->now);
+    sim_conn_end(K.s->tunnel, SIM_RST, K.s->now);
+    pull_to_end(&b);
+    ASSERT_CODE(b.code, SBX_ERR_CONNECTION);
+    pull_to_end(&a);
+    got_free(&a);
+    got_free(&b);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
 /* ---- time ---- */
 
 static void test_pings(void **state)
@@ -595,7 +635,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_reopen_fails), cmocka_unit_test(test_goaway),
-        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program),
+        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program),
         cmocka_unit_test(test_deadlines), cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_drains), cmocka_unit_test(test_client_ends),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_drops),
     };
