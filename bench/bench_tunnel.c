@@ -1,7 +1,9 @@
 /* A local port into a sandbox (sandbox_tunnel.h) beside socat as a plain relay
    on loopback, which has one hop less: no sandboxd, no WebSocket, no yamux.
    This same program is the service of both, in the sandbox and outside, and
-   the load; the forward runs in a process of its own, as socat does. */
+   the load; the forward runs in a process of its own, as socat does. The
+   processor time is theirs alone, without sandboxd's. Into the sandbox one
+   connection has at most the server's window (256 KiB) under way. */
 #include "bench.h"
 #include "../transports/sandbox_tunnel.h"
 
@@ -115,7 +117,7 @@ static void forward(int tell)
     sbx_client_desc d = { .max_ops = STREAMS + 64, .tx_bytes = 2 * PIECE, .rx_bytes = PIECE };
     sbx_client *c = bench_open(&d);
     sbx_create_opts create = { .delete_on_close = true };
-    sbx_tunnel_opts t = { .max_streams = STREAMS + 8 };
+    sbx_tunnel_opts t = { .max_streams = STREAMS + 8, .window = 1 << 20 };
     sbx_forward_opts o = { .remote_port = INSIDE, .max_conns = STREAMS + 8, .backlog = 1024 };
     sbx_forward *f;
     unsigned port;
@@ -192,8 +194,8 @@ static int ask(unsigned port, uint32_t take, uint32_t give, uint64_t total)
 
 static double bulk_up(unsigned port, uint64_t total)
 {
-    int fd = ask(port, 0, 0, total);
     double t = bench_now();
+    int fd = ask(port, 0, 0, total);
     char end;
 
     for (uint64_t left = total; left; left -= PIECE)
@@ -203,6 +205,34 @@ static double bulk_up(unsigned port, uint64_t total)
     if (!peer_read(fd, &end, 1))
         bench_die("no answer behind the bulk", NULL);
     close(fd);
+    return (double)total / 1e6 / (bench_now() - t);
+}
+
+#define SHARES 4
+typedef struct share {
+    unsigned port;
+    uint64_t total;
+} share;
+
+static void *bulk_share(void *arg)
+{
+    const share *s = arg;
+
+    bulk_up(s->port, s->total);
+    return NULL;
+}
+
+static double bulk_shared(unsigned port, uint64_t total)
+{
+    share s = { port, total / SHARES };
+    double t = bench_now();
+    pthread_t threads[SHARES];
+
+    for (int i = 0; i < SHARES; i++)
+        if (pthread_create(&threads[i], NULL, bulk_share, &s))
+            peer_die("thread");
+    for (int i = 0; i < SHARES; i++)
+        pthread_join(threads[i], NULL);
     return (double)total / 1e6 / (bench_now() - t);
 }
 
@@ -319,12 +349,29 @@ static void open_streams(const peer *p)
 
 /* ---- comparison ---- */
 
-typedef enum kind { UP, DOWN, PING, ANSWER, TRIP } kind;
+/* Of a process and its children that ended, in seconds. */
+static double processor(pid_t pid)
+{
+    unsigned long t[4] = { 0 };
+    char path[64];
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    f = fopen(path, "r");
+    if (!f || fscanf(f, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &t[0], &t[1], &t[2], &t[3]) != 4)
+        t[0] = 0;
+    if (f)
+        fclose(f);
+    return (double)(t[0] + t[1] + t[2] + t[3]) / (double)sysconf(_SC_CLK_TCK);
+}
+
+typedef enum kind { UP, SHARED, DOWN, PING, ANSWER, TRIP } kind;
 
 static double once(kind k, unsigned port)
 {
     switch (k) {
     case UP: return bulk_up(port, UINT64_C(256) << 20);
+    case SHARED: return bulk_shared(port, UINT64_C(256) << 20);
     case DOWN: return bulk_down(port, UINT64_C(256) << 20);
     case PING: return requests(port, 1, 1, 20000);
     case ANSWER: return requests(port, 100, 1024, 20000);
@@ -332,16 +379,22 @@ static double once(kind k, unsigned port)
     }
 }
 
-static void compare(kind k, const char *what, const char *unit, const unsigned ports[3], int rounds)
+static void compare(kind k, const char *what, const char *unit, const unsigned ports[3], const pid_t pids[3], int rounds)
 {
-    double v[3][BENCH_MAX], m[3];
+    double v[3][BENCH_MAX], m[3], cpu[3] = { 0 };
 
     for (int r = 0; r < rounds; r++)
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; i++) {
+            double before = processor(pids[i]);
+
             v[i][r] = once(k, ports[i]);
+            usleep(20000); /* socat's children are counted once they have ended */
+            cpu[i] += processor(pids[i]) - before;
+        }
     for (int i = 0; i < 3; i++)
         m[i] = bench_median(v[i], rounds);
     printf("%-44s %8.0f %s   socat %8.0f   direct %8.0f   ratio to socat %.2f\n", what, m[2], unit, m[1], m[0], k == TRIP ? m[1] / m[2] : m[2] / m[1]);
+    printf("%-44s %8.2f s      socat %8.2f\n", "  processor time of a run", cpu[2] / rounds, cpu[1] / rounds);
     if (k == TRIP)
         printf("%-44s %8.0f %s   socat %8.0f\n", "  added to direct", m[2] - m[0], unit, m[1] - m[0]);
 }
@@ -351,6 +404,7 @@ int main(int argc, char **argv)
     int rounds = bench_rounds(), listener;
     struct rlimit limit;
     unsigned ports[3];
+    pid_t pids[3];
     peer service, relay, own;
 
     if (argc == 3)
@@ -365,11 +419,15 @@ int main(int argc, char **argv)
     relay = start_socat(ports[0]);
     ports[1] = relay.port;
     ports[2] = own.port;
-    compare(UP, "bulk into the sandbox, writes of 64 KiB", "MB/s", ports, rounds);
-    compare(DOWN, "bulk out of the sandbox", "MB/s", ports, rounds);
-    compare(PING, "64 connections, 1 byte, 1 byte", "/s  ", ports, rounds);
-    compare(ANSWER, "64 connections, 100 bytes, 1 KiB", "/s  ", ports, rounds);
-    compare(TRIP, "one round trip of a byte", "us  ", ports, rounds);
+    pids[0] = service.pid;
+    pids[1] = relay.pid;
+    pids[2] = own.pid;
+    compare(UP, "bulk into the sandbox, writes of 64 KiB", "MB/s", ports, pids, rounds);
+    compare(SHARED, "the same over 4 connections", "MB/s", ports, pids, rounds);
+    compare(DOWN, "bulk out of the sandbox", "MB/s", ports, pids, rounds);
+    compare(PING, "64 connections, 1 byte, 1 byte", "/s  ", ports, pids, rounds);
+    compare(ANSWER, "64 connections, 100 bytes, 1 KiB", "/s  ", ports, pids, rounds);
+    compare(TRIP, "one round trip of a byte", "us  ", ports, pids, rounds);
     open_streams(&own);
     peer_stop(&own);
     peer_stop(&relay);
