@@ -417,7 +417,7 @@ SBX_EXTERN_C_END
     X(ERR_PERMISSION, "permission denied") \
     X(ERR_NOT_FOUND, "not found") \
     X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is of another generation") \
-    X(ERR_CONFLICT, "the name is taken") \
+    X(ERR_CONFLICT, "the name is taken, or the state forbids it") \
     X(ERR_EXISTS, "it exists already") \
     X(ERR_IN_USE, "it is in use") \
     X(ERR_VALIDATION, "the server refused a value") \
@@ -1417,10 +1417,13 @@ SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out);
    Repeated, at most max_retries times with jittered back-off (Retry-After
    where the server names it), until the total deadline: what was not sent,
    429, and 503 without an error type of the service; where repeating does no
-   harm (all but create, start, stop and SBX_VIA_HTTP) also any 503, 502, 504,
-   lost connections and silence. Those four are never sent again once they may
-   have been carried out: SBX_ERR_OUTCOME. After SBX_ERR_DEADLINE the error's
-   `sent` says whether they may have been. */
+   harm also any 503, 502, 504, lost connections and silence. Where it may do
+   harm a call is never sent again once it may have been carried out:
+   SBX_ERR_OUTCOME. These are the calls that create something (sandboxes,
+   snapshots, registries, templates, volumes, pools), start and stop, commands
+   with SBX_VIA_HTTP or no_command_id, the start of one with SBX_VIA_SSE, and
+   sbx_request unless its method or `repeat` allows it. After SBX_ERR_DEADLINE
+   the error's `sent` says whether it may have been. */
 typedef struct sbx_op {
     uint32_t slot;
     uint32_t gen;
@@ -1780,9 +1783,9 @@ SBX_EXTERN_C_BEGIN
 
 /* The service: LangSmith sandboxes, in the generation of its API that the npm
    package `langsmith` 0.10.5 speaks ("current"). Control plane calls go to the
-   client's endpoint, …/v2/sandboxes; data plane calls (commands, files) to the
-   sandbox's own URL, with the same key and headers. The data plane wakes a
-   stopped sandbox.
+   client's endpoint, …/v2/sandboxes; data plane calls (commands, files, tunnels)
+   to the sandbox's own URL, with the same key and headers. The data plane wakes
+   a stopped sandbox (but not on servers of 2026-04).
 
    Every call returns at once with an operation (see sbx_op, which also lists
    the errors that any call can end with) and takes NULL for `opts`. Texts and
@@ -1902,10 +1905,11 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
 
 typedef struct sbx_box_opts {
     sbx_call call;
-    sbx_buf raw;     /* gets the answer's JSON text (sbx_stat: unused) */
+    sbx_buf raw;     /* gets the answer's JSON text (sbx_stat, sbx_fetch_stat: unused) */
     size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
-    int32_t wait_s;  /* sbx_wait_ready, sbx_start: limit in seconds, 120; SBX_FOREVER = none */
-    int32_t poll_ms; /* sbx_wait_ready, sbx_start: interval 1,000, jittered by 10 % */
+    /* Of sbx_wait_ready, sbx_start and sbx_snapshot_wait. */
+    int32_t wait_s;  /* limit in seconds: 120, for a snapshot 300; SBX_FOREVER = none */
+    int32_t poll_ms; /* interval: 1,000, for a snapshot 2,000, jittered by 10 % */
 } sbx_box_opts;
 
 /* GET …/boxes/{name}: the sandbox as it is now; an id serves as well. `out` and
@@ -1926,7 +1930,7 @@ typedef struct sbx_list_opts {
     int32_t limit;       /* the same on older servers */
     int32_t offset;      /* items to skip, older servers */
     bool one_page;       /* only the first page */
-    sbx_buf items;       /* an array of sbx_box_info (its size in bytes), instead of events */
+    sbx_buf items;       /* an array of the call's items, here sbx_box_info (its size in bytes), instead of events */
     sbx_buf raw;         /* the JSON text of the last page */
     size_t *raw_n;
 } sbx_list_opts;
@@ -2098,7 +2102,8 @@ typedef struct sbx_attach_opts {
    the offsets also acknowledge what lies before them. SBX_ERR_RANGE (types
    ReadOffsetUnavailable, InvalidOffset): they lie before what the server still
    has, or behind what was printed. SBX_ERR_UNSUPPORTED (TransportMismatch): it
-   was started over the WebSocket. */
+   was started over the WebSocket; the other way round the server refuses with
+   SBX_ERR_COMMAND. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
    elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer
@@ -2316,7 +2321,8 @@ typedef struct sbx_snapshot_opts {
    Errors: SBX_ERR_CREATION (it failed; text: the server's status message; or
    the image is refused at once, type ImagePull and the like), SBX_ERR_TIMEOUT
    (type: the last status; the build goes on), SBX_ERR_NOT_FOUND (resource
-   registry), SBX_ERR_CONFLICT (the name is taken), SBX_ERR_QUOTA,
+   registry), SBX_ERR_CONFLICT (the server takes a name once only; sandboxd
+   gives name and tag to the newer snapshot instead), SBX_ERR_QUOTA,
    SBX_ERR_OUTCOME (it may be built: look for its name). */
 SBX_API sbx_op sbx_snapshot_build(sbx_client *c, sbx_str name, sbx_str image, const sbx_snapshot_opts *opts, sbx_snapshot *out);
 
@@ -2440,12 +2446,12 @@ typedef struct sbx_service_opts {
 } sbx_service_opts;
 
 /* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
-   further token for it. Nothing need listen there yet. `out` must not be NULL.
-   URL and token of the answer need room in request_bytes until they are
+   further token for it. Nothing need listen there yet: until something does,
+   the server answers requests itself (sandboxd with 502). `out` must not be
+   NULL. URL and token of the answer need room in request_bytes until they are
    written. A port is shared in one mode at a time: SBX_ERR_CONFLICT until
-   sbx_service_close has ended the other. Errors:
-   SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
-   URL or token longer than its field, or than request_bytes leaves room for),
+   sbx_service_close has ended the other. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a URL or token longer than its field, or than request_bytes leaves room for),
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
 
@@ -2571,9 +2577,11 @@ typedef struct sbx_download_opts {
 /* POST …/boxes/{name}/download-url: a link to the file at `path` (absolute, or
    relative to the home directory). It stays with that sandbox and path; a file
    written again later may or may not show through it: make a new link then.
-   Fetching wakes a stopped sandbox. `out` must not be NULL; room as for
-   sbx_service_open. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NOT_READY,
-   SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without URL). */
+   Fetching wakes a stopped sandbox. A link can be made before its file is there:
+   it is fetching that ends with SBX_ERR_NOT_FOUND then. `out` must not be NULL;
+   room as for sbx_service_open. Errors: SBX_ERR_NOT_FOUND (resource sandbox),
+   SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without
+   URL). */
 SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out);
 
 /* GET of an absolute http or https URL, such as sbx_download.url, and HEAD of

@@ -195,10 +195,13 @@ SBX_API void sbx_get_usage(const sbx_client *c, sbx_usage *out);
    Repeated, at most max_retries times with jittered back-off (Retry-After
    where the server names it), until the total deadline: what was not sent,
    429, and 503 without an error type of the service; where repeating does no
-   harm (all but create, start, stop and SBX_VIA_HTTP) also any 503, 502, 504,
-   lost connections and silence. Those four are never sent again once they may
-   have been carried out: SBX_ERR_OUTCOME. After SBX_ERR_DEADLINE the error's
-   `sent` says whether they may have been. */
+   harm also any 503, 502, 504, lost connections and silence. Where it may do
+   harm a call is never sent again once it may have been carried out:
+   SBX_ERR_OUTCOME. These are the calls that create something (sandboxes,
+   snapshots, registries, templates, volumes, pools), start and stop, commands
+   with SBX_VIA_HTTP or no_command_id, the start of one with SBX_VIA_SSE, and
+   sbx_request unless its method or `repeat` allows it. After SBX_ERR_DEADLINE
+   the error's `sent` says whether it may have been. */
 typedef struct sbx_op {
     uint32_t slot;
     uint32_t gen;

@@ -32,7 +32,7 @@
     X(ERR_PERMISSION, "permission denied") \
     X(ERR_NOT_FOUND, "not found") \
     X(ERR_NO_ENDPOINT, "the server does not know this call: check the endpoint, or its API is of another generation") \
-    X(ERR_CONFLICT, "the name is taken") \
+    X(ERR_CONFLICT, "the name is taken, or the state forbids it") \
     X(ERR_EXISTS, "it exists already") \
     X(ERR_IN_USE, "it is in use") \
     X(ERR_VALIDATION, "the server refused a value") \

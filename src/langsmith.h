@@ -7,9 +7,9 @@ SBX_EXTERN_C_BEGIN
 
 /* The service: LangSmith sandboxes, in the generation of its API that the npm
    package `langsmith` 0.10.5 speaks ("current"). Control plane calls go to the
-   client's endpoint, …/v2/sandboxes; data plane calls (commands, files) to the
-   sandbox's own URL, with the same key and headers. The data plane wakes a
-   stopped sandbox.
+   client's endpoint, …/v2/sandboxes; data plane calls (commands, files, tunnels)
+   to the sandbox's own URL, with the same key and headers. The data plane wakes
+   a stopped sandbox (but not on servers of 2026-04).
 
    Every call returns at once with an operation (see sbx_op, which also lists
    the errors that any call can end with) and takes NULL for `opts`. Texts and
@@ -129,10 +129,11 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
 
 typedef struct sbx_box_opts {
     sbx_call call;
-    sbx_buf raw;     /* gets the answer's JSON text (sbx_stat: unused) */
+    sbx_buf raw;     /* gets the answer's JSON text (sbx_stat, sbx_fetch_stat: unused) */
     size_t *raw_n;   /* written with the result: its length, > raw.n = cut */
-    int32_t wait_s;  /* sbx_wait_ready, sbx_start: limit in seconds, 120; SBX_FOREVER = none */
-    int32_t poll_ms; /* sbx_wait_ready, sbx_start: interval 1,000, jittered by 10 % */
+    /* Of sbx_wait_ready, sbx_start and sbx_snapshot_wait. */
+    int32_t wait_s;  /* limit in seconds: 120, for a snapshot 300; SBX_FOREVER = none */
+    int32_t poll_ms; /* interval: 1,000, for a snapshot 2,000, jittered by 10 % */
 } sbx_box_opts;
 
 /* GET …/boxes/{name}: the sandbox as it is now; an id serves as well. `out` and
@@ -153,7 +154,7 @@ typedef struct sbx_list_opts {
     int32_t limit;       /* the same on older servers */
     int32_t offset;      /* items to skip, older servers */
     bool one_page;       /* only the first page */
-    sbx_buf items;       /* an array of sbx_box_info (its size in bytes), instead of events */
+    sbx_buf items;       /* an array of the call's items, here sbx_box_info (its size in bytes), instead of events */
     sbx_buf raw;         /* the JSON text of the last page */
     size_t *raw_n;
 } sbx_list_opts;
@@ -325,7 +326,8 @@ typedef struct sbx_attach_opts {
    the offsets also acknowledge what lies before them. SBX_ERR_RANGE (types
    ReadOffsetUnavailable, InvalidOffset): they lie before what the server still
    has, or behind what was printed. SBX_ERR_UNSUPPORTED (TransportMismatch): it
-   was started over the WebSocket. */
+   was started over the WebSocket; the other way round the server refuses with
+   SBX_ERR_COMMAND. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
    elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer

@@ -65,7 +65,8 @@ typedef struct sbx_snapshot_opts {
    Errors: SBX_ERR_CREATION (it failed; text: the server's status message; or
    the image is refused at once, type ImagePull and the like), SBX_ERR_TIMEOUT
    (type: the last status; the build goes on), SBX_ERR_NOT_FOUND (resource
-   registry), SBX_ERR_CONFLICT (the name is taken), SBX_ERR_QUOTA,
+   registry), SBX_ERR_CONFLICT (the server takes a name once only; sandboxd
+   gives name and tag to the newer snapshot instead), SBX_ERR_QUOTA,
    SBX_ERR_OUTCOME (it may be built: look for its name). */
 SBX_API sbx_op sbx_snapshot_build(sbx_client *c, sbx_str name, sbx_str image, const sbx_snapshot_opts *opts, sbx_snapshot *out);
 

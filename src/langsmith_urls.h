@@ -38,12 +38,12 @@ typedef struct sbx_service_opts {
 } sbx_service_opts;
 
 /* POST …/boxes/{name}/service-url: shares a port (1 to 65,535), or gets a
-   further token for it. Nothing need listen there yet. `out` must not be NULL.
-   URL and token of the answer need room in request_bytes until they are
+   further token for it. Nothing need listen there yet: until something does,
+   the server answers requests itself (sandboxd with 502). `out` must not be
+   NULL. URL and token of the answer need room in request_bytes until they are
    written. A port is shared in one mode at a time: SBX_ERR_CONFLICT until
-   sbx_service_close has ended the other. Errors:
-   SBX_ERR_NOT_FOUND, SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a
-   URL or token longer than its field, or than request_bytes leaves room for),
+   sbx_service_close has ended the other. Errors: SBX_ERR_NOT_FOUND,
+   SBX_ERR_CONFLICT, SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE (a URL or token longer than its field, or than request_bytes leaves room for),
    SBX_ERR_PROTOCOL (an answer without URL or token). */
 SBX_API sbx_op sbx_service_open(sbx_client *c, const sbx_box *box, int port, const sbx_service_opts *opts, sbx_service *out);
 
@@ -169,9 +169,11 @@ typedef struct sbx_download_opts {
 /* POST …/boxes/{name}/download-url: a link to the file at `path` (absolute, or
    relative to the home directory). It stays with that sandbox and path; a file
    written again later may or may not show through it: make a new link then.
-   Fetching wakes a stopped sandbox. `out` must not be NULL; room as for
-   sbx_service_open. Errors: SBX_ERR_NOT_FOUND, SBX_ERR_NOT_READY,
-   SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without URL). */
+   Fetching wakes a stopped sandbox. A link can be made before its file is there:
+   it is fetching that ends with SBX_ERR_NOT_FOUND then. `out` must not be NULL;
+   room as for sbx_service_open. Errors: SBX_ERR_NOT_FOUND (resource sandbox),
+   SBX_ERR_NOT_READY, SBX_ERR_TOO_LARGE, SBX_ERR_PROTOCOL (an answer without
+   URL). */
 SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out);
 
 /* GET of an absolute http or https URL, such as sbx_download.url, and HEAD of

@@ -29,9 +29,14 @@
    pipes and devices are left out.
 
    Memory: one block of about 80 KiB from malloc until END, and the C library's
-   for each directory that is open; none of a file's or directory's size. Limits: .dockerignore 16 KiB, the build's script with its
-   arguments 16 KiB, paths 4,095 bytes, 64 directories deep (SBX_ERR_TOO_LARGE
-   names the one that is over). */
+   for each directory that is open; none of a file's or directory's size.
+   Limits: .dockerignore 16 KiB, the build's script with its arguments 16 KiB,
+   paths 4,095 bytes, 64 directories deep (SBX_ERR_TOO_LARGE names the one that
+   is over).
+
+   The sandbox that the builder begins with must have bash, tar, buildkitd,
+   buildctl, buildkit-runc and a Docker that runs, as the official clients expect
+   of the service's default. */
 #ifndef SBX_BUILD_H
 #define SBX_BUILD_H
 

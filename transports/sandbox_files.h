@@ -1,13 +1,12 @@
 /* sandbox_files.h: whole files between this machine and a sandbox, or from a
-   link, over the
-   public API of sandbox.h. POSIX files (Linux, the BSDs, macOS).
+   link, over the public API of sandbox.h. POSIX files (Linux, the BSDs, macOS).
 
    Use
        #define SANDBOX_IMPLEMENTATION      in one C or C++ file
        #include "sandbox.h"                before any system header
        #include "sandbox_files.h"          a transport stands in any order
 
-   Both calls block, so the client's transport must be able to wait. Events of
+   All calls block, so the client's transport must be able to wait. Events of
    other operations are neither consumed nor lost meanwhile. Memory is bounded:
    about 17 KiB of stack, whatever the file's size; nothing is allocated.
 
