@@ -6,7 +6,8 @@
    speaks to LangSmith's sandbox service, and to anything with the same API,
    such as the local server examples/sandboxd of its repository.
 
-   Contents: Drop in / First program / Errors / Streaming / Snapshots / Event
+   Contents: Drop in / First program / Errors / Streaming / Snapshots /
+   Services and links / Tunnels / Mounts, proxy, access / Older servers / Event
    loop / The model / Memory / Transports / C++ / Threads / Limits /
    Configuration.
 
@@ -107,8 +108,15 @@
    with `stream` gives SBX_EV_HEAD, then SBX_EV_DATA; with `push` it takes
    sbx_push.
 
-   So do connections to ports inside a sandbox, through a tunnel
-   (sbx_tunnel_open, sbx_tunnel_dial): DATA, EOF, and sbx_tunnel_send.
+   Over its WebSocket a command's output is text: what is no UTF-8 comes as
+   U+FFFD. With `via` SBX_VIA_SSE it comes byte for byte, `argv` starts a program
+   without a shell, and `stdin_data` is its input, any bytes as well; a pty, live
+   input and sbx_kill are the WebSocket's alone.
+
+       sbx_str argv[] = { sbx_s("tar"), sbx_s("-c"), sbx_s("data") };
+       sbx_run_opts tar = { .via = SBX_VIA_SSE, .argv = argv, .argv_n = 3 };
+
+       op = sbx_command(c, &box, sbx_s(NULL), &tar);
 
    Output arrives complete and once, also over a lost connection, which is
    made again by itself (SBX_EV_RECONNECTED). What the server kept no longer is
@@ -132,6 +140,81 @@
 
    sbx_snapshot_build makes one of a registry's image, sandbox_build.h one of a
    Dockerfile.
+
+
+   Services and links
+   ------------------
+   A web service that listens on a port of a sandbox has a URL. A request to it
+   succeeds whatever the service answers: look at `status`.
+
+       char page[4096];
+       sbx_request_opts get = { .out = { page, sizeof page } };
+       sbx_service service;
+       sbx_response answer;
+
+       op = sbx_service_open(c, &box, 8000, NULL, &service);
+       if (!sbx_await(c, op)) {
+           op = sbx_request(c, &service, sbx_s("GET"), sbx_s("/"), &get, &answer);
+           if (!sbx_await(c, op))
+               printf("%d: %.*s\n", answer.status, (int)answer.n, page);
+       }
+
+   service.browser_url is for a person. sbx_download_url makes a link to a file,
+   which needs no key: sbx_fetch reads it, sbx_file_fetch (sandbox_files.h)
+   stores it as a local file.
+
+
+   Tunnels
+   -------
+   Any other port, a database's for instance, is reached through a tunnel. It is
+   an operation that lasts, and so is each of its connections.
+
+       sbx_op tunnel = sbx_tunnel_open(c, &box, NULL);
+       sbx_str query = sbx_s("PING\r\n");
+       size_t taken;
+
+       op = sbx_tunnel_dial(c, tunnel, 6379, NULL);
+       while (sbx_next_of(c, &op, &ev)) {
+           if ((ev.kind == SBX_EV_STARTED || ev.kind == SBX_EV_WRITABLE) && query.n) {
+               sbx_tunnel_send(c, op, query, true, &taken);
+               query = sbx_sn(query.p + taken, query.n - taken);
+           } else if (ev.kind == SBX_EV_DATA) {
+               fwrite(ev.data.p, 1, ev.data.n, stdout);
+           }
+       }
+       sbx_tunnel_close(c, tunnel);
+       sbx_await(c, tunnel);
+
+
+   Mounts, proxy, access
+   ---------------------
+   Buckets, git repositories, the rules of the proxy in front of a sandbox, and
+   what it may do in your name are structs of sbx_create_opts (`mounts`,
+   `mount_auth`, `proxy`, `access`), checked before anything is sent; what is
+   newer than they are goes as JSON (`mount_config`, …).
+
+       sbx_proxy_header header = { sbx_s("Authorization"), { sbx_s("Bearer {TOKEN}"), SBX_SECRET_WORKSPACE } };
+       sbx_str host = sbx_s("api.example.com");
+       sbx_proxy_rule rule = { .name = sbx_s("api"), .headers = &header, .headers_n = 1, .match_hosts = &host, .match_hosts_n = 1 };
+       sbx_box_proxy proxy = { .rules = &rule, .rules_n = 1 };
+       sbx_create_opts create = { .proxy = &proxy };
+
+       op = sbx_create(c, &create, &box);
+
+
+   Older servers
+   -------------
+   There is nothing to set: a call that a server does not know ends with
+   SBX_ERR_NO_ENDPOINT. Servers of 2026-04 make sandboxes of templates and
+   choose the ids of commands themselves; what else differs stands at the
+   beginning of langsmith_legacy.
+
+       sbx_create_opts create = { .template_name = sbx_s("python"), .delete_on_close = true };
+       sbx_run_opts run = { .discard = true, .no_command_id = true };
+
+       op = sbx_create(c, &create, &box);
+       if (!sbx_await(c, op))
+           op = sbx_run(c, &box, sbx_s("true"), &run, &result);
 
 
    Event loop
