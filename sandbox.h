@@ -2397,7 +2397,8 @@ typedef struct sbx_snapshot_opts {
 } sbx_snapshot_opts;
 
 /* POST …/snapshots: builds one from an image ("python:3.12-slim"), and
-   (unless no_wait) polls until it is ready. Its name has at most 127 bytes.
+   (unless no_wait) polls until it is ready. Its name has at most 127 bytes and
+   no colon: the tag is an option.
    `out` may be NULL; on SBX_ERR_TOO_LARGE it has what fitted. One attempt has
    30 s. The POST is not repeated once sent, the polls are. When the wait ends
    with an error or is cancelled the server builds on.
@@ -2464,7 +2465,7 @@ typedef struct sbx_registry_opts {
     sbx_call call;
     sbx_str name;         /* at most 127 bytes; create needs it; update: the new name */
     sbx_str url;          /* "registry.example.com"; create needs it */
-    sbx_str username;
+    sbx_str username;     /* create: sandboxd wants both, whatever auth_type says */
     sbx_str password;     /* a secret: in no error, trace or answer; wiped with the request */
     sbx_str auth_type;    /* the server's words, newer servers: AWS_ROLE with aws_role_arn, else DOCKER_CONFIG */
     sbx_str aws_role_arn;
