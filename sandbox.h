@@ -18323,6 +18323,7 @@ struct sbxi_session {
     int32_t ping_interval_ms, ping_ms;
     bool open, was_open, away, closing, todo, drops, wanting, goodbye, allocated;
     bool unheard; /* the frame that was read last may have more events */
+    bool pinging; /* a ping is still to be sent */
 };
 
 SBX_EXTERN_C_BEGIN
@@ -18524,17 +18525,30 @@ static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dia
 static void sbxi_tunnel_ping(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
 {
     int64_t due = sbxi_after(l->last_rx, s->ping_interval_ms);
-    unsigned char out[SBX_YAMUX_HEAD];
 
     op->flags &= (uint16_t)~SBXI_OP_PING_DUE;
     op->wake_at = due > c->net.now ? due : sbxi_after(c->net.now, s->ping_interval_ms);
-    if (due <= c->net.now && !s->data_n && op->attempt_at == SBXI_NEVER) {
-        /* A ping that finds no room, since the peer takes nothing, counts too. */
-        if (sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT)
-            sbxi_tunnel_put(c, l, out, sbx_yamux_ping(&s->y, out));
-        op->attempt_at = sbxi_after(c->net.now, s->ping_ms);
-    }
+    if (due <= c->net.now && !s->data_n && op->attempt_at == SBXI_NEVER)
+        s->pinging = true;
     sbxi_op_arm(c, op);
+}
+
+/* Where the peer takes nothing its time runs all the same; where others have
+   all send buffers it does not. */
+static sbxi_got sbxi_tunnel_ask(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_link *l)
+{
+    sbxi_got got = sbxi_tunnel_room(c, l);
+    unsigned char out[SBX_YAMUX_HEAD];
+
+    if (got == SBXI_GOT_EVENT) {
+        sbxi_tunnel_put(c, l, out, sbx_yamux_ping(&s->y, out));
+        s->pinging = false;
+    }
+    if (got != SBXI_GOT_STARVED && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, s->ping_ms);
+        sbxi_op_arm(c, op);
+    }
+    return got;
 }
 
 static void sbxi_stream_drop(sbx_client *c, sbxi_session *s, sbxi_link *l, sbx_yamux_stream *stream)
@@ -18552,6 +18566,10 @@ static sbxi_got sbxi_tunnel_talk(sbx_client *c, sbxi_op *op, sbxi_session *s, sb
     c->net.entropy_failed = false; /* another's failure is no business of this one */
     if (op->flags & SBXI_OP_PING_DUE)
         sbxi_tunnel_ping(c, op, s, l);
+    if (s->pinging)
+        got = sbxi_tunnel_ask(c, op, s, l);
+    if (got != SBXI_GOT_EVENT)
+        return got;
     /* First, so that there is a place for each that begins. */
     for (uint32_t i = 0; s->drops && i < s->count; i++) {
         if (!s->streams[i].id || s->streams[i].user)
@@ -18830,7 +18848,7 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
 #if !SBX_NO_ERROR_TEXT
     text = op->fail.text;
 #endif
-    s->open = s->away = s->drops = s->unheard = false;
+    s->open = s->away = s->drops = s->unheard = s->pinging = false;
     s->data_n = s->live = s->asking = 0;
     op->piece_n = 0;
     for (uint32_t i = 0; i < s->count; i++) {

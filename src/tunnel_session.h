@@ -51,6 +51,7 @@ struct sbxi_session {
     int32_t ping_interval_ms, ping_ms;
     bool open, was_open, away, closing, todo, drops, wanting, goodbye, allocated;
     bool unheard; /* the frame that was read last may have more events */
+    bool pinging; /* a ping is still to be sent */
 };
 
 SBX_EXTERN_C_BEGIN

@@ -310,6 +310,104 @@ static void test_pings(void **state)
     kit_end();
 }
 
+/* A ping that was not sent, since other connections have all send buffers, is
+   not waited for. */
+static void test_ping_without_buffer(void **state)
+{
+    static char much[20000];
+    sbx_tunnel_opts o = { 0 };
+    sbx_op tunnel, hog;
+    int64_t begun;
+    sbx_event ev;
+    size_t taken;
+    got a, b;
+
+    (void)state;
+    kit_new(21);
+    K.d.buffers = 2;
+    kit_open();
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    dial(&a, tunnel, 7);
+    a.half_open = true;
+    assert_true(sbx_next_of(K.c, &a.op, &ev));
+    take(&a, &ev);
+    o.ping_interval_ms = SBX_FOREVER;
+    hog = sbx_tunnel_open(K.c, &K.box, &o);
+    dial(&b, hog, 9);
+    b.half_open = true;
+    assert_true(sbx_next_of(K.c, &b.op, &ev));
+    take(&b, &ev);
+    K.s->tunnel->no_read = true;
+    ASSERT_CODE(sbx_tunnel_send(K.c, b.op, sbx_sn(much, sizeof much), false, &taken), SBX_OK);
+    for (begun = K.s->now; K.s->now < begun + 95000;) {
+        while (sbx_next(K.c, &ev))
+            if (ev.user)
+                take((got *)ev.user, &ev);
+        sbx_wait(K.c, 1000);
+    }
+    assert_int_equal(a.ended, 0);
+    assert_int_equal(K.s->tunnel_pings, 0);
+    ASSERT_CODE(sbx_cancel(K.c, hog), SBX_OK);
+    ASSERT_CODE(sbx_await(K.c, hog), SBX_ERR_CANCELLED);
+    pull_to_end(&b);
+    sbx_wait(K.c, 100);
+    assert_int_equal(K.s->tunnel_pings, 1);
+    a.half_open = a.end_asked = false;
+    say_more(&a);
+    pull_to_end(&a);
+    ASSERT_CODE(a.code, SBX_OK);
+    got_free(&a);
+    got_free(&b);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
+/* A ping that found no room goes out when there is some. */
+static void test_ping_late(void **state)
+{
+    static char much[20000];
+    sbx_op tunnel;
+    int64_t begun;
+    sbx_event ev;
+    size_t taken;
+    got g, quiet;
+
+    (void)state;
+    kit_start(22);
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    dial(&g, tunnel, 9);
+    dial(&quiet, tunnel, 7);
+    g.half_open = quiet.half_open = true;
+    while (!g.started || !quiet.started) {
+        while (sbx_next(K.c, &ev))
+            if (ev.user)
+                take((got *)ev.user, &ev);
+        sbx_wait(K.c, 10);
+    }
+    K.s->tunnel->no_read = true;
+    ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_sn(much, sizeof much), false, &taken), SBX_OK);
+    ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_sn(NULL, 0), true, &taken), SBX_OK); /* takes the room that was left for a ping */
+    for (begun = K.s->now; K.s->now < begun + 70000;) {
+        while (sbx_next(K.c, &ev))
+            if (ev.user)
+                take((got *)ev.user, &ev);
+        sbx_wait(K.c, 1000);
+        if (K.s->tunnel && K.s->now >= begun + 45000)
+            K.s->tunnel->no_read = false;
+    }
+    assert_int_equal(g.ended, 1);
+    assert_int_equal(quiet.ended, 0);
+    assert_int_equal(K.s->tunnel_pings, 1);
+    quiet.half_open = quiet.end_asked = false;
+    say_more(&quiet);
+    pull_to_end(&quiet);
+    ASSERT_CODE(quiet.code, SBX_OK);
+    got_free(&g);
+    got_free(&quiet);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
 /* A tunnel that waits for the program is not taken for dead. */
 static void test_slow_program(void **state)
 {
@@ -635,7 +733,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_reopen_fails), cmocka_unit_test(test_goaway),
-        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program),
+        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program), cmocka_unit_test(test_ping_without_buffer), cmocka_unit_test(test_ping_late),
         cmocka_unit_test(test_deadlines), cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_drains), cmocka_unit_test(test_client_ends),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_drops),
     };
