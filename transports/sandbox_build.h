@@ -285,7 +285,8 @@ static bool sbxi_image_names(struct sbxi_image *i)
 /* The file's bytes into the patterns; false: there is none. */
 static bool sbxi_image_ignore(struct sbxi_image *i, const char *path, sbx_error *err, sbx_code *code)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would block */
+    struct stat st;
     ssize_t got = 1;
     size_t n = 0;
     unsigned line;
@@ -293,6 +294,11 @@ static bool sbxi_image_ignore(struct sbxi_image *i, const char *path, sbx_error 
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return false;
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+        close(fd);
+        *code = sbxi_image_error(err, SBX_ERR_ARGUMENT, "local_path", "is no file:", path, 0);
+        return true;
+    }
     while (fd >= 0 && got > 0 && n < sizeof i->ignore.text) {
         got = read(fd, i->ignore.text + n, sizeof i->ignore.text - n);
         n += got > 0 ? (size_t)got : 0;

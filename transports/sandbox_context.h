@@ -415,9 +415,11 @@ static SBX_UNUSED sbx_code sbxi_tar_begin(sbxi_tar *t, const char *root, bool pl
     memcpy(t->path, root, t->root_n + 1);
     if (!plain)
         return sbxi_tar_enter(t, t->root_n);
-    t->fd = open(root, O_RDONLY | O_CLOEXEC);
+    t->fd = open(root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (t->fd < 0 || fstat(t->fd, &st))
         return sbxi_image_local(t->err, "cannot open", root);
+    if (!S_ISREG(st.st_mode))
+        return sbxi_image_error(t->err, SBX_ERR_CHANGED, "local_path", "is no file any more:", root, 0);
     t->left = (uint64_t)st.st_size;
     return SBX_OK;
 }

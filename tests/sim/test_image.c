@@ -290,6 +290,35 @@ static void test_changing(void **state)
     finish();
 }
 
+/* A pipe in the place of .dockerignore, or of the Dockerfile behind its back, is
+   refused, and not waited for. */
+static void test_pipes(void **state)
+{
+    sbx_image_opts o = { 0 };
+    sbx_image_build b;
+
+    (void)state;
+    new_world(1);
+    kit_open();
+    o.context = dir;
+    assert_int_equal(mkfifo(in_dir(".dockerignore"), 0600), 0);
+    assert_int_equal(sbx_image_begin(&b, K.c, sbx_s("base"), "Dockerfile", &o), SBX_ERR_ARGUMENT);
+    assert_non_null(strstr(b.err.text, "/.dockerignore"));
+    unlink(in_dir(".dockerignore"));
+
+    assert_int_equal(mkdir(in_dir("empty"), 0700), 0);
+    o.context = in_dir("empty");
+    assert_int_equal(sbx_image_begin(&b, K.c, sbx_s("base"), "../Dockerfile", &o), SBX_OK);
+    unlink(in_dir("Dockerfile"));
+    assert_int_equal(mkfifo(in_dir("Dockerfile"), 0600), 0);
+    assert_true(drain(&b));
+    ASSERT_CODE(b.err.code, SBX_ERR_CHANGED);
+    unlink(in_dir("Dockerfile"));
+    store("Dockerfile", 20);
+    rmdir(in_dir("empty"));
+    finish();
+}
+
 /* No slot for its first call: refused, and END all the same. */
 static void test_full(void **state)
 {
@@ -343,7 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole), cmocka_unit_test(test_one_call), cmocka_unit_test(test_all_calls), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_full), cmocka_unit_test(test_shutdown),
+        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_pipes), cmocka_unit_test(test_full), cmocka_unit_test(test_shutdown),
     };
 
     return cmocka_run_group_tests_name("image builds", tests, begin, end);
