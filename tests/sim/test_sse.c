@@ -369,6 +369,34 @@ static void test_silence(void **state)
 
 /* ---- where output lies ---- */
 
+/* Signs of life are no start, and no answer to an acknowledgement: a command that
+   never gets further has an end. */
+static void test_only_beats(void **state)
+{
+    static char beats[40000], after[41000];
+    int64_t begun;
+    size_t n = 0;
+
+    (void)state;
+    while (n < sizeof beats - 100)
+        n += (size_t)snprintf(beats + n, 60, "@ms 500\n@raw : beat\\n\\n\n");
+    kit_start(9);
+    talk(beats, NULL, NULL);
+    begun = K.s->now;
+    record_all(sse_command());
+    assert_non_null(strstr(record_text, "end("));
+    assert_true(K.s->now - begun < 300000);
+    kit_end();
+
+    kit_start(9);
+    snprintf(after, sizeof after, SSE_STARTED SSE_OUT("a", 0) SSE_ACK "%s", beats);
+    talk(after, SSE_OUT("b", 1) SSE_EXIT(0), NULL);
+    begun = K.s->now;
+    assert_string_equal(record_all(sse_command()), "started o0:ab end(OK,0)");
+    assert_true(K.s->now - begun <= 1000);
+    kit_end();
+}
+
 static void test_offsets(void **state)
 {
     (void)state;
@@ -708,7 +736,7 @@ int main(void)
         cmocka_unit_test(test_plain), cmocka_unit_test(test_argv_and_stdin), cmocka_unit_test(test_refused), cmocka_unit_test(test_binary),
         cmocka_unit_test(test_grammar), cmocka_unit_test(test_ack), cmocka_unit_test(test_ack_without_end), cmocka_unit_test(test_ack_for_nothing),
         cmocka_unit_test(test_slow_consumer), cmocka_unit_test(test_resume), cmocka_unit_test(test_five_drops), cmocka_unit_test(test_no_reconnect),
-        cmocka_unit_test(test_silence), cmocka_unit_test(test_offsets), cmocka_unit_test(test_large), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_silence), cmocka_unit_test(test_only_beats), cmocka_unit_test(test_offsets), cmocka_unit_test(test_large), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_lost_start), cmocka_unit_test(test_start_takes_a_fresh_connection),
         cmocka_unit_test(test_attach), cmocka_unit_test(test_shutdown_of_many), cmocka_unit_test(test_random),
     };
