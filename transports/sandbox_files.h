@@ -224,6 +224,10 @@ static sbx_code sbxi_files_receive(sbxi_files_down *d)
         if (ev.kind == SBX_EV_END) {
             code = sbxi_files_ended(d->c, ev.op, ev.code, d->err);
         } else if (ev.kind == SBX_EV_DATA) {
+            if (ev.data.n > d->stat.size - d->done) { /* what it grew by is not wanted, and may never end */
+                code = sbxi_files_error(d->err, SBX_ERR_CHANGED, sbxi_files_down_name, sbx_code_text(SBX_ERR_CHANGED), NULL, 0);
+                return sbxi_files_cancel(d->c, op, code);
+            }
             if (!sbxi_files_write(d->fd, ev.data.p, ev.data.n)) {
                 code = sbxi_files_local(d->err, sbxi_files_down_name, "cannot write", d->part);
                 return sbxi_files_cancel(d->c, op, code);
