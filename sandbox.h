@@ -197,6 +197,9 @@
        sbx_tunnel_close(c, tunnel);
        sbx_await(c, tunnel);
 
+   For programs that want a local port to connect to, sandbox_tunnel.h listens
+   on one and passes every connection on.
+
 
    Mounts, proxy, access
    ---------------------
