@@ -2702,7 +2702,8 @@ SBX_EXTERN_C_BEGIN
 
    What else is different there:
    - sbx_create_opts.template_name must be given (b: it or snapshot_id), and
-     ttl_s is how long a sandbox lives at all.
+     ttl_s is how long a sandbox lives at all. idle_ttl_s deletes an unused one,
+     which the current server only stops.
    - 2026-04-a has no start and no stop. In both a stopped sandbox does not wake
      by itself, and a stop clears its URL: sbx_start first, and use the box that
      it gives.

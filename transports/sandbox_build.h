@@ -382,9 +382,9 @@ SBX_API sbx_code sbx_image_begin(sbx_image_build *b, sbx_client *c, sbx_str name
         i->o = *opts;
     bad = sbxi_image_bad(&i->o, &why);
     if (bad)
-        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, bad, why, NULL, 0);
+        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, bad, bad, why, 0);
     else if (!name.n || name.n >= sizeof i->name)
-        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, "name", "must have 1 to 127 bytes", NULL, 0);
+        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, "name", "name", "must have 1 to 127 bytes", 0);
     else if (!sbxi_image_names(i))
         code = sbxi_image_error(&b->err, SBX_ERR_ENTROPY, "", "/dev/urandom cannot be read", NULL, 0);
     else
@@ -393,7 +393,7 @@ SBX_API sbx_code sbx_image_begin(sbx_image_build *b, sbx_client *c, sbx_str name
         memcpy(i->name, name.p, name.n);
         sbxi_image_script(i);
         if (i->n > sizeof i->text)
-            code = sbxi_image_error(&b->err, SBX_ERR_TOO_LARGE, "build_args", "make the build's script longer than 16 KiB", NULL, 0);
+            code = sbxi_image_error(&b->err, SBX_ERR_TOO_LARGE, "build_args", "build_args", "make the build's script longer than 16 KiB", 0);
     }
     if (code != SBX_OK) {
         sbxi_image_free(b);

@@ -262,6 +262,8 @@ static void refused(const char *dockerfile, sbx_image_opts *o, sbx_code code, co
 
     assert_int_equal(r.b.err.code, code);
     assert_string_equal(r.b.err.field, field);
+    if (strcmp(field, "local_path")) /* the text alone says which option */
+        assert_int_equal(strncmp(r.b.err.text, field, strlen(field)), 0);
     assert_int_equal(r.b.stage, SBX_IMAGE_DONE);
 }
 
