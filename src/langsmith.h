@@ -326,8 +326,8 @@ typedef struct sbx_attach_opts {
    the offsets also acknowledge what lies before them. SBX_ERR_RANGE (types
    ReadOffsetUnavailable, InvalidOffset): they lie before what the server still
    has, or behind what was printed. SBX_ERR_UNSUPPORTED (TransportMismatch): it
-   was started over the WebSocket; the other way round the server refuses with
-   SBX_ERR_COMMAND. */
+   was started over the WebSocket; the other way round sandboxd answers with
+   SBX_ERR_COMMAND of that type. */
 SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id, const sbx_attach_opts *opts);
 /* The command's id and how far each stream was delivered, to go on later or
    elsewhere; each pointer may be NULL. Behind U+FFFD, which may stand for fewer
