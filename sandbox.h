@@ -8312,6 +8312,7 @@ typedef enum sbxi_link_state {
 typedef struct sbxi_link {
     uint8_t state, ready;
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
+    bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
@@ -8425,6 +8426,9 @@ SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
 /* EVENT: a piece of a data message. Pings are answered inside. */
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev);
+/* Whether what lies in the receive buffer can be read: the beginning of a
+   message is left there for its rest, unless buffers are scarce. */
+SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l);
 /* Starts a frame of n bytes; false while the send buffer has no room. */
 SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_t n);
 /* Its payload, as much as fits; the number of bytes taken. */
@@ -9013,6 +9017,7 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
             return SBXI_GOT_BLOCKED;
         }
         l->rx_end += (uint32_t)n;
+        l->half = false;
         if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
             l->last_rx = net->now;
         l->got_any = true;
@@ -9235,12 +9240,22 @@ static SBXI_ONCE sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_ki
     return SBXI_GOT_EVENT;
 }
 
+/* Peers that stop half-way must not keep all buffers. */
+static bool sbxi_ws_may_wait(const sbxi_net *net)
+{
+    return net->rx.used + 2 <= net->rx.count;
+}
+
+SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l)
+{
+    return l->rx_at < l->rx_end && !(l->half && sbxi_ws_may_wait(net));
+}
+
 /* The beginning of a message that fits into the receive buffer: it is left
-   there until the rest has come, so that the reader sees it whole. Not where
-   buffers are scarce: peers that stop half-way must not keep them all. */
+   there until the rest has come, so that the reader sees it whole. */
 static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
 {
-    return net->rx.used + 2 <= net->rx.count && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
+    return sbxi_ws_may_wait(net) && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
 }
 
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
@@ -9259,6 +9274,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
             if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+                l->half = true;
                 got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)
                     return got;
@@ -14200,7 +14216,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && op->s.phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
+            return broken || sbxi_ws_unread(&c->net, l) || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
         if (!broken && op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;

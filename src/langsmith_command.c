@@ -421,7 +421,7 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         if (r != SBXI_RUN_IDLE || op->state != SBXI_OP_STREAM)
             return r;
         if (op->flags & SBXI_OP_STREAMING && !ev && op->s.phase == SBXI_PHASE_RUNNING)
-            return l->rx_at < l->rx_end || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
+            return broken || sbxi_ws_unread(&c->net, l) || l->ready & SBX_READABLE ? SBXI_RUN_HELD : sbxi_stream_idle(op, l);
         /* What waited for `started` goes out now. */
         if (!broken && op->s.phase == SBXI_PHASE_RUNNING && op->s.want & ~SBXI_STDIN_CLOSED && sbxi_stream_talk(c, op) == SBXI_GOT_FAIL) {
             broken = true;

@@ -571,6 +571,7 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
             return SBXI_GOT_BLOCKED;
         }
         l->rx_end += (uint32_t)n;
+        l->half = false;
         if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
             l->last_rx = net->now;
         l->got_any = true;
@@ -793,12 +794,22 @@ static SBXI_ONCE sbxi_got sbxi_ws_control(sbxi_net *net, sbxi_link *l, sbx_ws_ki
     return SBXI_GOT_EVENT;
 }
 
+/* Peers that stop half-way must not keep all buffers. */
+static bool sbxi_ws_may_wait(const sbxi_net *net)
+{
+    return net->rx.used + 2 <= net->rx.count;
+}
+
+SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l)
+{
+    return l->rx_at < l->rx_end && !(l->half && sbxi_ws_may_wait(net));
+}
+
 /* The beginning of a message that fits into the receive buffer: it is left
-   there until the rest has come, so that the reader sees it whole. Not where
-   buffers are scarce: peers that stop half-way must not keep them all. */
+   there until the rest has come, so that the reader sees it whole. */
 static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
 {
-    return net->rx.used + 2 <= net->rx.count && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
+    return sbxi_ws_may_wait(net) && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
 }
 
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
@@ -817,6 +828,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
             if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+                l->half = true;
                 got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)
                     return got;

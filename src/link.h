@@ -45,6 +45,7 @@ typedef enum sbxi_link_state {
 typedef struct sbxi_link {
     uint8_t state, ready;
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
+    bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
@@ -158,6 +159,9 @@ SBXI_FN unsigned sbxi_ws_close_code(const sbxi_link *l);
 SBXI_FN void sbxi_ws_begin(sbxi_net *net, sbxi_link *l);
 /* EVENT: a piece of a data message. Pings are answered inside. */
 SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev);
+/* Whether what lies in the receive buffer can be read: the beginning of a
+   message is left there for its rest, unless buffers are scarce. */
+SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l);
 /* Starts a frame of n bytes; false while the send buffer has no room. */
 SBXI_FN bool sbxi_ws_frame(sbxi_net *net, sbxi_link *l, unsigned opcode, uint32_t n);
 /* Its payload, as much as fits; the number of bytes taken. */

@@ -66,18 +66,15 @@ static size_t frame(char *p, const char *t)
     memcpy(p + 2, t, n);
     return n + 2;
 }
-/* ports, two messages given before the first was pulled */
-static void ports_two_messages_before_a_pull(void **state)
+/* ports, a command whose server took it and said nothing yet */
+static sbx_op port_command(uint32_t *id)
 {
-    uint32_t id;
-    char req[4000], buf[600], key[25], acc[29], out[100] = "";
+    char req[4000], buf[600], key[25], acc[29];
     size_t n;
-    sbx_event ev;
     sbx_op op;
     char *k;
-    (void)state;
     port_open();
-    op = port_start(sbx_command(K.c, &K.box, sbx_s("x"), NULL), &id, req, sizeof req);
+    op = port_start(sbx_command(K.c, &K.box, sbx_s("x"), NULL), id, req, sizeof req);
     k = strstr(req, "Sec-WebSocket-Key: ");
     assert_non_null(k);
     memcpy(key, k + 19, 24);
@@ -86,9 +83,21 @@ static void ports_two_messages_before_a_pull(void **state)
     acc[28] = 0;
     n = (size_t)snprintf(buf, sizeof buf, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                          acc);
-    assert_int_equal(sbx_port_recv(K.c, id, buf, n), n);
+    assert_int_equal(sbx_port_recv(K.c, *id, buf, n), n);
     sbx_step(K.c, 7);
-    n = sbx_port_send(K.c, id, req, sizeof req);
+    assert_true(sbx_port_send(K.c, *id, req, sizeof req));
+    return op;
+}
+/* ports, two messages given before the first was pulled */
+static void ports_two_messages_before_a_pull(void **state)
+{
+    uint32_t id;
+    char buf[600], out[100] = "";
+    size_t n;
+    sbx_event ev;
+    sbx_op op;
+    (void)state;
+    op = port_command(&id);
     n = frame(buf, "{\"type\":\"stdout\",\"data\":\"first message\",\"offset\":0}");
     assert_int_equal(sbx_port_recv(K.c, id, buf, n), n);
     n = frame(buf, "{\"type\":\"stdout\",\"data\":\"SECOND\",\"offset\":13}");
@@ -98,6 +107,39 @@ static void ports_two_messages_before_a_pull(void **state)
             if (ev.kind == SBX_EV_STDOUT)
                 strncat(out, ev.data.p, ev.data.n);
     assert_memory_equal(out, "first message", 13);
+    sbx_cancel(K.c, op);
+    while (sbx_next(K.c, &ev)) {
+    }
+    kit_end();
+}
+/* ports, a message of which the half came: the loop of the manual waits for the
+   rest */
+static void ports_half_a_message(void **state)
+{
+    uint32_t id;
+    char buf[600], room[600];
+    size_t n, half;
+    unsigned outs = 0;
+    sbx_event ev;
+    sbx_op op;
+    (void)state;
+    op = port_command(&id);
+    n = frame(buf, "{\"type\":\"stdout\",\"data\":\"first\",\"offset\":0}");
+    half = n + n / 2;
+    n += frame(buf + n, "{\"type\":\"stdout\",\"data\":\"later\",\"offset\":5}");
+    for (int64_t now = 8; now < 16; now++) {
+        sbx_step(K.c, now);
+        if (now == 8)
+            assert_int_equal(sbx_port_recv(K.c, id, buf, half), half);
+        if (now == 12)
+            assert_int_equal(sbx_port_recv(K.c, id, buf + half, n - half), n - half);
+        while (sbx_next(K.c, &ev))
+            outs += ev.kind == SBX_EV_STDOUT;
+        while (sbx_port_send(K.c, id, room, sizeof room)) {
+        }
+        assert_int_equal(outs, now < 12 ? 1 : 2);
+        assert_true(sbx_next_deadline(K.c) > now);
+    }
     sbx_cancel(K.c, op);
     while (sbx_next(K.c, &ev)) {
     }
@@ -349,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gap_in_a_large_message_then_a_kill),
         cmocka_unit_test(ports_two_messages_before_a_pull),
+        cmocka_unit_test(ports_half_a_message),
         cmocka_unit_test(ports_a_large_download),
         cmocka_unit_test(an_empty_push_after_a_failure),
         cmocka_unit_test(close_with_every_slot_ended),
