@@ -25,7 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # Debian packages: what the demo needs, and what the rest needs besides.
 DEMO_DEPS = gcc libc6-dev make python3 libmicrohttpd-dev libwslay-dev libjansson-dev bubblewrap
-DEPS = g++ clang libclang-rt-dev libcmocka-dev libbearssl-dev musl-tools valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi libcurl4-openssl-dev libuv1-dev socat
+DEPS = g++ clang libclang-rt-dev libcmocka-dev libbearssl-dev musl-tools valgrind haproxy python3-cryptography libssl-dev gcc-arm-none-eabi libnewlib-arm-none-eabi libcurl4-openssl-dev libuv1-dev socat redis-server redis-tools
 
 WARN = -Wall -Wextra -pedantic -Werror
 SAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g

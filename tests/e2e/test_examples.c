@@ -1,6 +1,7 @@
 /* The example programs do what they say. */
 #include "e2e.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -200,6 +201,64 @@ static void download(void **state)
     e2e_end(state);
 }
 
+/* One line of a shell command's output. */
+static void shell(const char *command, char *line, int room)
+{
+    FILE *f = popen(command, "r");
+
+    assert_non_null(f);
+    line[0] = 0;
+    if (fgets(line, room, f))
+        line[strcspn(line, "\n")] = 0;
+    pclose(f);
+}
+
+/* By itself; then Redis inside and its own client outside, until Ctrl-C. */
+static void tunnel(void **state)
+{
+    const char *build = getenv("BUILD");
+    char path[8192], command[256], line[64];
+    unsigned port = 0;
+    int out[2], status;
+    const char *at;
+    pid_t pid;
+    FILE *f;
+
+    (void)state;
+    run("tunnel");
+    at = expect(output.p, "127.0.0.1:");
+    at += strspn(at, "0123456789");
+    assert_string_equal(at, "\nHTTP/1.0 200 OK\n");
+    snprintf(path, sizeof path, "%s/tunnel", build ? build : "build");
+    assert_int_equal(pipe(out), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(out[1], 1);
+        close(out[0]);
+        execl(path, path, "6379", "exec redis-server --save '' --bind 127.0.0.1 >log", (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    f = fdopen(out[0], "r");
+    assert_int_equal(fscanf(f, "127.0.0.1:%u", &port), 1);
+    snprintf(command, sizeof command, "for i in $(seq 300); do redis-cli -p %u ping 2>&1 | grep PONG && break; sleep 0.1; done", port);
+    shell(command, line, sizeof line);
+    assert_string_equal(line, "PONG");
+    snprintf(command, sizeof command, "head -c 3000000 /dev/zero | tr '\\0' x | redis-cli -p %u -x set k", port);
+    shell(command, line, sizeof line);
+    assert_string_equal(line, "OK");
+    snprintf(command, sizeof command, "redis-cli -p %u get k | tr -cd x | wc -c", port);
+    shell(command, line, sizeof line);
+    assert_int_equal(atoi(line), 3000000);
+    snprintf(command, sizeof command, "redis-cli -p %u strlen k", port);
+    shell(command, line, sizeof line);
+    assert_int_equal(atoi(line), 3000000);
+    kill(pid, SIGINT);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    fclose(f);
+}
+
 static int finish(void **state)
 {
     (void)state;
@@ -215,7 +274,7 @@ int main(void)
         cmocka_unit_test(static_memory),
         cmocka_unit_test(transport_uart),
         cmocka_unit_test(event_loop_uv),
-        cmocka_unit_test(snapshot), cmocka_unit_test(download),
+        cmocka_unit_test(snapshot), cmocka_unit_test(download), cmocka_unit_test(tunnel),
     };
 
     return cmocka_run_group_tests(tests, NULL, finish);
