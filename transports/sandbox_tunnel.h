@@ -586,10 +586,12 @@ static void sbxi_fwd_note(sbx_forward *f, sbxi_fwd_conn *conn, sbxi_fwd_seen see
 }
 
 #if SBX_TUNNEL_POLL
-/* poll tells the level: what cannot be used is not asked for. */
-static bool sbxi_fwd_look(sbx_forward *f, int timeout_ms, bool *client)
+/* poll tells the level: what cannot be used is not asked for, also since poll
+   takes no more entries than a process may have descriptors. */
+static nfds_t sbxi_fwd_ask(sbx_forward *f)
 {
     struct pollfd *p = f->polls;
+    nfds_t n = 2;
 
     p[0].fd = sbxi_fwd_may_accept(f) || (!f->acceptable && f->free != SBXI_FWD_NONE) ? f->listener : -1;
     p[1].fd = (int)sbx_poll_handle(f->c);
@@ -598,24 +600,38 @@ static bool sbxi_fwd_look(sbx_forward *f, int timeout_ms, bool *client)
         const sbxi_fwd_conn *conn = &f->conns[i];
         bool reads = (conn->is & (SBXI_FWD_STARTED | SBXI_FWD_READABLE | SBXI_FWD_ENDED)) == SBXI_FWD_STARTED, writes = conn->is & SBXI_FWD_HELD;
 
-        p[i + 2].fd = conn->number && (reads || writes) ? conn->fd : -1;
-        p[i + 2].events = (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
+        if (!conn->number || conn->fd < 0 || !(reads || writes))
+            continue;
+        p[n].fd = conn->fd;
+        p[n++].events = (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
     }
+    return n;
+}
+
+static bool sbxi_fwd_look(sbx_forward *f, int timeout_ms, bool *client)
+{
+    struct pollfd *p = f->polls;
+    nfds_t n = sbxi_fwd_ask(f), at = 2;
+
     *client = false;
-    if (poll(p, f->max + 2, timeout_ms) < 0)
+    if (poll(p, n, timeout_ms) < 0)
         return false;
     f->acceptable |= p[0].fd >= 0 && p[0].revents;
     *client = p[1].fd >= 0 && p[1].revents;
-    for (uint32_t i = 0; i < f->max; i++)
-        if (p[i + 2].fd >= 0 && p[i + 2].revents) {
-            sbxi_fwd_seen seen;
+    for (uint32_t i = 0; i < f->max && at < n; i++) {
+        sbxi_fwd_seen seen;
+        short is;
 
-            seen.in = p[i + 2].revents & POLLIN;
-            seen.out = p[i + 2].revents & (POLLOUT | POLLHUP | POLLERR);
-            seen.hung = p[i + 2].revents & POLLHUP && !(f->conns[i].is & SBXI_FWD_ENDED);
-            seen.error = p[i + 2].revents & POLLERR;
+        if (f->conns[i].fd != p[at].fd)
+            continue;
+        is = p[at++].revents;
+        seen.in = is & POLLIN;
+        seen.out = is & (POLLOUT | POLLHUP | POLLERR);
+        seen.hung = is & POLLHUP && !(f->conns[i].is & SBXI_FWD_ENDED);
+        seen.error = is & POLLERR;
+        if (is)
             sbxi_fwd_note(f, &f->conns[i], seen);
-        }
+    }
     return true;
 }
 #else

@@ -672,6 +672,58 @@ static void closing(void **state)
     end(c, tunnel, f);
 }
 
+/* Two over one tunnel: by sbx_forward_wait, then in a loop of the test's own. */
+static bool both(local *l)
+{
+    for (int i = 0; i < 20; i++)
+        if (!echoes(l->port) || !echoes((uint16_t)atomic_load(&l->at)))
+            return false;
+    return true;
+}
+
+static void own_loop(sbx_forward *const f[2])
+{
+    struct pollfd p[2] = { { sbx_forward_handle(f[0]), POLLIN, 0 }, { sbx_forward_handle(f[1]), POLLIN, 0 } };
+    int64_t now = sbx_posix.mono_ms(NULL), at = now + 10;
+    sbx_event ev;
+
+    for (int i = 0; i < 2; i++)
+        at = at < sbx_forward_deadline(f[i]) ? at : sbx_forward_deadline(f[i]);
+    at = at < sbx_next_deadline(c) ? at : sbx_next_deadline(c);
+    poll(p, 2, p[0].fd < 0 ? 1 : at <= now ? 0 : (int)(at - now));
+    sbx_step(c, sbx_posix.mono_ms(NULL));
+    sbx_forward_step(f[0]);
+    sbx_forward_step(f[1]);
+    while (sbx_next(c, &ev))
+        if (!sbx_forward_event(f[0], &ev))
+            assert_true(sbx_forward_event(f[1], &ev) || ev.kind == SBX_EV_STARTED);
+}
+
+static void two(void **state)
+{
+    sbx_op tunnel = sbx_tunnel_open(c, &box, NULL);
+    sbx_forward *f[2] = { forward(c, tunnel, 5000, 0), forward(c, tunnel, 5000, 3) };
+    sbx_event ev;
+
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        local l = { .port = sbx_forward_port(f[0]), .act = both, .at = sbx_forward_port(f[1]) };
+        pthread_t t;
+
+        assert_int_equal(pthread_create(&t, NULL, act, &l), 0);
+        while (!atomic_load(&l.done)) {
+            if (own)
+                own_loop(f);
+            else
+                sbx_forward_wait(f, 2, &ev, 10);
+        }
+        pthread_join(t, NULL);
+        assert_true(l.right);
+    }
+    sbx_forward_close(f[0]);
+    end(c, tunnel, f[1]);
+}
+
 static int begin(void **state)
 {
     int failed = e2e_begin(state);
@@ -687,7 +739,7 @@ int main(void)
         cmocka_unit_test(halves),       cmocka_unit_test(many),     cmocka_unit_test(few),    cmocka_unit_test(narrow),
         cmocka_unit_test(slow_reader),  cmocka_unit_test(slow_service), cmocka_unit_test(refusals), cmocka_unit_test(resets),
         cmocka_unit_test(lost),         cmocka_unit_test(series),   cmocka_unit_test(out_of_descriptors),
-        cmocka_unit_test(unix_socket),  cmocka_unit_test(options),  cmocka_unit_test(closing),
+        cmocka_unit_test(unix_socket),  cmocka_unit_test(options),  cmocka_unit_test(closing),  cmocka_unit_test(two),
     };
 
     return cmocka_run_group_tests(tests, begin, e2e_end);
