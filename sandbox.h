@@ -18307,7 +18307,7 @@ SBX_API sbx_op sbx_fetch_stat(sbx_client *c, sbx_str url, const sbx_box_opts *op
 #define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
 
 /* What the peer has to be told, in this order. */
-enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4 };
+enum { SBXI_SAY_HELLO = 1, SBXI_SAY_FIN = 2, SBXI_SAY_CREDIT = 4 };
 /* How far a connection is. */
 enum {
     SBXI_DIAL_ASKED = 1,    /* its hello went out */
@@ -18450,7 +18450,7 @@ static bool sbxi_dial_complete(const sbxi_dial *d)
 {
     const unsigned both = SBXI_DIAL_EOF | SBXI_DIAL_ENDED;
 
-    return (d->is & both) == both && !(d->todo & SBXI_TODO_FIN);
+    return (d->is & both) == both && !(d->todo & SBXI_SAY_FIN);
 }
 
 /* The bytes of the last event are not looked at any more: they count as
@@ -18468,7 +18468,7 @@ static void sbxi_tunnel_settle(sbx_client *c, sbxi_session *s)
     if (d->stream) {
         sbx_yamux_consumed(d->stream, n);
         if (s->window - SBXI_MIN(s->window, d->stream->held + d->stream->recv) >= s->window / 2)
-            sbxi_dial_todo(c, s, d, SBXI_TODO_CREDIT);
+            sbxi_dial_todo(c, s, d, SBXI_SAY_CREDIT);
     }
     if (s->data_n && s->target == s->lent)
         sbxi_op_wake(c, sbxi_tunnel_op(c, s));
@@ -18500,7 +18500,7 @@ static void sbxi_dial_hello(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_d
     size_t n = 3;
 
     if (s->asking >= SBXI_TUNNEL_ASKING || (s->away && !s->live)) {
-        d->todo = SBXI_TODO_HELLO; /* later, or in the next session where this one is over */
+        d->todo = SBXI_SAY_HELLO; /* later, or in the next session where this one is over */
         return;
     }
     d->stream = sbx_yamux_open(&s->y);
@@ -18528,15 +18528,15 @@ static void sbxi_dial_say(sbx_client *c, sbxi_session *s, sbxi_link *l, sbxi_dia
     unsigned todo = d->todo;
 
     d->todo = 0;
-    if (todo & SBXI_TODO_HELLO)
+    if (todo & SBXI_SAY_HELLO)
         sbxi_dial_hello(c, s, l, d);
     if (!d->stream)
         return;
-    if (todo & SBXI_TODO_FIN) {
+    if (todo & SBXI_SAY_FIN) {
         sbxi_tunnel_put(c, l, out, sbx_yamux_end(d->stream, out));
         sbxi_dial_tell(c, d);
     }
-    if (todo & SBXI_TODO_CREDIT)
+    if (todo & SBXI_SAY_CREDIT)
         sbxi_tunnel_put(c, l, out, sbx_yamux_update(&s->y, d->stream, out));
 }
 
@@ -18876,7 +18876,7 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
         bool complete = sbxi_dial_complete(d); /* not with an end that is still to be said */
 
         d->stream = NULL;
-        d->todo &= SBXI_TODO_HELLO;
+        d->todo &= SBXI_SAY_HELLO;
         waiting |= d->op != SBXI_NIL && d->todo;
         if (d->is & SBXI_DIAL_ASKED && !complete)
             sbxi_dial_over(c, s, d, own ? (sbx_code)op->fail.code : SBX_ERR_CONNECTION, (sbx_layer)op->fail.layer, text ? text : SBXI_T("the tunnel was lost"));
@@ -19222,7 +19222,7 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
     d->op = sbxi_op_id(c, b.op);
     d->port = port;
     s->ops++;
-    sbxi_dial_todo(c, s, d, SBXI_TODO_HELLO);
+    sbxi_dial_todo(c, s, d, SBXI_SAY_HELLO);
     if (sbxi_tunnel_resting(sbxi_tunnel_op(c, s)))
         sbxi_tunnel_reopen(c, sbxi_tunnel_op(c, s));
     return sbxi_op_handle(c, b.op);
@@ -19282,7 +19282,7 @@ SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end
         s->wanting = true;
     } else if (end) {
         d->is |= SBXI_DIAL_ENDED;
-        sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
+        sbxi_dial_todo(c, s, d, SBXI_SAY_FIN);
     }
     if (of->state == SBXI_OP_STREAM)
         sbxi_op_wake(c, of);

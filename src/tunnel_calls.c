@@ -141,7 +141,7 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
     d->op = sbxi_op_id(c, b.op);
     d->port = port;
     s->ops++;
-    sbxi_dial_todo(c, s, d, SBXI_TODO_HELLO);
+    sbxi_dial_todo(c, s, d, SBXI_SAY_HELLO);
     if (sbxi_tunnel_resting(sbxi_tunnel_op(c, s)))
         sbxi_tunnel_reopen(c, sbxi_tunnel_op(c, s));
     return sbxi_op_handle(c, b.op);
@@ -201,7 +201,7 @@ SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end
         s->wanting = true;
     } else if (end) {
         d->is |= SBXI_DIAL_ENDED;
-        sbxi_dial_todo(c, s, d, SBXI_TODO_FIN);
+        sbxi_dial_todo(c, s, d, SBXI_SAY_FIN);
     }
     if (of->state == SBXI_OP_STREAM)
         sbxi_op_wake(c, of);

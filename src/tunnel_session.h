@@ -15,7 +15,7 @@
 #define SBXI_TUNNEL_ROOM (SBXI_WS_CONTROL_MAX + 2 * (SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD) + 3)
 
 /* What the peer has to be told, in this order. */
-enum { SBXI_TODO_HELLO = 1, SBXI_TODO_FIN = 2, SBXI_TODO_CREDIT = 4 };
+enum { SBXI_SAY_HELLO = 1, SBXI_SAY_FIN = 2, SBXI_SAY_CREDIT = 4 };
 /* How far a connection is. */
 enum {
     SBXI_DIAL_ASKED = 1,    /* its hello went out */
