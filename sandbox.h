@@ -2091,10 +2091,11 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 typedef enum sbx_via {
     SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts it at about 310 s */
+    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s
+                    or ttl_s; a proxy of the service cuts it at about 310 s */
     SBX_VIA_SSE  /* streamed as server-sent events of plain HTTP requests, byte for byte: a slow reader pauses the command and nothing is lost,
-                    however much it prints. No pty, live standard input (stdin_data instead), sbx_kill or kill_on_disconnect. Needs the newest
-                    servers; a command is reached the way it was started */
+                    however much it prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill or kill_on_disconnect. Needs
+                    the newest servers; a command is reached the way it was started */
 } sbx_via;
 
 /* One of out and err, alloc or discard must be given to sbx_run
