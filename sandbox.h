@@ -9539,6 +9539,7 @@ typedef struct sbxi_phase {
     bool reattached : 1, hello_begun : 1, hasty : 1;
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
+    bool stuck : 1;  /* tunnel: what came waits for the peer to take something, not for the caller */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
@@ -11520,7 +11521,7 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
     int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked)
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)))
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
@@ -18871,6 +18872,7 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
 #endif
     s->open = s->away = s->drops = s->unheard = s->pinging = false;
     s->data_n = s->live = s->asking = 0;
+    op->s.stuck = false;
     op->piece_n = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         sbxi_dial *d = &s->dials[i];
@@ -18949,11 +18951,12 @@ static bool sbxi_tunnel_done(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_l
 {
     unsigned char out[SBX_YAMUX_HEAD];
 
+    if (s->closing && !s->ops && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_close_ms);
+        sbxi_op_arm(c, op);
+    }
     if (s->closing && !s->ops && !s->live) {
         if (!s->goodbye) {
-            if (op->attempt_at == SBXI_NEVER)
-                op->attempt_at = sbxi_after(c->net.now, c->desc.ws_close_ms);
-            sbxi_op_arm(c, op);
             s->goodbye = sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT;
             if (s->goodbye)
                 sbxi_tunnel_put(c, l, out, sbx_yamux_goaway(&s->y, SBX_YAMUX_NORMAL, out));
@@ -18996,6 +18999,7 @@ static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_tunnel_broke(c, op, got);
         return SBXI_RUN_IDLE;
     }
+    op->s.stuck = sent == SBXI_GOT_BLOCKED && got == SBXI_GOT_BLOCKED && !s->data_n && (op->piece_n || l->rx_at < l->rx_end);
     if (sbxi_tunnel_done(c, op, s, l))
         return SBXI_RUN_IDLE;
     if (s->wanting && !l->tx && sbxi_link_has_room(&c->net, l))

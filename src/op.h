@@ -254,6 +254,7 @@ typedef struct sbxi_phase {
     bool reattached : 1, hello_begun : 1, hasty : 1;
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
+    bool stuck : 1;  /* tunnel: what came waits for the peer to take something, not for the caller */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`

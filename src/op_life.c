@@ -474,7 +474,7 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
     int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked)
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)))
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)

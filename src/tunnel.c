@@ -497,6 +497,7 @@ static void sbxi_tunnel_lost(sbx_client *c, sbxi_op *op)
 #endif
     s->open = s->away = s->drops = s->unheard = s->pinging = false;
     s->data_n = s->live = s->asking = 0;
+    op->s.stuck = false;
     op->piece_n = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         sbxi_dial *d = &s->dials[i];
@@ -575,11 +576,12 @@ static bool sbxi_tunnel_done(sbx_client *c, sbxi_op *op, sbxi_session *s, sbxi_l
 {
     unsigned char out[SBX_YAMUX_HEAD];
 
+    if (s->closing && !s->ops && op->attempt_at == SBXI_NEVER) {
+        op->attempt_at = sbxi_after(c->net.now, c->desc.ws_close_ms);
+        sbxi_op_arm(c, op);
+    }
     if (s->closing && !s->ops && !s->live) {
         if (!s->goodbye) {
-            if (op->attempt_at == SBXI_NEVER)
-                op->attempt_at = sbxi_after(c->net.now, c->desc.ws_close_ms);
-            sbxi_op_arm(c, op);
             s->goodbye = sbxi_tunnel_room(c, l) == SBXI_GOT_EVENT;
             if (s->goodbye)
                 sbxi_tunnel_put(c, l, out, sbx_yamux_goaway(&s->y, SBX_YAMUX_NORMAL, out));
@@ -622,6 +624,7 @@ static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         sbxi_tunnel_broke(c, op, got);
         return SBXI_RUN_IDLE;
     }
+    op->s.stuck = sent == SBXI_GOT_BLOCKED && got == SBXI_GOT_BLOCKED && !s->data_n && (op->piece_n || l->rx_at < l->rx_end);
     if (sbxi_tunnel_done(c, op, s, l))
         return SBXI_RUN_IDLE;
     if (s->wanting && !l->tx && sbxi_link_has_room(&c->net, l))

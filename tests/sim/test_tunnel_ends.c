@@ -408,6 +408,56 @@ static void test_ping_late(void **state)
     kit_end();
 }
 
+/* A server that takes nothing is given up, also where something of it was not
+   looked at yet, and a tunnel that was closed does not wait for it. */
+static void test_takes_nothing(void **state)
+{
+    static char much[20000];
+    sbx_tunnel_opts o = { 0 };
+    sbx_op tunnel;
+    int64_t begun;
+    size_t taken;
+    sbx_event ev;
+    got g;
+
+    (void)state;
+    for (unsigned closed = 0; closed < 2; closed++) {
+        kit_start(23);
+        o.ping_interval_ms = closed ? SBX_FOREVER : 0;
+        tunnel = sbx_tunnel_open(K.c, &K.box, &o);
+        dial(&g, tunnel, 9);
+        g.half_open = true;
+        assert_true(sbx_next_of(K.c, &g.op, &ev));
+        take(&g, &ev);
+        K.s->tunnel->no_read = true;
+        ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_sn(much, sizeof much), false, &taken), SBX_OK);
+        ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_sn(NULL, 0), true, &taken), SBX_OK);
+        sbx_step(K.c, K.s->now);
+        for (unsigned i = 0; i < 3; i++)
+            sim_tunnel_send(K.s->tunnel, 1, 0, 1, 1);
+        begun = K.s->now;
+        if (closed) {
+            ASSERT_CODE(sbx_cancel(K.c, g.op), SBX_OK);
+            pull_to_end(&g);
+            close_tunnel(tunnel);
+            assert_true(K.s->now - begun <= 10000);
+        } else {
+            while (!g.ended && K.s->now < begun + 300000) {
+                while (sbx_next(K.c, &ev))
+                    if (ev.user)
+                        take(&g, &ev);
+                sbx_wait(K.c, 1000);
+            }
+            assert_int_equal(g.ended, 1);
+            ASSERT_CODE(g.code, SBX_ERR_CONNECTION);
+            assert_true(K.s->now - begun <= 61000);
+            close_tunnel(tunnel);
+        }
+        got_free(&g);
+        kit_end();
+    }
+}
+
 /* A tunnel that waits for the program is not taken for dead. */
 static void test_slow_program(void **state)
 {
@@ -733,7 +783,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_reopen_fails), cmocka_unit_test(test_goaway),
-        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program), cmocka_unit_test(test_ping_without_buffer), cmocka_unit_test(test_ping_late),
+        cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program), cmocka_unit_test(test_ping_without_buffer), cmocka_unit_test(test_ping_late), cmocka_unit_test(test_takes_nothing),
         cmocka_unit_test(test_deadlines), cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_drains), cmocka_unit_test(test_client_ends),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_drops),
     };
