@@ -33,13 +33,14 @@ static bool sim_timer_set(const sbx_client *c, uint32_t id)
     return c->timers.pos[id] != SBXI_NIL;
 }
 
-/* A tunnel may wait for a dial, or for a connection to be pulled. */
+/* A tunnel may wait for a dial, or for a connection to be pulled. One that has
+   ended, without a session, waits for neither. */
 static bool sim_tunnel_waits(const sbx_client *c, const sbxi_op *op)
 {
     const sbxi_session *s = op->u.tunnel.session;
-    const sbxi_dial *d = s->data_n && s->target != SBXI_NIL ? &s->dials[s->target] : NULL;
+    const sbxi_dial *d = s && s->data_n && s->target != SBXI_NIL ? &s->dials[s->target] : NULL;
 
-    return sbxi_tunnel_resting(op) || (d && d->n && (c->ops[d->op].list == SBXI_LIST_EVENT || d->is & SBXI_DIAL_HELD));
+    return (s && sbxi_tunnel_resting(op)) || (d && d->n && (c->ops[d->op].list == SBXI_LIST_EVENT || d->is & SBXI_DIAL_HELD));
 }
 
 /* Asked when the client is about to sleep. */
