@@ -341,6 +341,8 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PONG, "", 0);
     } else if (sbxi_after(l->last_rx, every) > c->net.now) {
         op->wake_at = sbxi_after(l->last_rx, every);
+    } else if (!sbxi_link_has_room(&c->net, l) && l->owner != c->net.awaited) {
+        op->flags |= SBXI_OP_PING_DUE; /* others have all send buffers: it is still to be asked */
     } else {
         /* A ping that finds no room, since the peer takes nothing, counts too. */
         sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
@@ -387,7 +389,7 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
 /* With nothing to read: whether something waits for a send buffer. */
 static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
 {
-    bool waits = op->s.want & ~SBXI_STDIN_CLOSED || op->flags & SBXI_OP_WANTS_ROOM;
+    bool waits = op->s.want & ~SBXI_STDIN_CLOSED || op->flags & (SBXI_OP_WANTS_ROOM | SBXI_OP_PING_DUE);
 
     return waits && op->s.phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }

@@ -94,6 +94,47 @@ static void input_waits_for_a_buffer(void **state)
     kit_end();
 }
 
+/* A ping that was not sent, since another has all send buffers, is not waited for. */
+static void ping_waits_for_a_buffer(void **state)
+{
+    static char much[20000];
+    sbx_tunnel_opts o = { 0 };
+    sbx_op op, tunnel, dial;
+    int64_t begun;
+    sbx_event ev;
+    size_t taken;
+
+    (void)state;
+    kit_new(1);
+    K.d.buffers = 2;
+    kit_open();
+    talk(STARTED "@ms 150000\n" EXIT(0), NULL, NULL);
+    op = command(NULL);
+    record_text[0] = 0;
+    record_until(op, SBX_EV_STARTED);
+    o.ping_interval_ms = SBX_FOREVER;
+    tunnel = sbx_tunnel_open(K.c, &K.box, &o);
+    dial = sbx_tunnel_dial(K.c, tunnel, 9, NULL);
+    for (ev.kind = SBX_EV_NONE; ev.kind != SBX_EV_STARTED || ev.op.slot != dial.slot;)
+        if (!sbx_next(K.c, &ev))
+            sbx_wait(K.c, SBX_FOREVER);
+    K.s->tunnel->no_read = true;
+    ASSERT_CODE(sbx_tunnel_send(K.c, dial, sbx_sn(much, sizeof much), false, &taken), SBX_OK);
+    for (begun = K.s->now; K.s->now < begun + 140000;) {
+        while (sbx_next(K.c, &ev))
+            if (ev.op.slot == op.slot)
+                record(&ev);
+        sbx_wait(K.c, 1000);
+    }
+    assert_int_equal(K.s->pings, 0);
+    ASSERT_CODE(sbx_cancel(K.c, tunnel), SBX_OK);
+    ASSERT_CODE(sbx_await(K.c, tunnel), SBX_ERR_CANCELLED);
+    ASSERT_CODE(sbx_await(K.c, dial), SBX_ERR_CANCELLED);
+    assert_string_equal(record_rest(op), "started end(OK,0)");
+    assert_int_equal(K.s->pings, 1);
+    kit_end();
+}
+
 static sim_conn *peer_to_free;
 static void free_the_peer(sim *s)
 {
@@ -804,7 +845,7 @@ static void a_hello_that_was_cut_begins_anew(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(input_waits_for_a_buffer),
+        cmocka_unit_test(input_waits_for_a_buffer), cmocka_unit_test(ping_waits_for_a_buffer),
         cmocka_unit_test(awaited_input_waits_for_a_buffer),
         cmocka_unit_test(a_push_waits_for_a_buffer),
         cmocka_unit_test(a_trickle_prolongs_no_close),
