@@ -40,39 +40,42 @@ SBXI_FN uint8_t sbxi_message_type(const char *p, size_t n)
 
 /* The message's place is known (`offset`), or assumed to be the expected one.
    False: output was lost; the gap is noted. */
-static bool sbxi_out_place(sbxi_command *k, sbxi_out *o, uint64_t offset)
+static bool sbxi_out_place(sbxi_op *op, unsigned stream, uint64_t offset)
 {
+    sbxi_out *o = &op->u.command.stream[stream];
     uint64_t expected = o->base + o->since;
-    uint64_t jump;
+    /* Below the expected one it is sent again, unless the caller has a
+       replacement character that made the expected one too high. */
+    bool again = !o->since || !(op->s.loose >> stream & 1);
+    bool known = offset <= expected || offset - expected <= o->skip;
 
     if (offset <= expected) {
-        /* Sent again, but for what a replacement character made too long. */
-        if (!o->since && offset < expected)
+        if (again)
             o->skip += (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
-        o->base = offset;
-        o->since = 0;
-        return true;
+    } else if (known) {
+        o->skip -= (uint32_t)(offset - expected);
+    } else {
+        op->u.command.assumed = expected + o->skip;
+        o->skip = 0;
     }
-    jump = offset - expected;
     o->base = offset;
     o->since = 0;
-    if (jump <= o->skip) {
-        o->skip -= (uint32_t)jump;
-        return true;
-    }
-    k->assumed = expected + o->skip;
-    o->skip = 0;
-    return false;
+    if (!o->skip)
+        op->s.loose &= ~(1u << stream) & 3;
+    return known;
 }
 
 /* n bytes of a message were decoded: what of them is new is left in *p, *n. */
-static void sbxi_out_take(sbxi_out *o, char **p, uint32_t *n, bool replaced)
+static void sbxi_out_take(sbxi_op *op, unsigned stream, char **p, uint32_t *n, bool replaced)
 {
+    sbxi_out *o = &op->u.command.stream[stream];
     uint32_t drop = SBXI_MIN(o->skip, *n);
 
     o->skip -= drop;
     if (replaced || o->since) {
         o->since = UINT32_MAX - o->since > *n ? o->since + *n : UINT32_MAX;
+        if (drop < *n)
+            op->s.loose |= 1u << stream & 3;
     } else {
         o->base += *n;
     }
@@ -100,7 +103,7 @@ static void sbxi_message_place(sbx_client *c, sbxi_op *op, unsigned stream)
 
     if (sbxi_op_is_sse(op) && k->offset > o->base + o->skip)
         sbxi_stream_protocol_error(c, op, SBXI_T("the server left output out: an event begins behind what it sent before"));
-    else if (!sbxi_out_place(k, o, k->offset))
+    else if (!sbxi_out_place(op, stream, k->offset))
         sbxi_deliver_gap(op, stream);
 }
 
@@ -115,7 +118,7 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
         return sbxi_agent_deliver(c, op, ev, p, n);
 #endif
     op->s.replaced = false;
-    sbxi_out_take(o, &p, &n, replaced);
+    sbxi_out_take(op, stream, &p, &n, replaced);
     if (n || !sbxi_op_is_sse(op)) {
         op->s.drops = 0;
         op->s.hasty = false;

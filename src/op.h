@@ -255,12 +255,15 @@ typedef struct sbxi_phase {
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
     bool stuck : 1;  /* tunnel: what came waits for the peer to take something, not for the caller */
+    unsigned loose : 2; /* bit i: of stream i, some of `since` was delivered, or `skip` counts it */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`
    the decoded bytes seen behind it: more than 0 only after a replacement
    character, which may stand for fewer raw bytes. Then only `base` can be
-   asked for again, and `skip` decoded bytes are dropped. */
+   asked for again, and `skip` decoded bytes are dropped. Of what the server
+   repeats unasked, `skip` counts raw bytes, and the next offset that it names
+   says how many of them a replaced text was. */
 typedef struct sbxi_out {
     uint64_t base;
     uint32_t since, skip;

@@ -512,6 +512,20 @@ static void test_replaced(void **state)
     assert_string_equal(record_all(command(NULL)), "started o0:a\xEF\xBF\xBD o2:b retry(CONNECTION) again o3:c end(OK,0)");
     kit_end();
 
+    /* What a server repeats unasked is dropped to where it was delivered,
+       though it decodes to more than that: the next offset tells. */
+    kit_start(16);
+    talk(STARTED OUT("abcdef", 0) OUT("\\ufffd\\ufffd", 0) OUT("cd", 2) OUT("efg", 4) EXIT(0), NULL, NULL);
+    assert_string_equal(record_all(command(NULL)), "started o0:abcdefg end(OK,0)");
+    kit_end();
+
+    /* So across a reconnect, in the middle of which it breaks. */
+    kit_start(16);
+    talk(STARTED OUT("abcdefghij", 0) OUT("\\ufffd\\ufffd", 0) "@close 1001",
+         "?\"stdout_offset\":0,\n" STARTED OUT("\\ufffd\\ufffd", 0) OUT("cdefgh", 2) OUT("ijkl", 8) EXIT(0), NULL);
+    assert_string_equal(record_all(command(NULL)), "started o0:abcdefghij retry(CONNECTION) again o10:kl end(OK,0)");
+    kit_end();
+
     /* A lone surrogate is one, too; a pair is none. */
     kit_start(16);
     talk(STARTED OUT("\\ud83d\\ude00\\ud800x", 0) "@close 1001", "?\"stdout_offset\":0,\n" STARTED OUT("\\ud83d\\ude00\\ud800xy", 0) EXIT(0), NULL);
