@@ -9532,7 +9532,9 @@ typedef struct sbxi_http {
 
 /* What a command's stream is about. */
 typedef struct sbxi_phase {
-    uint8_t part_n, field, want, drops;
+    uint8_t part_n, want, drops;
+    unsigned field : 6;
+    unsigned loose : 2; /* bit i: of stream i, some of `since` was delivered, or `skip` counts it */
     unsigned type : 4, phase : 2, gap_stream : 2;
     bool whole : 1, has_offset : 1, placed : 1, assuming : 1, replaced : 1, same : 1, in_message : 1, message_done : 1;
     bool has_data : 1, named : 1, killing : 1, killed : 1, no_reconnect : 1, attach : 1, lost : 1, started : 1;
@@ -9540,7 +9542,6 @@ typedef struct sbxi_phase {
     bool says_upgrade : 1, says_connection : 1; /* the handshake's answer */
     bool acked : 1;  /* SSE: the server waits for an acknowledgement, and its answer ends */
     bool stuck : 1;  /* tunnel: what came waits for the peer to take something, not for the caller */
-    unsigned loose : 2; /* bit i: of stream i, some of `since` was delivered, or `skip` counts it */
 } sbxi_phase;
 
 /* A command's output stream. `base` is an offset that the server named, `since`

@@ -8,7 +8,7 @@
 typedef struct slot {
     sbx_op op;
     char kind;
-    bool live, sse, streaming, pushes, started, headed, cancelled, late, held, replaced[2];
+    bool live, sse, streaming, pushes, started, headed, cancelled, late, held;
     sbx_box *box;
     sbx_service *service;
     void *result;

@@ -118,6 +118,7 @@ typedef struct world {
     bool silent;       /* no answer where the script ends; default: the end */
     bool dead;         /* every connection ends, none comes about */
     bool unfair;       /* what came depends on how bytes were delivered */
+    bool uncertain;    /* a talk may hold U+FFFD, which may stand for fewer bytes than it has */
     unsigned connects, open;
     uint64_t calls, fail_at, randoms, random_fail_at;
     uint64_t moved;    /* whatever changes counts it up */
@@ -644,6 +645,7 @@ static void hear(world *w, wire *x)
 
         if (x->ws) {
             hear_frames(x);
+            w->uncertain = w->uncertain || memchr(x->out.p, 0xEF, x->out.n) || memchr(x->out.p, '\\', x->out.n);
             return;
         }
         end = strstr(x->in.p, "\r\n\r\n");
