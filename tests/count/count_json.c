@@ -252,6 +252,7 @@ static void receive_all(char *p, const size_t *at, size_t n, bool events)
     static sbx_client c;
     static sbxi_op op;
     sbxi_command *k = &op.u.command;
+    op.row = &sbxi_command_row;
     op.state = SBXI_OP_STREAM;
     op.flags = SBXI_OP_STREAMING;
     op.s.phase = SBXI_PHASE_RUNNING;
@@ -260,14 +261,16 @@ static void receive_all(char *p, const size_t *at, size_t n, bool events)
         sbx_event ev;
         sbx_ws_event e;
         sbx_json_tok t;
+        char *read;
         e.p = p + at[i];
         e.n = at[i + 1] - at[i];
         e.first = e.last = true;
         sbxi_stream_piece(&op, &e);
+        read = op.piece;
         if (events) {
             while (sbxi_stream_read(&c, &op, &ev) == SBXI_RUN_EVENT)
                 sum += ev.data.n;
-        } else if (sbxi_message_read(&c, &op, &ev) == SBXI_RUN_IDLE && sbx_json_end(&k->json, &t) == SBX_JSON_DONE && op.s.has_data) {
+        } else if (sbxi_message_read(&c, &op, &ev, &read, read + op.piece_n) == SBXI_RUN_IDLE && sbx_json_end(&k->json, &t) == SBX_JSON_DONE && op.s.has_data) {
             sum += k->held.out.data_n;
         }
         if (sum == before || op.state != SBXI_OP_STREAM || op.s.lost)
