@@ -53,7 +53,7 @@ static void *no_memory(void *user, void *p, size_t n)
 }
 
 static const sbx_transport transport = { .name = "none", .connect = no_connect, .recv = no_recv, .send = no_send, .close = no_close, .entropy = some_bytes, .mono_ms = no_time };
-static char memory[64 * 1024];
+static char memory[96 * 1024];
 
 /* The code of a call that was refused at once; SBX_OK: it was taken. */
 static sbx_code refused(sbx_client *c, sbx_op op, sbx_code code, const char *field)
@@ -69,7 +69,7 @@ static sbx_code refused(sbx_client *c, sbx_op op, sbx_code code, const char *fie
 int main(void)
 {
     int traced = 0;
-    sbx_client_desc desc = { .transport = &transport, .endpoint = "http://a/", .max_ops = 8, .max_links = 2, .max_requests = 8, .request_bytes = 512,
+    sbx_client_desc desc = { .transport = &transport, .endpoint = "http://a/", .max_ops = 12, .max_links = 2, .max_requests = 12, .request_bytes = 512,
                              .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
     sbx_create_opts create = { .delete_on_close = true };
     sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true }, agent = { .pty = true }, sse = { .via = SBX_VIA_SSE };
