@@ -923,10 +923,9 @@ static void test_literals(void **state)
     (void)state;
     sbxt_open(&r, 1);
     for (i = 0; i < sizeof good / sizeof *good; i++) {
-        int four = -1;
-        if (i == 4)
-            four = sbxt_listen("127.0.0.1", 4, port, &port);
-        sbxt_connected(&r, 0, good[i], port);
+        uint16_t to = port;
+        int four = i == 4 ? sbxt_listen("127.0.0.1", 4, 0, &to) : -1;
+        sbxt_connected(&r, 0, good[i], to);
         sbxt_close(&r, 0);
         if (four >= 0)
             close(four);
