@@ -513,7 +513,7 @@ SBX_EXTERN_C_END
     X(ERR_TIMEOUT, "the resource was not ready in time") \
     X(ERR_SERVER, "the server failed") \
     X(ERR_OPERATION, "the operation failed inside the sandbox") \
-    X(ERR_RANGE, "the range lies outside the file") \
+    X(ERR_RANGE, "the range lies outside the file, or outside the output that the server keeps") \
     X(ERR_CHANGED, "the file changed between two parts of a transfer") \
     X(ERR_COMMAND, "the command could not be run") \
     X(ERR_COMMAND_TIMEOUT, "the command ran into its timeout") \
