@@ -3076,6 +3076,14 @@ SBXI_INLINE size_t sbxi_align(size_t n)
     return n > SIZE_MAX - 15 ? SIZE_MAX : (n + 15) & ~(size_t)15;
 }
 
+/* The text number i of texts that stand one behind the other. */
+SBXI_INLINE const char *sbxi_text_at(const char *texts, unsigned i)
+{
+    while (i--)
+        texts += strlen(texts) + 1;
+    return texts;
+}
+
 SBXI_INLINE bool sbxi_eq(sbx_str a, sbx_str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
@@ -12408,13 +12416,14 @@ SBX_API const char *sbx_version(void)
 
 /* ---- codes ---- */
 
-SBX_API const char *sbx_code_name(sbx_code code)
-{
-#define SBXI_CODE_NAME(name, text) "SBX_" #name,
-    static const char *const names[] = { SBX_CODES(SBXI_CODE_NAME) };
+/* One text, so that a program that names no code does not link it. */
+#define SBXI_CODE_NAME(name, text) "SBX_" #name "\0"
+static const char sbxi_code_names[] = SBX_CODES(SBXI_CODE_NAME) "SBX_ERR_?";
 #undef SBXI_CODE_NAME
 
-    return (unsigned)code < SBX_CODE_COUNT ? names[code] : "SBX_ERR_?";
+SBX_API const char *sbx_code_name(sbx_code code)
+{
+    return sbxi_text_at(sbxi_code_names, SBXI_MIN((unsigned)code, (unsigned)SBX_CODE_COUNT));
 }
 
 SBX_API const char *sbx_code_text(sbx_code code)

@@ -114,6 +114,14 @@ SBXI_INLINE size_t sbxi_align(size_t n)
     return n > SIZE_MAX - 15 ? SIZE_MAX : (n + 15) & ~(size_t)15;
 }
 
+/* The text number i of texts that stand one behind the other. */
+SBXI_INLINE const char *sbxi_text_at(const char *texts, unsigned i)
+{
+    while (i--)
+        texts += strlen(texts) + 1;
+    return texts;
+}
+
 SBXI_INLINE bool sbxi_eq(sbx_str a, sbx_str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

@@ -410,13 +410,14 @@ SBX_API const char *sbx_version(void)
 
 /* ---- codes ---- */
 
-SBX_API const char *sbx_code_name(sbx_code code)
-{
-#define SBXI_CODE_NAME(name, text) "SBX_" #name,
-    static const char *const names[] = { SBX_CODES(SBXI_CODE_NAME) };
+/* One text, so that a program that names no code does not link it. */
+#define SBXI_CODE_NAME(name, text) "SBX_" #name "\0"
+static const char sbxi_code_names[] = SBX_CODES(SBXI_CODE_NAME) "SBX_ERR_?";
 #undef SBXI_CODE_NAME
 
-    return (unsigned)code < SBX_CODE_COUNT ? names[code] : "SBX_ERR_?";
+SBX_API const char *sbx_code_name(sbx_code code)
+{
+    return sbxi_text_at(sbxi_code_names, SBXI_MIN((unsigned)code, (unsigned)SBX_CODE_COUNT));
 }
 
 SBX_API const char *sbx_code_text(sbx_code code)
