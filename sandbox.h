@@ -2089,14 +2089,24 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 /* ---------------------------------------------------------------- commands */
 
-typedef enum sbx_via {
-    SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s
-                    or ttl_s; a proxy of the service cuts it at about 310 s */
-    SBX_VIA_SSE  /* streamed as server-sent events of plain HTTP requests, byte for byte: a slow reader pauses the command and nothing is lost,
-                    however much it prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill or kill_on_disconnect. Needs
-                    the newest servers; a command is reached the way it was started */
-} sbx_via;
+/* How a command and its output travel: a function of the library's, given by
+   its name and not to be called. A program is linked only with those that it
+   names.
+   SBX_VIA_WS: streamed over a WebSocket with reconnect (NULL: the default).
+   SBX_VIA_HTTP: sbx_run only: one POST …/execute. No streaming, reconnect, pty,
+   stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts
+   it at about 310 s.
+   SBX_VIA_SSE: streamed as server-sent events of plain HTTP requests, byte for
+   byte: a slow reader pauses the command and nothing is lost, however much it
+   prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill
+   or kill_on_disconnect. Needs the newest servers; a command is reached the way
+   it was started. */
+typedef const struct sbxi_via *(*sbx_via)(void);
+SBX_API const struct sbxi_via *sbx_via_http(void);
+SBX_API const struct sbxi_via *sbx_via_sse(void);
+#define SBX_VIA_WS ((sbx_via)0)
+#define SBX_VIA_HTTP sbx_via_http
+#define SBX_VIA_SSE sbx_via_sse
 
 /* One of out and err, alloc or discard must be given to sbx_run
    (SBX_ERR_NO_BUFFER), none of them to sbx_command. */
@@ -9369,7 +9379,9 @@ typedef struct sbxi_row {
        or a time to wake at). NULL = it is done. */
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand.
-       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event. */
+       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event.
+       SBXI_ANSWER_EVENTS: a piece of output came, `model` is its sbx_json_tok,
+       whose text becomes bytes in place. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
        SBXI_ANSWER_HTTP: an attempt begins; may put another row first.
@@ -9420,7 +9432,7 @@ typedef struct sbxi_page {
 /* A command whose SSH agent is the caller's: of the message that is read. */
 #define SBXI_CHANNEL_MAX 63
 typedef struct sbxi_agent {
-    bool on;
+    const struct sbxi_agent_calls *calls; /* NULL: the caller has none */
     uint8_t channel_n; /* SBXI_CHANNEL_MAX + 1: longer */
     char channel[SBXI_CHANNEL_MAX];
     uint32_t base64;   /* state of the text that is decoded */
@@ -12488,7 +12500,7 @@ extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_find_rules, sbxi_stream_rules;
-extern const sbxi_row sbxi_command_row, sbxi_execute_row, sbxi_sse_start_row, sbxi_sse_resume_row;
+extern const sbxi_row sbxi_command_row, sbxi_execute_row;
 #if !SBX_NO_CONFIG
 extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
 #endif
@@ -12894,24 +12906,31 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
 SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
 /* Output that was read and not delivered yet. */
 SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
-#if !SBX_NO_SSH_AGENT
 /* Messages of an SSH agent's channel; types behind the stream's own. */
 enum { SBXI_T_AGENT_DATA = 14, SBXI_T_AGENT_CLOSE };
-SBXI_FN bool sbxi_agent_on(const sbxi_op *op);
-/* A message begins. */
-SBXI_FN void sbxi_agent_begin(sbxi_op *op);
-/* 0: none of ours, or the caller has no agent. */
-SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n);
-SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t);
-/* A piece of `data` of a message that is not whole, decoded in place; false: it
-   ends the operation. */
-SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
-/* The message is complete. */
-SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op);
-SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
-#else
-#define sbxi_agent_on(op) false
+/* What is done about them, reached by the operation that has an agent: only
+   sbx_command links it. */
+typedef struct sbxi_agent_calls {
+    /* 0: none of ours. */
+    uint8_t (*type)(const char *p, size_t n);
+    void (*channel)(sbxi_agent *a, const sbx_json_tok *t);
+    /* A piece of `data` of a message that is not whole, decoded in place; false:
+       it ends the operation. */
+    bool (*piece)(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
+    /* The message is complete. */
+    void (*end)(sbx_client *c, sbxi_op *op);
+    sbxi_run (*deliver)(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
+} sbxi_agent_calls;
+#if !SBX_NO_SSH_AGENT
+SBX_EXTERN_C_BEGIN
+extern const sbxi_agent_calls sbxi_agent_all;
+SBX_EXTERN_C_END
 #endif
+/* NULL: the caller has none. */
+SBXI_INLINE sbxi_agent *sbxi_agent_of(const sbxi_op *op)
+{
+    return !SBX_NO_SSH_AGENT && op->block && op->block->answer.agent.calls ? &op->block->answer.agent : NULL;
+}
 
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
@@ -12937,15 +12956,31 @@ SBXI_FN void sbxi_stream_reset(sbxi_op *op);
 SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
 
-#if !SBX_NO_SSE
-/* An attempt failed: how the next one begins. True: it begins at once. */
-SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 /* The server does not know a command whose start it may never have seen. */
-SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
-#else
-#define sbxi_sse_failed(c, op) false
-#define sbxi_sse_lost(op) false
-#endif
+SBXI_INLINE bool sbxi_sse_lost(const sbxi_op *op)
+{
+    return sbxi_op_is_sse(op) && !op->s.started && !op->s.attach;
+}
+
+/* ---- ways to run a command ---- */
+
+/* Options that not every way has, in the order in which they are refused. */
+enum {
+    SBXI_HAS_PTY = 1, SBXI_HAS_AGENT = 2, SBXI_HAS_INPUT = 4, SBXI_HAS_ID = 8, SBXI_HAS_KILL = 16, SBXI_HAS_IDLE = 32, SBXI_HAS_TTL = 64,
+    SBXI_HAS_NO_ID = 128, SBXI_HAS_DATA = 256, SBXI_HAS_ARGV = 512
+};
+
+struct sbxi_via {
+    const sbxi_row *row, *attach; /* of a command, and of one that runs already; NULL: not to be had */
+    const sbxi_schema *schema;
+    const sbxi_schema *more;      /* NULL: no more */
+    /* All of sbx_run; NULL: by `row`. */
+    sbx_op (*run)(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out);
+    uint16_t refuses;             /* SBXI_HAS_… */
+    uint8_t code;                 /* what is wrong where there is no row, */
+    const char *lacks;            /* and how it is put */
+    const char *why;              /* of the options that it refuses */
+};
 
 #endif
 
@@ -12956,39 +12991,13 @@ SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
 
 #if !SBX_NO_SSH_AGENT
 
-static sbxi_agent *sbxi_agent_of(const sbxi_op *op)
+static uint8_t sbxi_agent_type(const char *p, size_t n)
 {
-    return op->block && op->block->answer.agent.on ? &op->block->answer.agent : NULL;
-}
-
-SBXI_FN bool sbxi_agent_on(const sbxi_op *op)
-{
-    return sbxi_agent_of(op) != NULL;
-}
-
-SBXI_FN void sbxi_agent_begin(sbxi_op *op)
-{
-    sbxi_agent *a = sbxi_agent_of(op);
-
-    if (a) {
-        a->channel_n = 0;
-        a->base64 = 0;
-    }
-}
-
-SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n)
-{
-    if (!sbxi_agent_of(op))
-        return 0;
     return sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_data")) ? SBXI_T_AGENT_DATA : sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_close")) ? SBXI_T_AGENT_CLOSE : 0;
 }
 
-SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t)
+static void sbxi_agent_channel(sbxi_agent *a, const sbx_json_tok *t)
 {
-    sbxi_agent *a = sbxi_agent_of(op);
-
-    if (!a)
-        return;
     if (a->channel_n + t->n > SBXI_CHANNEL_MAX) {
         a->channel_n = SBXI_CHANNEL_MAX + 1; /* too long */
         return;
@@ -13020,7 +13029,7 @@ static bool sbxi_agent_named(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
+static bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
 {
     if (!sbxi_agent_of(op)->channel_n) {
         sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("an SSH agent's message in fragments, or larger than rx_bytes, does not begin with its channel: raise rx_bytes"));
@@ -13029,7 +13038,7 @@ SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bo
     return sbxi_agent_named(c, op) && sbxi_agent_decode(c, op, p, n, last);
 }
 
-SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op)
+static void sbxi_agent_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
@@ -13053,7 +13062,7 @@ SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op)
     }
 }
 
-SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n)
+static sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n)
 {
     const sbxi_agent *a = sbxi_agent_of(op);
     bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
@@ -13067,6 +13076,8 @@ SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, c
     ev->data = sbx_sn(p, n);
     return SBXI_RUN_EVENT;
 }
+
+const sbxi_agent_calls sbxi_agent_all = { sbxi_agent_type, sbxi_agent_channel, sbxi_agent_piece, sbxi_agent_end, sbxi_agent_deliver };
 
 /* ---- calls ---- */
 
@@ -13834,7 +13845,7 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 /* Only headers of the call, an id that is no UUID and an agent are needed again. */
 static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
 {
-    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_on(op))
+    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_of(op))
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -13936,8 +13947,6 @@ SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
-    if (sbxi_op_is_sse(op) && sbxi_sse_failed(c, op))
-        return true;
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
@@ -14256,73 +14265,84 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 /* ---- calls ---- */
 
-static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
+static const struct sbxi_via sbxi_via_ws = {
+    &sbxi_command_row, &sbxi_command_row, &sbxi_execute_ws_schema, NULL, NULL, SBXI_HAS_DATA | SBXI_HAS_ARGV, 0, NULL, NULL
+};
+
+static const struct sbxi_via *sbxi_via_of(sbx_via via)
+{
+    return via ? via() : &sbxi_via_ws;
+}
+
+/* What that way to run a command does not have; NULL: nothing. */
+static const char *sbxi_via_bad(const struct sbxi_via *via, const sbx_run_opts *o, const char **why)
+{
+    static const char names[] = SBXI_T("pty\0ssh_agent_forward\0stdin_open\0command_id\0kill_on_disconnect\0idle_timeout_s\0ttl_s\0no_command_id\0stdin_data\0argv");
+    /* By the bits of SBXI_HAS_… */
+    unsigned given = ((unsigned)o->pty | (unsigned)o->ssh_agent_forward << 1 | (unsigned)o->stdin_open << 2 | (unsigned)(o->command_id.p != NULL) << 3 |
+                      (unsigned)o->kill_on_disconnect << 4 | (unsigned)(o->idle_timeout_s != 0) << 5 | (unsigned)(o->ttl_s != 0) << 6 |
+                      (unsigned)o->no_command_id << 7 | (unsigned)(o->stdin_data.p != NULL) << 8 | (unsigned)(o->argv_n != 0) << 9) & via->refuses;
+    unsigned i = 0;
+
+    if (!given)
+        return NULL;
+    while (!(given >> i & 1))
+        i++;
+    *why = 1 << i < SBXI_HAS_DATA ? via->why : SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use `command`, stdin_open and sbx_input");
+    return sbxi_text_at(names, SBX_NO_ERROR_TEXT ? 0 : i);
+}
+
+static const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
 {
     *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
     if (!command.n && !o->pty && !o->argv_n)
-        return "command";
+        return SBXI_T("command");
     *why = SBXI_T("and argv exclude each other");
     if (command.n && o->argv_n)
-        return "command";
+        return SBXI_T("command");
     *why = SBXI_T("must not be empty");
     if (o->shell.p && !o->shell.n)
-        return "shell";
+        return SBXI_T("shell");
     *why = SBXI_T("excludes cwd and env (the service refuses both at once)");
     if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
-        return "run_config";
+        return SBXI_T("run_config");
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
-        return o->cols ? "cols" : "rows";
-    *why = SBXI_T("must be SBX_VIA_WS, SBX_VIA_HTTP or SBX_VIA_SSE");
-    if ((unsigned)o->via > SBX_VIA_SSE)
-        return "via";
+        return o->cols ? SBXI_T("cols") : SBXI_T("rows");
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_output && !o->alloc)
-        return "max_output";
-    if (o->via == SBX_VIA_SSE) {
-        *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : o->ssh_agent_forward ? "ssh_agent_forward" : NULL;
-    }
-    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
-    if (o->stdin_data.p)
-        return "stdin_data";
-    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or give `command` to the shell");
-    if (o->argv_n)
-        return "argv";
-    if (o->via == SBX_VIA_WS)
-        return NULL;
-    *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    return o->pty ? "pty" : o->ssh_agent_forward ? "ssh_agent_forward" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
-           o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
+        return SBXI_T("max_output");
+    return sbxi_via_bad(via, o, why);
 }
 
-static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o)
+static void sbxi_run_json(sbxi_build *b, const struct sbxi_via *via, sbx_str command, const sbx_run_opts *o)
 {
-    static const sbxi_schema *const schemas[] = { &sbxi_execute_ws_schema, &sbxi_execute_http_schema, &sbxi_execute_sse_schema };
     char id[SBXI_ID_MAX + 1];
+    unsigned answer;
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
     if (!b->op)
         return;
-    if (o->via == SBX_VIA_WS)
+    answer = b->op->row->answer;
+    if (answer == SBXI_ANSWER_STREAM)
         sbxi_build_text(&w, "type", "execute");
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
     if (o->shell.p || !o->argv_n)
         sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
-    if (o->via != SBX_VIA_HTTP && b->op) {
+    if (answer != SBXI_ANSWER_MODEL && b->op) {
         sbxi_id_get(b->op, id);
         if (id[0])
             sbxi_build_text(&w, "command_id", id);
     }
-    if (o->via == SBX_VIA_WS && !o->stdin_open && !o->pty) {
+    if (answer == SBXI_ANSWER_STREAM && !o->stdin_open && !o->pty) {
         sbx_jsonw_key(&w, sbx_s("close_stdin"));
         sbx_jsonw_bool(&w, true);
     }
-    sbxi_build_opts(b, &w, schemas[o->via], o);
-    if (o->via == SBX_VIA_SSE)
-        sbxi_build_opts(b, &w, &sbxi_sse_schema, o);
+    sbxi_build_opts(b, &w, via->schema, o);
+    if (via->more)
+        sbxi_build_opts(b, &w, via->more, o);
     sbxi_build_json_end(b, &w);
 }
 
@@ -14357,18 +14377,14 @@ static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbx_via via, sbxi_as as)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const struct sbxi_via *via, sbxi_as as)
 {
-    const sbxi_row *row = &sbxi_command_row;
+    const sbxi_row *row = as == SBXI_AS_ATTACH ? via->attach : via->row;
 
-#if !SBX_NO_SSE
-    if (via == SBX_VIA_SSE)
-        row = as == SBXI_AS_ATTACH ? &sbxi_sse_resume_row : &sbxi_sse_start_row;
-#endif
-    if (!sbxi_build_begin_as(b, c, row, call, as))
+    if (!sbxi_build_begin_as(b, c, row ? row : &sbxi_command_row, call, as))
         return false;
-    if (SBX_NO_SSE && via == SBX_VIA_SSE)
-        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"));
+    if (!row)
+        sbxi_build_refuse(b, (sbx_code)via->code, "via", via->lacks);
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
     if (!b->op)
@@ -14399,14 +14415,15 @@ static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
 SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const struct sbxi_via *via = sbxi_via_of(o->via);
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ROW))
+    if (!sbxi_command_begin(&b, c, box, &o->call, via, SBXI_AS_ROW))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
-    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
-        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
+    bad = sbxi_run_bad(via, o, command, &why);
+    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard)) {
+        bad = SBXI_T("out");
         why = SBXI_T("belongs to sbx_run: this call's output comes as events");
     }
     if (bad)
@@ -14417,8 +14434,10 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_build_absent(&b, o->ssh_agent_forward, "ssh_agent_forward", SBXI_T("is not in this build (SBX_NO_SSH_AGENT)"));
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
-        b.op->block->answer.agent.on = o->ssh_agent_forward;
-        sbxi_run_json(&b, command, o);
+#if !SBX_NO_SSH_AGENT
+        b.op->block->answer.agent.calls = o->ssh_agent_forward ? &sbxi_agent_all : NULL;
+#endif
+        sbxi_run_json(&b, via, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -14437,19 +14456,16 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
            sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
 }
 
-#if SBX_NO_EXECUTE
-static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
-{
-    sbxi_build b;
+#if !SBX_NO_EXECUTE
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out);
 
-    (void)box;
-    (void)command;
-    (void)out;
-    if (sbxi_build_begin_as(&b, c, &sbxi_command_row, &o->call, SBXI_AS_RUN))
-        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
-    return b.refused;
-}
-#else
+static const struct sbxi_via sbxi_via_execute = {
+    NULL, NULL, &sbxi_execute_http_schema, NULL, sbxi_run_http,
+    SBXI_HAS_PTY | SBXI_HAS_AGENT | SBXI_HAS_INPUT | SBXI_HAS_ID | SBXI_HAS_KILL | SBXI_HAS_IDLE | SBXI_HAS_TTL | SBXI_HAS_DATA | SBXI_HAS_ARGV,
+    SBX_ERR_ARGUMENT, SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE: SBX_VIA_HTTP belongs to sbx_run"),
+    SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS")
+};
+
 static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
 {
     const char *why, *bad;
@@ -14457,12 +14473,12 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
 
     if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
+    bad = sbxi_run_bad(&sbxi_via_execute, o, command, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, command, o);
+    sbxi_run_json(&b, &sbxi_via_execute, command, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
         b.op->u.http.out = out;
         if (!o->call.timeout_ms)
@@ -14470,21 +14486,31 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     }
     return sbxi_build_end(&b);
 }
+#else
+static const struct sbxi_via sbxi_via_execute = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"), NULL
+};
 #endif
+
+SBX_API const struct sbxi_via *sbx_via_http(void)
+{
+    return &sbxi_via_execute;
+}
 
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const struct sbxi_via *via = sbxi_via_of(o->via);
     const char *why, *bad;
     sbxi_build b;
 
-    if (o->via == SBX_VIA_HTTP)
-        return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
+    if (via->run)
+        return via->run(c, box, command, o, out);
+    if (!sbxi_command_begin(&b, c, box, &o->call, via, SBXI_AS_RUN))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
+    bad = sbxi_run_bad(via, o, command, &why);
     if (!bad && o->ssh_agent_forward) {
-        bad = "ssh_agent_forward";
+        bad = SBXI_T("ssh_agent_forward");
         why = SBXI_T("belongs to sbx_command: the agent's messages come as events");
     }
     if (bad)
@@ -14493,7 +14519,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
         sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
-        sbxi_run_json(&b, command, o);
+        sbxi_run_json(&b, via, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -14504,12 +14530,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ATTACH))
+    if (!sbxi_command_begin(&b, c, box, &o->call, sbxi_via_of(o->via), SBXI_AS_ATTACH))
         return b.refused;
-    if (o->via != SBX_VIA_WS && o->via != SBX_VIA_SSE) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "via", SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE"));
-        return b.refused;
-    }
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));
@@ -16774,6 +16796,8 @@ SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
 static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op);
 static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static void sbxi_sse_refine(sbxi_op *op);
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok);
+static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 
 /* A 404 that names no command or sandbox is of the path itself. */
 static const sbxi_rule sbxi_sse_rule_list[] = {
@@ -16791,16 +16815,11 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
-      sbxi_sse_prepare, NULL, NULL, sbxi_sse_run, sbxi_stream_failed, sbxi_stream_finished }
-const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
-const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
+      sbxi_sse_prepare, NULL, sbxi_sse_decode, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
+static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
+static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
 
 /* ---- what a failing answer means ---- */
-
-SBXI_FN bool sbxi_sse_lost(const sbxi_op *op)
-{
-    return sbxi_op_is_sse(op) && !op->s.started && !op->s.attach;
-}
 
 /* What to do about it, where the server's words do not say. */
 static void sbxi_sse_refine(sbxi_op *op)
@@ -16840,7 +16859,8 @@ static void sbxi_sse_release(sbx_client *c, sbxi_op *op)
     sbxi_op_release_link(c, op, sbxi_op_link(c, op)->codec.http.keep_alive);
 }
 
-SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
+/* An attempt failed: how the next one begins. True: it begins at once. */
+static bool sbxi_sse_again(sbx_client *c, sbxi_op *op)
 {
     bool sent = op->s.started || (op->fail.layer != SBX_LAYER_SERVICE && op->flags & SBXI_OP_EVER_SENT), acked = op->s.acked;
 
@@ -16863,6 +16883,11 @@ SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
     return true;
 }
 
+static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
+{
+    return sbxi_sse_again(c, op) || sbxi_stream_failed(c, op);
+}
+
 static void sbxi_sse_drop(sbx_client *c, sbxi_op *op, const char *text)
 {
     sbxi_op_set_fail(op, SBX_ERR_CONNECTION, SBX_LAYER_HTTP, text);
@@ -16883,6 +16908,17 @@ static void sbxi_sse_ack(sbx_client *c, sbxi_op *op)
 }
 
 /* ---- events ---- */
+
+/* The text of an event's `data` as bytes, in place. */
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok)
+{
+    sbx_json_tok *t = (sbx_json_tok *)tok;
+    uint32_t *state = &op->u.command.held.out.base64;
+
+    t->n = sbxi_base64_decode(state, t->p, t->n);
+    if (*state == SBXI_BASE64_BAD || (!t->more && *state && *state != SBXI_BASE64_PADDED))
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+}
 
 static void sbxi_sse_type(sbx_client *c, sbxi_op *op, const sbx_sse_event *e)
 {
@@ -17036,7 +17072,7 @@ static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         } else if (kind == SBX_HTTP1_DONE) {
             if (op->s.acked) {
                 sbxi_sse_release(c, op);
-                sbxi_sse_failed(c, op);
+                sbxi_sse_again(c, op);
             } else {
                 sbxi_stream_dropped(c, op, SBXI_GOT_EOF);
             }
@@ -17044,7 +17080,21 @@ static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
     return SBXI_RUN_IDLE;
 }
+
+static const struct sbxi_via sbxi_via_events = {
+    &sbxi_sse_start_row, &sbxi_sse_resume_row, &sbxi_execute_sse_schema, &sbxi_sse_schema, NULL,
+    SBXI_HAS_PTY | SBXI_HAS_INPUT | SBXI_HAS_KILL | SBXI_HAS_NO_ID | SBXI_HAS_AGENT, 0, NULL, SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS")
+};
+#else
+static const struct sbxi_via sbxi_via_events = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
+};
 #endif
+
+SBX_API const struct sbxi_via *sbx_via_sse(void)
+{
+    return &sbxi_via_events;
+}
 
 /* ======== src/langsmith_stream.c ======== */
 
@@ -17160,10 +17210,8 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     sbxi_out *o = &k->stream[stream];
     bool replaced = op->s.replaced;
 
-#if !SBX_NO_SSH_AGENT
-    if (op->s.type >= SBXI_T_AGENT_DATA)
-        return sbxi_agent_deliver(c, op, ev, p, n);
-#endif
+    if (!SBX_NO_SSH_AGENT && op->s.type >= SBXI_T_AGENT_DATA)
+        return op->block->answer.agent.calls->deliver(c, op, ev, p, n);
     op->s.replaced = false;
     sbxi_out_take(op, stream, &p, &n, replaced);
     if (n || !sbxi_op_is_sse(op)) {
@@ -17309,6 +17357,8 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
 {
     sbxi_command *k = &op->u.command;
     bool text = t->kind == SBX_JSON_STRING;
+    sbxi_agent *a = sbxi_agent_of(op);
+    uint8_t type;
     const char *p;
     size_t n;
     int64_t v;
@@ -17323,25 +17373,19 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
             sbxi_message_id(op, t);
         return;
     }
-#if !SBX_NO_SSH_AGENT
     if (op->s.field == SBXI_K_CHANNEL_ID) {
-        if (text)
-            sbxi_agent_channel(op, t);
+        if (text && a)
+            a->calls->channel(a, t);
         return;
     }
-#endif
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
-#if !SBX_NO_SSH_AGENT
-    if (op->s.field == SBXI_K_TYPE && text && sbxi_agent_type(op, p, n)) {
-        op->s.type = sbxi_agent_type(op, p, n) & 15;
-        return;
-    }
-#endif
     switch (op->s.field) {
     case SBXI_K_TYPE:
-        if (!sbxi_op_is_sse(op)) /* its events have names */
-            op->s.type = text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
+        if (sbxi_op_is_sse(op)) /* its events have names */
+            return;
+        type = text && a ? a->calls->type(p, n) : 0;
+        op->s.type = type ? type & 15 : text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
         return;
     case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
@@ -17371,9 +17415,10 @@ SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
     op->s.whole = whole;
     op->s.has_data = false;
-#if !SBX_NO_SSH_AGENT
-    sbxi_agent_begin(op);
-#endif
+    if (sbxi_agent_of(op)) {
+        op->block->answer.agent.channel_n = 0;
+        op->block->answer.agent.base64 = 0;
+    }
 }
 
 /* A final `error` message. */
@@ -17453,7 +17498,7 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 #if !SBX_NO_SSH_AGENT
     case SBXI_T_AGENT_DATA:
     case SBXI_T_AGENT_CLOSE:
-        sbxi_agent_end(c, op);
+        op->block->answer.agent.calls->end(c, op);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
 #endif
     default: break;
@@ -17462,29 +17507,20 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
-/* The text of an event's `data` as bytes, in place. */
-static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *n)
-{
-    uint32_t *state = &k->held.out.base64;
-
-    *n = sbxi_base64_decode(state, t->p, t->n);
-    return *state != SBXI_BASE64_BAD && (t->more || !*state || *state == SBXI_BASE64_PADDED);
-}
-
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
-static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     bool output = op->s.type == SBXI_T_STDOUT || op->s.type == SBXI_T_STDERR, agent = false;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
-    size_t n = t->n;
+    size_t n;
 
-    if (sbxi_op_is_sse(op) && !sbxi_message_decode(k, t, &n)) {
-        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+    if (op->row->decoded)
+        op->row->decoded(c, op, t);
+    if (op->state != SBXI_OP_STREAM)
         return SBXI_RUN_IDLE;
-    }
-
+    n = t->n;
     if (t->replaced && !sbxi_op_is_sse(op))
         op->s.replaced = true;
     if (op->s.whole) {
@@ -17495,7 +17531,7 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
     }
 #if !SBX_NO_SSH_AGENT
     agent = op->s.type == SBXI_T_AGENT_DATA;
-    if (agent && !sbxi_agent_piece(c, op, t->p, &n, !t->more))
+    if (agent && !op->block->answer.agent.calls->piece(c, op, t->p, &n, !t->more))
         return SBXI_RUN_IDLE;
 #endif
     if (!output && !agent) {

@@ -227,14 +227,24 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
 
 /* ---------------------------------------------------------------- commands */
 
-typedef enum sbx_via {
-    SBX_VIA_WS,  /* streamed over a WebSocket with reconnect (default) */
-    SBX_VIA_HTTP, /* sbx_run only: one POST …/execute. No streaming, reconnect, pty, stdin, kill, command id, idle_timeout_s
-                    or ttl_s; a proxy of the service cuts it at about 310 s */
-    SBX_VIA_SSE  /* streamed as server-sent events of plain HTTP requests, byte for byte: a slow reader pauses the command and nothing is lost,
-                    however much it prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill or kill_on_disconnect. Needs
-                    the newest servers; a command is reached the way it was started */
-} sbx_via;
+/* How a command and its output travel: a function of the library's, given by
+   its name and not to be called. A program is linked only with those that it
+   names.
+   SBX_VIA_WS: streamed over a WebSocket with reconnect (NULL: the default).
+   SBX_VIA_HTTP: sbx_run only: one POST …/execute. No streaming, reconnect, pty,
+   stdin, kill, command id, idle_timeout_s or ttl_s; a proxy of the service cuts
+   it at about 310 s.
+   SBX_VIA_SSE: streamed as server-sent events of plain HTTP requests, byte for
+   byte: a slow reader pauses the command and nothing is lost, however much it
+   prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill
+   or kill_on_disconnect. Needs the newest servers; a command is reached the way
+   it was started. */
+typedef const struct sbxi_via *(*sbx_via)(void);
+SBX_API const struct sbxi_via *sbx_via_http(void);
+SBX_API const struct sbxi_via *sbx_via_sse(void);
+#define SBX_VIA_WS ((sbx_via)0)
+#define SBX_VIA_HTTP sbx_via_http
+#define SBX_VIA_SSE sbx_via_sse
 
 /* One of out and err, alloc or discard must be given to sbx_run
    (SBX_ERR_NO_BUFFER), none of them to sbx_command. */

@@ -5,39 +5,13 @@
 
 #if !SBX_NO_SSH_AGENT
 
-static sbxi_agent *sbxi_agent_of(const sbxi_op *op)
+static uint8_t sbxi_agent_type(const char *p, size_t n)
 {
-    return op->block && op->block->answer.agent.on ? &op->block->answer.agent : NULL;
-}
-
-SBXI_FN bool sbxi_agent_on(const sbxi_op *op)
-{
-    return sbxi_agent_of(op) != NULL;
-}
-
-SBXI_FN void sbxi_agent_begin(sbxi_op *op)
-{
-    sbxi_agent *a = sbxi_agent_of(op);
-
-    if (a) {
-        a->channel_n = 0;
-        a->base64 = 0;
-    }
-}
-
-SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n)
-{
-    if (!sbxi_agent_of(op))
-        return 0;
     return sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_data")) ? SBXI_T_AGENT_DATA : sbxi_eq(sbx_sn(p, n), sbx_s("ssh_agent_close")) ? SBXI_T_AGENT_CLOSE : 0;
 }
 
-SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t)
+static void sbxi_agent_channel(sbxi_agent *a, const sbx_json_tok *t)
 {
-    sbxi_agent *a = sbxi_agent_of(op);
-
-    if (!a)
-        return;
     if (a->channel_n + t->n > SBXI_CHANNEL_MAX) {
         a->channel_n = SBXI_CHANNEL_MAX + 1; /* too long */
         return;
@@ -69,7 +43,7 @@ static bool sbxi_agent_named(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
+static bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last)
 {
     if (!sbxi_agent_of(op)->channel_n) {
         sbxi_op_fail(c, op, SBX_ERR_TOO_LARGE, SBX_LAYER_WS, SBXI_T("an SSH agent's message in fragments, or larger than rx_bytes, does not begin with its channel: raise rx_bytes"));
@@ -78,7 +52,7 @@ SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bo
     return sbxi_agent_named(c, op) && sbxi_agent_decode(c, op, p, n, last);
 }
 
-SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op)
+static void sbxi_agent_end(sbx_client *c, sbxi_op *op)
 {
     sbxi_command *k = &op->u.command;
     bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
@@ -102,7 +76,7 @@ SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op)
     }
 }
 
-SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n)
+static sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n)
 {
     const sbxi_agent *a = sbxi_agent_of(op);
     bool closes = op->s.type == SBXI_T_AGENT_CLOSE;
@@ -116,6 +90,8 @@ SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, c
     ev->data = sbx_sn(p, n);
     return SBXI_RUN_EVENT;
 }
+
+const sbxi_agent_calls sbxi_agent_all = { sbxi_agent_type, sbxi_agent_channel, sbxi_agent_piece, sbxi_agent_end, sbxi_agent_deliver };
 
 /* ---- calls ---- */
 

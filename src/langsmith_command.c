@@ -24,7 +24,7 @@ const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX
 /* Only headers of the call, an id that is no UUID and an agent are needed again. */
 static void sbxi_stream_forget(sbx_client *c, sbxi_op *op)
 {
-    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_on(op))
+    if (op->block && !op->block->header_n && !op->s.named && !sbxi_agent_of(op))
         sbxi_op_drop_block(c, op);
     else if (op->block)
         op->block->body_n = 0;
@@ -126,8 +126,6 @@ SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     bool again = sbxi_stream_transient(f), at_once, nameless = sbxi_id_unknown(op);
     uint32_t delay;
 
-    if (sbxi_op_is_sse(op) && sbxi_sse_failed(c, op))
-        return true;
     /* Once at once; without any output since then it backs off like any drop. */
     at_once = op->s.started && !op->s.hasty && f->layer != SBX_LAYER_SERVICE && f->status == SBXI_CLOSE_GOING_AWAY;
     op->s.hasty = at_once;
@@ -446,73 +444,84 @@ static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
 
 /* ---- calls ---- */
 
-static const char *sbxi_run_bad(const sbx_run_opts *o, sbx_str command, const char **why)
+static const struct sbxi_via sbxi_via_ws = {
+    &sbxi_command_row, &sbxi_command_row, &sbxi_execute_ws_schema, NULL, NULL, SBXI_HAS_DATA | SBXI_HAS_ARGV, 0, NULL, NULL
+};
+
+static const struct sbxi_via *sbxi_via_of(sbx_via via)
+{
+    return via ? via() : &sbxi_via_ws;
+}
+
+/* What that way to run a command does not have; NULL: nothing. */
+static const char *sbxi_via_bad(const struct sbxi_via *via, const sbx_run_opts *o, const char **why)
+{
+    static const char names[] = SBXI_T("pty\0ssh_agent_forward\0stdin_open\0command_id\0kill_on_disconnect\0idle_timeout_s\0ttl_s\0no_command_id\0stdin_data\0argv");
+    /* By the bits of SBXI_HAS_… */
+    unsigned given = ((unsigned)o->pty | (unsigned)o->ssh_agent_forward << 1 | (unsigned)o->stdin_open << 2 | (unsigned)(o->command_id.p != NULL) << 3 |
+                      (unsigned)o->kill_on_disconnect << 4 | (unsigned)(o->idle_timeout_s != 0) << 5 | (unsigned)(o->ttl_s != 0) << 6 |
+                      (unsigned)o->no_command_id << 7 | (unsigned)(o->stdin_data.p != NULL) << 8 | (unsigned)(o->argv_n != 0) << 9) & via->refuses;
+    unsigned i = 0;
+
+    if (!given)
+        return NULL;
+    while (!(given >> i & 1))
+        i++;
+    *why = 1 << i < SBXI_HAS_DATA ? via->why : SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use `command`, stdin_open and sbx_input");
+    return sbxi_text_at(names, SBX_NO_ERROR_TEXT ? 0 : i);
+}
+
+static const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
 {
     *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
     if (!command.n && !o->pty && !o->argv_n)
-        return "command";
+        return SBXI_T("command");
     *why = SBXI_T("and argv exclude each other");
     if (command.n && o->argv_n)
-        return "command";
+        return SBXI_T("command");
     *why = SBXI_T("must not be empty");
     if (o->shell.p && !o->shell.n)
-        return "shell";
+        return SBXI_T("shell");
     *why = SBXI_T("excludes cwd and env (the service refuses both at once)");
     if ((o->run_config.user.p || o->run_config.work_dir.p || o->run_config.env_n) && (o->cwd.p || o->env_n))
-        return "run_config";
+        return SBXI_T("run_config");
     *why = SBXI_T("needs pty");
     if ((o->cols || o->rows) && !o->pty)
-        return o->cols ? "cols" : "rows";
-    *why = SBXI_T("must be SBX_VIA_WS, SBX_VIA_HTTP or SBX_VIA_SSE");
-    if ((unsigned)o->via > SBX_VIA_SSE)
-        return "via";
+        return o->cols ? SBXI_T("cols") : SBXI_T("rows");
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_output && !o->alloc)
-        return "max_output";
-    if (o->via == SBX_VIA_SSE) {
-        *why = SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS");
-        return o->pty ? "pty" : o->stdin_open ? "stdin_open" : o->kill_on_disconnect ? "kill_on_disconnect" : o->no_command_id ? "no_command_id" : o->ssh_agent_forward ? "ssh_agent_forward" : NULL;
-    }
-    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or use stdin_open and sbx_input");
-    if (o->stdin_data.p)
-        return "stdin_data";
-    *why = SBXI_T("is possible over SSE only: set via to SBX_VIA_SSE, or give `command` to the shell");
-    if (o->argv_n)
-        return "argv";
-    if (o->via == SBX_VIA_WS)
-        return NULL;
-    *why = SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS");
-    return o->pty ? "pty" : o->ssh_agent_forward ? "ssh_agent_forward" : o->stdin_open ? "stdin_open" : o->command_id.p ? "command_id" : o->kill_on_disconnect ? "kill_on_disconnect" :
-           o->idle_timeout_s ? "idle_timeout_s" : o->ttl_s ? "ttl_s" : NULL;
+        return SBXI_T("max_output");
+    return sbxi_via_bad(via, o, why);
 }
 
-static void sbxi_run_json(sbxi_build *b, sbx_str command, const sbx_run_opts *o)
+static void sbxi_run_json(sbxi_build *b, const struct sbxi_via *via, sbx_str command, const sbx_run_opts *o)
 {
-    static const sbxi_schema *const schemas[] = { &sbxi_execute_ws_schema, &sbxi_execute_http_schema, &sbxi_execute_sse_schema };
     char id[SBXI_ID_MAX + 1];
+    unsigned answer;
     sbx_jsonw w;
 
     sbxi_build_json(b, &w);
     if (!b->op)
         return;
-    if (o->via == SBX_VIA_WS)
+    answer = b->op->row->answer;
+    if (answer == SBXI_ANSWER_STREAM)
         sbxi_build_text(&w, "type", "execute");
     if (command.n)
         sbxi_build_member(b, &w, "command", command, "command");
     if (o->shell.p || !o->argv_n)
         sbxi_build_member(b, &w, "shell", o->shell.p ? o->shell : sbx_s("/bin/bash"), "shell");
-    if (o->via != SBX_VIA_HTTP && b->op) {
+    if (answer != SBXI_ANSWER_MODEL && b->op) {
         sbxi_id_get(b->op, id);
         if (id[0])
             sbxi_build_text(&w, "command_id", id);
     }
-    if (o->via == SBX_VIA_WS && !o->stdin_open && !o->pty) {
+    if (answer == SBXI_ANSWER_STREAM && !o->stdin_open && !o->pty) {
         sbx_jsonw_key(&w, sbx_s("close_stdin"));
         sbx_jsonw_bool(&w, true);
     }
-    sbxi_build_opts(b, &w, schemas[o->via], o);
-    if (o->via == SBX_VIA_SSE)
-        sbxi_build_opts(b, &w, &sbxi_sse_schema, o);
+    sbxi_build_opts(b, &w, via->schema, o);
+    if (via->more)
+        sbxi_build_opts(b, &w, via->more, o);
     sbxi_build_json_end(b, &w);
 }
 
@@ -547,18 +556,14 @@ static void sbxi_command_id(sbxi_build *b, const sbx_run_opts *o)
     sbxi_uuid7(uuid, c->net.t->wall_ms ? (uint64_t)c->net.t->wall_ms(c->net.ctx) : 0, random);
 }
 
-static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, sbx_via via, sbxi_as as)
+static bool sbxi_command_begin(sbxi_build *b, sbx_client *c, const sbx_box *box, const sbx_call *call, const struct sbxi_via *via, sbxi_as as)
 {
-    const sbxi_row *row = &sbxi_command_row;
+    const sbxi_row *row = as == SBXI_AS_ATTACH ? via->attach : via->row;
 
-#if !SBX_NO_SSE
-    if (via == SBX_VIA_SSE)
-        row = as == SBXI_AS_ATTACH ? &sbxi_sse_resume_row : &sbxi_sse_start_row;
-#endif
-    if (!sbxi_build_begin_as(b, c, row, call, as))
+    if (!sbxi_build_begin_as(b, c, row ? row : &sbxi_command_row, call, as))
         return false;
-    if (SBX_NO_SSE && via == SBX_VIA_SSE)
-        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"));
+    if (!row)
+        sbxi_build_refuse(b, (sbx_code)via->code, "via", via->lacks);
     sbxi_build_box(b, box);
     sbxi_build_headers(b, call);
     if (!b->op)
@@ -589,14 +594,15 @@ static sbx_op sbxi_command_start(sbxi_build *b, const sbx_run_opts *o)
 SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const struct sbxi_via *via = sbxi_via_of(o->via);
     const char *why, *bad;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ROW))
+    if (!sbxi_command_begin(&b, c, box, &o->call, via, SBXI_AS_ROW))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
-    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard || o->via == SBX_VIA_HTTP)) {
-        bad = o->via == SBX_VIA_HTTP ? "via" : "out";
+    bad = sbxi_run_bad(via, o, command, &why);
+    if (!bad && (o->out.p || o->err.p || o->alloc || o->discard)) {
+        bad = SBXI_T("out");
         why = SBXI_T("belongs to sbx_run: this call's output comes as events");
     }
     if (bad)
@@ -607,8 +613,10 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
         sbxi_build_absent(&b, o->ssh_agent_forward, "ssh_agent_forward", SBXI_T("is not in this build (SBX_NO_SSH_AGENT)"));
     if (b.op) {
         b.op->flags |= SBXI_OP_STREAMING;
-        b.op->block->answer.agent.on = o->ssh_agent_forward;
-        sbxi_run_json(&b, command, o);
+#if !SBX_NO_SSH_AGENT
+        b.op->block->answer.agent.calls = o->ssh_agent_forward ? &sbxi_agent_all : NULL;
+#endif
+        sbxi_run_json(&b, via, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -627,19 +635,16 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
            sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
 }
 
-#if SBX_NO_EXECUTE
-static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
-{
-    sbxi_build b;
+#if !SBX_NO_EXECUTE
+static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out);
 
-    (void)box;
-    (void)command;
-    (void)out;
-    if (sbxi_build_begin_as(&b, c, &sbxi_command_row, &o->call, SBXI_AS_RUN))
-        sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "via", SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"));
-    return b.refused;
-}
-#else
+static const struct sbxi_via sbxi_via_execute = {
+    NULL, NULL, &sbxi_execute_http_schema, NULL, sbxi_run_http,
+    SBXI_HAS_PTY | SBXI_HAS_AGENT | SBXI_HAS_INPUT | SBXI_HAS_ID | SBXI_HAS_KILL | SBXI_HAS_IDLE | SBXI_HAS_TTL | SBXI_HAS_DATA | SBXI_HAS_ARGV,
+    SBX_ERR_ARGUMENT, SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE: SBX_VIA_HTTP belongs to sbx_run"),
+    SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS")
+};
+
 static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
 {
     const char *why, *bad;
@@ -647,12 +652,12 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
 
     if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
+    bad = sbxi_run_bad(&sbxi_via_execute, o, command, &why);
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, command, o);
+    sbxi_run_json(&b, &sbxi_via_execute, command, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
         b.op->u.http.out = out;
         if (!o->call.timeout_ms)
@@ -660,21 +665,31 @@ static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, 
     }
     return sbxi_build_end(&b);
 }
+#else
+static const struct sbxi_via sbxi_via_execute = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"), NULL
+};
 #endif
+
+SBX_API const struct sbxi_via *sbx_via_http(void)
+{
+    return &sbxi_via_execute;
+}
 
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
+    const struct sbxi_via *via = sbxi_via_of(o->via);
     const char *why, *bad;
     sbxi_build b;
 
-    if (o->via == SBX_VIA_HTTP)
-        return sbxi_run_http(c, box, command, o, out);
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_RUN))
+    if (via->run)
+        return via->run(c, box, command, o, out);
+    if (!sbxi_command_begin(&b, c, box, &o->call, via, SBXI_AS_RUN))
         return b.refused;
-    bad = sbxi_run_bad(o, command, &why);
+    bad = sbxi_run_bad(via, o, command, &why);
     if (!bad && o->ssh_agent_forward) {
-        bad = "ssh_agent_forward";
+        bad = SBXI_T("ssh_agent_forward");
         why = SBXI_T("belongs to sbx_command: the agent's messages come as events");
     }
     if (bad)
@@ -683,7 +698,7 @@ SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const
         sbxi_command_id(&b, o);
     if (b.op && sbxi_run_sinks(&b, o, &b.op->u.command.sink[0], &b.op->u.command.sink[1])) {
         b.op->u.command.result = out;
-        sbxi_run_json(&b, command, o);
+        sbxi_run_json(&b, via, command, o);
     }
     return sbxi_command_start(&b, o);
 }
@@ -694,12 +709,8 @@ SBX_API sbx_op sbx_attach(sbx_client *c, const sbx_box *box, sbx_str command_id,
     sbxi_command *k;
     sbxi_build b;
 
-    if (!sbxi_command_begin(&b, c, box, &o->call, o->via, SBXI_AS_ATTACH))
+    if (!sbxi_command_begin(&b, c, box, &o->call, sbxi_via_of(o->via), SBXI_AS_ATTACH))
         return b.refused;
-    if (o->via != SBX_VIA_WS && o->via != SBX_VIA_SSE) {
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "via", SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE"));
-        return b.refused;
-    }
     k = &b.op->u.command;
     if (!command_id.n || command_id.n > SBXI_ID_MAX || !sbxi_id_ok(command_id)) {
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "command_id", SBXI_T("must have 1 to 36 letters, digits, '-', '_' or '.'"));

@@ -13,6 +13,8 @@
 static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op);
 static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static void sbxi_sse_refine(sbxi_op *op);
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok);
+static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 
 /* A 404 that names no command or sandbox is of the path itself. */
 static const sbxi_rule sbxi_sse_rule_list[] = {
@@ -30,16 +32,11 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
-      sbxi_sse_prepare, NULL, NULL, sbxi_sse_run, sbxi_stream_failed, sbxi_stream_finished }
-const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
-const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
+      sbxi_sse_prepare, NULL, sbxi_sse_decode, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
+static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
+static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
 
 /* ---- what a failing answer means ---- */
-
-SBXI_FN bool sbxi_sse_lost(const sbxi_op *op)
-{
-    return sbxi_op_is_sse(op) && !op->s.started && !op->s.attach;
-}
 
 /* What to do about it, where the server's words do not say. */
 static void sbxi_sse_refine(sbxi_op *op)
@@ -79,7 +76,8 @@ static void sbxi_sse_release(sbx_client *c, sbxi_op *op)
     sbxi_op_release_link(c, op, sbxi_op_link(c, op)->codec.http.keep_alive);
 }
 
-SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
+/* An attempt failed: how the next one begins. True: it begins at once. */
+static bool sbxi_sse_again(sbx_client *c, sbxi_op *op)
 {
     bool sent = op->s.started || (op->fail.layer != SBX_LAYER_SERVICE && op->flags & SBXI_OP_EVER_SENT), acked = op->s.acked;
 
@@ -102,6 +100,11 @@ SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
     return true;
 }
 
+static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op)
+{
+    return sbxi_sse_again(c, op) || sbxi_stream_failed(c, op);
+}
+
 static void sbxi_sse_drop(sbx_client *c, sbxi_op *op, const char *text)
 {
     sbxi_op_set_fail(op, SBX_ERR_CONNECTION, SBX_LAYER_HTTP, text);
@@ -122,6 +125,17 @@ static void sbxi_sse_ack(sbx_client *c, sbxi_op *op)
 }
 
 /* ---- events ---- */
+
+/* The text of an event's `data` as bytes, in place. */
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok)
+{
+    sbx_json_tok *t = (sbx_json_tok *)tok;
+    uint32_t *state = &op->u.command.held.out.base64;
+
+    t->n = sbxi_base64_decode(state, t->p, t->n);
+    if (*state == SBXI_BASE64_BAD || (!t->more && *state && *state != SBXI_BASE64_PADDED))
+        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+}
 
 static void sbxi_sse_type(sbx_client *c, sbxi_op *op, const sbx_sse_event *e)
 {
@@ -275,7 +289,7 @@ static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
         } else if (kind == SBX_HTTP1_DONE) {
             if (op->s.acked) {
                 sbxi_sse_release(c, op);
-                sbxi_sse_failed(c, op);
+                sbxi_sse_again(c, op);
             } else {
                 sbxi_stream_dropped(c, op, SBXI_GOT_EOF);
             }
@@ -283,4 +297,18 @@ static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
     return SBXI_RUN_IDLE;
 }
+
+static const struct sbxi_via sbxi_via_events = {
+    &sbxi_sse_start_row, &sbxi_sse_resume_row, &sbxi_execute_sse_schema, &sbxi_sse_schema, NULL,
+    SBXI_HAS_PTY | SBXI_HAS_INPUT | SBXI_HAS_KILL | SBXI_HAS_NO_ID | SBXI_HAS_AGENT, 0, NULL, SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS")
+};
+#else
+static const struct sbxi_via sbxi_via_events = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
+};
 #endif
+
+SBX_API const struct sbxi_via *sbx_via_sse(void)
+{
+    return &sbxi_via_events;
+}

@@ -113,10 +113,8 @@ static sbxi_run sbxi_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, unsigned
     sbxi_out *o = &k->stream[stream];
     bool replaced = op->s.replaced;
 
-#if !SBX_NO_SSH_AGENT
-    if (op->s.type >= SBXI_T_AGENT_DATA)
-        return sbxi_agent_deliver(c, op, ev, p, n);
-#endif
+    if (!SBX_NO_SSH_AGENT && op->s.type >= SBXI_T_AGENT_DATA)
+        return op->block->answer.agent.calls->deliver(c, op, ev, p, n);
     op->s.replaced = false;
     sbxi_out_take(op, stream, &p, &n, replaced);
     if (n || !sbxi_op_is_sse(op)) {
@@ -262,6 +260,8 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
 {
     sbxi_command *k = &op->u.command;
     bool text = t->kind == SBX_JSON_STRING;
+    sbxi_agent *a = sbxi_agent_of(op);
+    uint8_t type;
     const char *p;
     size_t n;
     int64_t v;
@@ -276,25 +276,19 @@ static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_j
             sbxi_message_id(op, t);
         return;
     }
-#if !SBX_NO_SSH_AGENT
     if (op->s.field == SBXI_K_CHANNEL_ID) {
-        if (text)
-            sbxi_agent_channel(op, t);
+        if (text && a)
+            a->calls->channel(a, t);
         return;
     }
-#endif
     if (op->s.field == SBXI_K_OTHER || (!text && t->kind != SBX_JSON_NUMBER) || !(p = sbxi_message_part(op, t, &n)))
         return;
-#if !SBX_NO_SSH_AGENT
-    if (op->s.field == SBXI_K_TYPE && text && sbxi_agent_type(op, p, n)) {
-        op->s.type = sbxi_agent_type(op, p, n) & 15;
-        return;
-    }
-#endif
     switch (op->s.field) {
     case SBXI_K_TYPE:
-        if (!sbxi_op_is_sse(op)) /* its events have names */
-            op->s.type = text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
+        if (sbxi_op_is_sse(op)) /* its events have names */
+            return;
+        type = text && a ? a->calls->type(p, n) : 0;
+        op->s.type = type ? type & 15 : text ? sbxi_message_type(p, n) : (uint8_t)SBXI_T_OTHER;
         return;
     case SBXI_K_OFFSET: op->s.has_offset = !text && sbx_json_u64(sbx_sn(p, n), &k->offset); return;
     default: break;
@@ -324,9 +318,10 @@ SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
     op->s.whole = whole;
     op->s.has_data = false;
-#if !SBX_NO_SSH_AGENT
-    sbxi_agent_begin(op);
-#endif
+    if (sbxi_agent_of(op)) {
+        op->block->answer.agent.channel_n = 0;
+        op->block->answer.agent.base64 = 0;
+    }
 }
 
 /* A final `error` message. */
@@ -406,7 +401,7 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
 #if !SBX_NO_SSH_AGENT
     case SBXI_T_AGENT_DATA:
     case SBXI_T_AGENT_CLOSE:
-        sbxi_agent_end(c, op);
+        op->block->answer.agent.calls->end(c, op);
         return op->flags & SBXI_OP_STREAMING && op->notes ? SBXI_RUN_HELD : SBXI_RUN_IDLE;
 #endif
     default: break;
@@ -415,29 +410,20 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
     return SBXI_RUN_IDLE;
 }
 
-/* The text of an event's `data` as bytes, in place. */
-static bool sbxi_message_decode(sbxi_command *k, const sbx_json_tok *t, size_t *n)
-{
-    uint32_t *state = &k->held.out.base64;
-
-    *n = sbxi_base64_decode(state, t->p, t->n);
-    return *state != SBXI_BASE64_BAD && (t->more || !*state || *state == SBXI_BASE64_PADDED);
-}
-
 /* A piece of `data`. Of a whole message it is kept until the rest is known. */
-static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, const sbx_json_tok *t)
+static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_event *ev, sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
     bool output = op->s.type == SBXI_T_STDOUT || op->s.type == SBXI_T_STDERR, agent = false;
     unsigned stream = op->s.type == SBXI_T_STDERR;
     sbxi_out *o = &k->stream[stream];
-    size_t n = t->n;
+    size_t n;
 
-    if (sbxi_op_is_sse(op) && !sbxi_message_decode(k, t, &n)) {
-        sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+    if (op->row->decoded)
+        op->row->decoded(c, op, t);
+    if (op->state != SBXI_OP_STREAM)
         return SBXI_RUN_IDLE;
-    }
-
+    n = t->n;
     if (t->replaced && !sbxi_op_is_sse(op))
         op->s.replaced = true;
     if (op->s.whole) {
@@ -448,7 +434,7 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
     }
 #if !SBX_NO_SSH_AGENT
     agent = op->s.type == SBXI_T_AGENT_DATA;
-    if (agent && !sbxi_agent_piece(c, op, t->p, &n, !t->more))
+    if (agent && !op->block->answer.agent.calls->piece(c, op, t->p, &n, !t->more))
         return SBXI_RUN_IDLE;
 #endif
     if (!output && !agent) {

@@ -22,24 +22,31 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
 SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op);
 /* Output that was read and not delivered yet. */
 SBXI_FN sbxi_run sbxi_stream_pending(sbx_client *c, sbxi_op *op, sbx_event *ev);
-#if !SBX_NO_SSH_AGENT
 /* Messages of an SSH agent's channel; types behind the stream's own. */
 enum { SBXI_T_AGENT_DATA = 14, SBXI_T_AGENT_CLOSE };
-SBXI_FN bool sbxi_agent_on(const sbxi_op *op);
-/* A message begins. */
-SBXI_FN void sbxi_agent_begin(sbxi_op *op);
-/* 0: none of ours, or the caller has no agent. */
-SBXI_FN uint8_t sbxi_agent_type(const sbxi_op *op, const char *p, size_t n);
-SBXI_FN void sbxi_agent_channel(sbxi_op *op, const sbx_json_tok *t);
-/* A piece of `data` of a message that is not whole, decoded in place; false: it
-   ends the operation. */
-SBXI_FN bool sbxi_agent_piece(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
-/* The message is complete. */
-SBXI_FN void sbxi_agent_end(sbx_client *c, sbxi_op *op);
-SBXI_FN sbxi_run sbxi_agent_deliver(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
-#else
-#define sbxi_agent_on(op) false
+/* What is done about them, reached by the operation that has an agent: only
+   sbx_command links it. */
+typedef struct sbxi_agent_calls {
+    /* 0: none of ours. */
+    uint8_t (*type)(const char *p, size_t n);
+    void (*channel)(sbxi_agent *a, const sbx_json_tok *t);
+    /* A piece of `data` of a message that is not whole, decoded in place; false:
+       it ends the operation. */
+    bool (*piece)(sbx_client *c, sbxi_op *op, char *p, size_t *n, bool last);
+    /* The message is complete. */
+    void (*end)(sbx_client *c, sbxi_op *op);
+    sbxi_run (*deliver)(sbx_client *c, sbxi_op *op, sbx_event *ev, const char *p, uint32_t n);
+} sbxi_agent_calls;
+#if !SBX_NO_SSH_AGENT
+SBX_EXTERN_C_BEGIN
+extern const sbxi_agent_calls sbxi_agent_all;
+SBX_EXTERN_C_END
 #endif
+/* NULL: the caller has none. */
+SBXI_INLINE sbxi_agent *sbxi_agent_of(const sbxi_op *op)
+{
+    return !SBX_NO_SSH_AGENT && op->block && op->block->answer.agent.calls ? &op->block->answer.agent : NULL;
+}
 
 /* A piece of a message came; it is read by sbxi_stream_read. */
 SBXI_FN void sbxi_stream_piece(sbxi_op *op, const sbx_ws_event *e);
@@ -65,14 +72,30 @@ SBXI_FN void sbxi_stream_reset(sbxi_op *op);
 SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_stream_finished(sbx_client *c, sbxi_op *op);
 
-#if !SBX_NO_SSE
-/* An attempt failed: how the next one begins. True: it begins at once. */
-SBXI_FN bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 /* The server does not know a command whose start it may never have seen. */
-SBXI_FN bool sbxi_sse_lost(const sbxi_op *op);
-#else
-#define sbxi_sse_failed(c, op) false
-#define sbxi_sse_lost(op) false
-#endif
+SBXI_INLINE bool sbxi_sse_lost(const sbxi_op *op)
+{
+    return sbxi_op_is_sse(op) && !op->s.started && !op->s.attach;
+}
+
+/* ---- ways to run a command ---- */
+
+/* Options that not every way has, in the order in which they are refused. */
+enum {
+    SBXI_HAS_PTY = 1, SBXI_HAS_AGENT = 2, SBXI_HAS_INPUT = 4, SBXI_HAS_ID = 8, SBXI_HAS_KILL = 16, SBXI_HAS_IDLE = 32, SBXI_HAS_TTL = 64,
+    SBXI_HAS_NO_ID = 128, SBXI_HAS_DATA = 256, SBXI_HAS_ARGV = 512
+};
+
+struct sbxi_via {
+    const sbxi_row *row, *attach; /* of a command, and of one that runs already; NULL: not to be had */
+    const sbxi_schema *schema;
+    const sbxi_schema *more;      /* NULL: no more */
+    /* All of sbx_run; NULL: by `row`. */
+    sbx_op (*run)(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out);
+    uint16_t refuses;             /* SBXI_HAS_… */
+    uint8_t code;                 /* what is wrong where there is no row, */
+    const char *lacks;            /* and how it is put */
+    const char *why;              /* of the options that it refuses */
+};
 
 #endif

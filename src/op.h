@@ -76,7 +76,9 @@ typedef struct sbxi_row {
        or a time to wake at). NULL = it is done. */
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand.
-       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event. */
+       SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event.
+       SBXI_ANSWER_EVENTS: a piece of output came, `model` is its sbx_json_tok,
+       whose text becomes bytes in place. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
        SBXI_ANSWER_HTTP: an attempt begins; may put another row first.
@@ -127,7 +129,7 @@ typedef struct sbxi_page {
 /* A command whose SSH agent is the caller's: of the message that is read. */
 #define SBXI_CHANNEL_MAX 63
 typedef struct sbxi_agent {
-    bool on;
+    const struct sbxi_agent_calls *calls; /* NULL: the caller has none */
     uint8_t channel_n; /* SBXI_CHANNEL_MAX + 1: longer */
     char channel[SBXI_CHANNEL_MAX];
     uint32_t base64;   /* state of the text that is decoded */

@@ -117,8 +117,8 @@ static sbx_op make(unsigned i, const char **field, sbx_code *code)
     case 70: *field = "path"; return sbx_ls(K.c, &box, sbx_s(bad_utf8), NULL, NULL);
     case 71: *field = "call.api_key"; r.call.api_key = sbx_s(""); return RUN;
     case 72: *field = "if_none_match"; rd.stream = true; rd.if_none_match = sbx_s(""); return READ;
-    case 73: *field = "via"; r.via = (sbx_via)7; return RUN;
-    case 74: *field = "via"; r.via = (sbx_via)7; r.discard = false; return sbx_command(K.c, &box, sbx_s("x"), &r);
+    case 73: *field = "stdin_data"; r.stdin_data = sbx_s("x"); return RUN;
+    case 74: *field = "via"; r.via = SBX_VIA_HTTP; r.discard = false; return sbx_command(K.c, &box, sbx_s("x"), &r);
     case 75: *field = "discard"; r.out.p = buf; r.out.n = 1; return RUN;
     case 76: *field = "discard"; r.alloc = true; return RUN;
     case 77: *field = "discard"; r.err.p = buf; r.err.n = 1; r.via = SBX_VIA_HTTP; return RUN;

@@ -21,7 +21,7 @@ chain below a public function. Calls into libc and libgcc count 0. A call
 through a pointer reaches the transport, the trace hook or the allocator (0: add
 your own) from the parts link, client, open and ports and from the sink, a row's
 hook from the part op: there it is taken to be the deepest private function that
-nobody calls directly, once a chain. Functions that were inlined are part of
+nobody calls directly, once a chain; POINTERS has the others. Functions that were inlined are part of
 their caller's frame.
 
 Memory: what the client's fixed memory holds for one of each thing, by sizeof.
@@ -38,7 +38,13 @@ import sys
 
 BUILD = os.environ.get("BUILD", "build")
 # Only an operation calls a row's hooks.
-HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_|sbxi_level_begin")
+HOOKED = re.compile(r"sbxi_op_|sbxi_dec_|sbxi_model_")
+# Other pointers: who calls by them, and whom. Those are nobody else's hooks.
+POINTERS = [
+    (re.compile(r"sbxi_level_begin"), re.compile(r"sbxi_\w+_begin$")),        # a shape's begin
+    (re.compile(r"sbx_run$"), re.compile(r"sbxi_run_http$")),                 # a way to run a command
+    (re.compile(r"sbxi_(message|deliver|stream)"), re.compile(r"sbxi_(agent_\w+|sse_decode)$")), # what a message may hold
+]
 ARM = os.environ.get("ARM", "arm-none-eabi-")
 FRAME_LIMIT = 256
 FORBIDDEN = re.compile(r"_?v?(f|s|sn|as|d)?i?printf(_r)?|_?strto(d|f|ld)(_l|_r)?|_?(m|c|re)alloc(_r)?|_?free(_r)?")
@@ -191,13 +197,15 @@ class Graph:
     def deepest(self, title, indirect=True, above=()):
         """(bytes, chain) of the deepest chain from this function on."""
         if title == "__indirect_call":
-            if not indirect:
-                return 0, ()
-            # A row's way to run is called by sbxi_op_run, a shape's begin by
-            # sbxi_level_begin, and by nobody else.
             caller = self.shown(above[-1]) if above else ""
-            begins = caller.startswith("sbxi_level_begin")
-            hooks = [f for f in self.pointed_at if f.endswith("_begin") == begins and (caller == "sbxi_op_run" or not f.endswith("_run"))]
+            own = [callee for callers, callee in POINTERS if callers.match(caller)]
+            if own:
+                hooks = [f for f in self.pointed_at if any(c.match(self.shown(f)) for c in own)]
+            elif indirect and HOOKED.match(caller):
+                # A row's way to run is called by sbxi_op_run, and by nobody else.
+                hooks = [f for f in self.pointed_at if not any(c.match(self.shown(f)) for _, c in POINTERS) and (caller == "sbxi_op_run" or not f.endswith("_run"))]
+            else:
+                return 0, ()
             size, chain = max((self.deepest(f, False, above) for f in hooks), default=(0, ()))
             return size, ("(pointer)", *chain)
         if title not in self.frames:
@@ -207,8 +215,6 @@ class Graph:
             return 0, ()
         if (title, indirect) not in self.known:
             calls = sorted(self.calls.get(title, ()))
-            if not HOOKED.match(self.shown(title)):
-                calls = [t for t in calls if t != "__indirect_call"]
             below = max((self.deepest(t, indirect, above + (title,)) for t in calls), default=(0, ()))
             self.known[title, indirect] = (self.frames[title] + below[0], (f"{self.shown(title)} {self.frames[title]}", *below[1]))
         return self.known[title, indirect]
