@@ -329,8 +329,8 @@
    A transport moves bytes, gives random bytes and tells the time: one const
    table of functions (sbx_transport). sandbox_posix.h brings sbx_posix,
    sandbox_curl.h sbx_curl (libcurl: TLS, proxies; link with -lcurl); the
-   README shows one of your own in full. With desc.transport NULL there is
-   none: the program owns the connections and moves the bytes itself
+   README shows one of your own in full. With desc.transport &sbx_ports there
+   is none: the program owns the connections and moves the bytes itself
    (sbx_port_next), and nothing blocks.
 
 
@@ -377,7 +377,7 @@
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_LEGACY      no templates, volumes, pools and their options
      SBX_NO_OWNED       no delete_on_close: it is refused
-     SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
+     SBX_NO_PORTS       no sbx_ports, no sbx_port_ functions
      SBX_NO_SSE         no SBX_VIA_SSE (it is refused), no sbx_sse_ functions
      SBX_NO_SSH_AGENT   no SSH agent of the caller's in a command
      SBX_NO_TRACE       no trace hook: a description with one is refused
@@ -643,7 +643,10 @@ typedef struct sbx_ready {
     unsigned bits; /* SBX_READABLE | SBX_WRITABLE; both for an error or a hang-up */
 } sbx_ready;
 
-enum { SBX_TRANSPORT_TLS = 1 /* speaks TLS */ }; /* bits from 8 up are the transport's own */
+enum {
+    SBX_TRANSPORT_TLS = 1,  /* speaks TLS */
+    SBX_TRANSPORT_PORTS = 2 /* sbx_ports only: the program moves the bytes */
+}; /* bits from 8 up are the transport's own */
 
 typedef struct sbx_transport sbx_transport;
 struct sbx_transport {
@@ -1378,7 +1381,7 @@ typedef struct sbx_trace {
    what `transport`, `resize` and `trace` point to, which must outlive the
    client. */
 typedef struct sbx_client_desc {
-    const sbx_transport *transport; /* NULL = transport-less: the caller moves the bytes (see sbx_port_next) */
+    const sbx_transport *transport; /* &sbx_ports = the caller moves the bytes (see sbx_port_next) */
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
@@ -1651,7 +1654,7 @@ SBX_API void sbx_free(sbx_client *c, void *p);
 
 /* ---------------------------------------------------------- transport-less */
 
-/* With desc.transport NULL the program owns the connections. sbx_port_next
+/* With desc.transport &sbx_ports the program owns the connections. sbx_port_next
    lists what has to be done: each port is one connection, named by `id` (1 to
    max_links; a number is used again after its CLOSE). Nothing blocks, so
    sbx_await answers SBX_ERR_UNSUPPORTED; time comes with sbx_step. In a loop:
@@ -1670,8 +1673,12 @@ typedef struct sbx_port {
     bool tls;
 } sbx_port;
 
+/* No transport but the mark of such a client: only a program that names it is
+   linked with what moves its bytes. */
+extern const sbx_transport sbx_ports;
+
 /* The next action, false = none now. Call it after each step and event. Not
-   meant (always false) for a client with a transport. */
+   meant (always false) for a client with another transport. */
 SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out);
 /* These three: SBX_ERR_HANDLE for an id that has no connection any more. */
 SBX_API sbx_code sbx_port_opened(sbx_client *c, uint32_t id);
@@ -1690,7 +1697,7 @@ SBX_API size_t sbx_port_send(sbx_client *c, uint32_t id, void *p, size_t room);
    more. wall_ms: Unix time in ms, 0 = not known. Without it the calls that
    need random bytes (commands, uploads, delete_on_close) end with
    SBX_ERR_ENTROPY. Errors: SBX_ERR_ARGUMENT (under 32), SBX_ERR_STATE (the
-   client has a transport). */
+   client has another transport). */
 SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_t wall_ms);
 
 SBX_EXTERN_C_END
@@ -11613,17 +11620,8 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev);
 SBXI_FN void sbxi_client_clock(sbx_client *c);
 SBXI_FN void sbxi_heap_free(void *p);
 
-/* ---- transport-less: a transport whose bytes the caller moves ---- */
-#if SBX_NO_PORTS
-#define SBXI_PORTS NULL
-#define SBXI_IS_PORTS(t) false
-#else
-SBX_EXTERN_C_BEGIN
-extern const sbx_transport sbxi_ports;
-SBX_EXTERN_C_END
-#define SBXI_PORTS (&sbxi_ports)
-#define SBXI_IS_PORTS(t) ((t) == &sbxi_ports)
-#endif
+/* The bytes are moved by the caller: nothing is tried unasked. */
+#define SBXI_IS_PORTS(t) (!SBX_NO_PORTS && ((t)->flags & SBX_TRANSPORT_PORTS))
 
 #endif
 
@@ -12102,8 +12100,6 @@ typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
-    if (!d->transport)
-        d->transport = SBXI_PORTS;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
         uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
 
@@ -19526,8 +19522,8 @@ static int64_t sbxi_port_wall(void *ctx)
     return ((sbxi_port_ctx *)ctx)->wall_ms;
 }
 
-const sbx_transport sbxi_ports = {
-    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
+const sbx_transport sbx_ports = {
+    "ports", (unsigned)SBX_TRANSPORT_TLS | (unsigned)SBX_TRANSPORT_PORTS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
     NULL, NULL, sbxi_port_connect, sbxi_port_recv_io, sbxi_port_send_io, sbxi_port_close,
     NULL, NULL, NULL, NULL, NULL, sbxi_port_entropy, sbxi_port_mono, sbxi_port_wall
 };
@@ -19536,7 +19532,7 @@ const sbx_transport sbxi_ports = {
 
 static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 {
-    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->net.inside)
+    if (c->net.t != &sbx_ports || id == 0 || id > c->net.link_count || c->net.inside)
         return NULL;
     return (sbxi_port_conn *)sbxi_link_conn(&c->net, &c->net.links[id - 1]);
 }
@@ -19548,7 +19544,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
     unsigned char *told = (unsigned char *)c->net.ctx + sizeof(sbxi_port_ctx);
 
     memset(out, 0, sizeof *out);
-    if (c->net.t != &sbxi_ports)
+    if (c->net.t != &sbx_ports)
         return false;
     for (uint32_t i = 0; i < c->net.link_count; i++) {
         const sbxi_link *l = &c->net.links[i];
@@ -19690,7 +19686,7 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     unsigned char block[20 + 64];
     size_t take = SBXI_MIN(n, 64);
 
-    if (c->net.t != &sbxi_ports)
+    if (c->net.t != &sbx_ports)
         return SBX_ERR_STATE;
     if (n < 32)
         return SBX_ERR_ARGUMENT;

@@ -341,7 +341,7 @@ static void drive(app *a)
 int main(void)
 {
     static app a;
-    sbx_client_desc desc = { .transport = NULL, .max_links = LINKS };
+    sbx_client_desc desc = { .transport = &sbx_ports, .max_links = LINKS };
     sbx_create_opts create = { .delete_on_close = true };
     unsigned char seed[32];
     uv_timeval64_t wall;

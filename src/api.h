@@ -70,7 +70,7 @@ typedef struct sbx_trace {
    what `transport`, `resize` and `trace` point to, which must outlive the
    client. */
 typedef struct sbx_client_desc {
-    const sbx_transport *transport; /* NULL = transport-less: the caller moves the bytes (see sbx_port_next) */
+    const sbx_transport *transport; /* &sbx_ports = the caller moves the bytes (see sbx_port_next) */
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
@@ -343,7 +343,7 @@ SBX_API void sbx_free(sbx_client *c, void *p);
 
 /* ---------------------------------------------------------- transport-less */
 
-/* With desc.transport NULL the program owns the connections. sbx_port_next
+/* With desc.transport &sbx_ports the program owns the connections. sbx_port_next
    lists what has to be done: each port is one connection, named by `id` (1 to
    max_links; a number is used again after its CLOSE). Nothing blocks, so
    sbx_await answers SBX_ERR_UNSUPPORTED; time comes with sbx_step. In a loop:
@@ -362,8 +362,12 @@ typedef struct sbx_port {
     bool tls;
 } sbx_port;
 
+/* No transport but the mark of such a client: only a program that names it is
+   linked with what moves its bytes. */
+extern const sbx_transport sbx_ports;
+
 /* The next action, false = none now. Call it after each step and event. Not
-   meant (always false) for a client with a transport. */
+   meant (always false) for a client with another transport. */
 SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out);
 /* These three: SBX_ERR_HANDLE for an id that has no connection any more. */
 SBX_API sbx_code sbx_port_opened(sbx_client *c, uint32_t id);
@@ -382,7 +386,7 @@ SBX_API size_t sbx_port_send(sbx_client *c, uint32_t id, void *p, size_t room);
    more. wall_ms: Unix time in ms, 0 = not known. Without it the calls that
    need random bytes (commands, uploads, delete_on_close) end with
    SBX_ERR_ENTROPY. Errors: SBX_ERR_ARGUMENT (under 32), SBX_ERR_STATE (the
-   client has a transport). */
+   client has another transport). */
 SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_t wall_ms);
 
 SBX_EXTERN_C_END

@@ -12,16 +12,7 @@ SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev);
 SBXI_FN void sbxi_client_clock(sbx_client *c);
 SBXI_FN void sbxi_heap_free(void *p);
 
-/* ---- transport-less: a transport whose bytes the caller moves ---- */
-#if SBX_NO_PORTS
-#define SBXI_PORTS NULL
-#define SBXI_IS_PORTS(t) false
-#else
-SBX_EXTERN_C_BEGIN
-extern const sbx_transport sbxi_ports;
-SBX_EXTERN_C_END
-#define SBXI_PORTS (&sbxi_ports)
-#define SBXI_IS_PORTS(t) ((t) == &sbxi_ports)
-#endif
+/* The bytes are moved by the caller: nothing is tried unasked. */
+#define SBXI_IS_PORTS(t) (!SBX_NO_PORTS && ((t)->flags & SBX_TRANSPORT_PORTS))
 
 #endif

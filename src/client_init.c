@@ -84,8 +84,6 @@ typedef char sbxi_settings_fit[sizeof(sbx_client_desc) <= 256 ? 1 : -1];
 
 static void sbxi_desc_defaults(sbx_client_desc *d)
 {
-    if (!d->transport)
-        d->transport = SBXI_PORTS;
     for (size_t i = 0; i < SBXI_COUNT(sbxi_settings); i++) {
         uint32_t *v = (uint32_t *)(void *)((char *)d + sbxi_settings[i].off);
 

@@ -317,8 +317,8 @@
    A transport moves bytes, gives random bytes and tells the time: one const
    table of functions (sbx_transport). sandbox_posix.h brings sbx_posix,
    sandbox_curl.h sbx_curl (libcurl: TLS, proxies; link with -lcurl); the
-   README shows one of your own in full. With desc.transport NULL there is
-   none: the program owns the connections and moves the bytes itself
+   README shows one of your own in full. With desc.transport &sbx_ports there
+   is none: the program owns the connections and moves the bytes itself
    (sbx_port_next), and nothing blocks.
 
 
@@ -365,7 +365,7 @@
      SBX_NO_EXECUTE     no commands over HTTP: SBX_VIA_HTTP is refused
      SBX_NO_LEGACY      no templates, volumes, pools and their options
      SBX_NO_OWNED       no delete_on_close: it is refused
-     SBX_NO_PORTS       no transport-less client, no sbx_port_ functions
+     SBX_NO_PORTS       no sbx_ports, no sbx_port_ functions
      SBX_NO_SSE         no SBX_VIA_SSE (it is refused), no sbx_sse_ functions
      SBX_NO_SSH_AGENT   no SSH agent of the caller's in a command
      SBX_NO_TRACE       no trace hook: a description with one is refused

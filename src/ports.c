@@ -122,8 +122,8 @@ static int64_t sbxi_port_wall(void *ctx)
     return ((sbxi_port_ctx *)ctx)->wall_ms;
 }
 
-const sbx_transport sbxi_ports = {
-    "ports", SBX_TRANSPORT_TLS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
+const sbx_transport sbx_ports = {
+    "ports", (unsigned)SBX_TRANSPORT_TLS | (unsigned)SBX_TRANSPORT_PORTS, (uint32_t)sizeof(sbxi_port_ctx), 1, (uint32_t)sizeof(sbxi_port_conn), NULL,
     NULL, NULL, sbxi_port_connect, sbxi_port_recv_io, sbxi_port_send_io, sbxi_port_close,
     NULL, NULL, NULL, NULL, NULL, sbxi_port_entropy, sbxi_port_mono, sbxi_port_wall
 };
@@ -132,7 +132,7 @@ const sbx_transport sbxi_ports = {
 
 static sbxi_port_conn *sbxi_port_at(sbx_client *c, uint32_t id)
 {
-    if (c->net.t != &sbxi_ports || id == 0 || id > c->net.link_count || c->net.inside)
+    if (c->net.t != &sbx_ports || id == 0 || id > c->net.link_count || c->net.inside)
         return NULL;
     return (sbxi_port_conn *)sbxi_link_conn(&c->net, &c->net.links[id - 1]);
 }
@@ -144,7 +144,7 @@ SBX_API bool sbx_port_next(sbx_client *c, sbx_port *out)
     unsigned char *told = (unsigned char *)c->net.ctx + sizeof(sbxi_port_ctx);
 
     memset(out, 0, sizeof *out);
-    if (c->net.t != &sbxi_ports)
+    if (c->net.t != &sbx_ports)
         return false;
     for (uint32_t i = 0; i < c->net.link_count; i++) {
         const sbxi_link *l = &c->net.links[i];
@@ -286,7 +286,7 @@ SBX_API sbx_code sbx_port_seed(sbx_client *c, const void *seed, size_t n, int64_
     unsigned char block[20 + 64];
     size_t take = SBXI_MIN(n, 64);
 
-    if (c->net.t != &sbxi_ports)
+    if (c->net.t != &sbx_ports)
         return SBX_ERR_STATE;
     if (n < 32)
         return SBX_ERR_ARGUMENT;

@@ -47,7 +47,10 @@ typedef struct sbx_ready {
     unsigned bits; /* SBX_READABLE | SBX_WRITABLE; both for an error or a hang-up */
 } sbx_ready;
 
-enum { SBX_TRANSPORT_TLS = 1 /* speaks TLS */ }; /* bits from 8 up are the transport's own */
+enum {
+    SBX_TRANSPORT_TLS = 1,  /* speaks TLS */
+    SBX_TRANSPORT_PORTS = 2 /* sbx_ports only: the program moves the bytes */
+}; /* bits from 8 up are the transport's own */
 
 typedef struct sbx_transport sbx_transport;
 struct sbx_transport {

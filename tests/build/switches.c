@@ -88,10 +88,14 @@ int main(void)
         desc.trace = NULL;
     }
     desc.transport = NULL;
-    if (sbx_client_init(memory, sizeof memory, &desc, &c, &err) != (SBX_NO_PORTS ? SBX_ERR_ARGUMENT : SBX_OK))
+    if (sbx_client_init(memory, sizeof memory, &desc, &c, &err) != SBX_ERR_ARGUMENT || strcmp(err.field, "transport") != 0)
         return 2;
-    if (SBX_NO_PORTS ? strcmp(err.field, "transport") != 0 : (sbx_close(c), false))
+#if !SBX_NO_PORTS
+    desc.transport = &sbx_ports;
+    if (sbx_client_init(memory, sizeof memory, &desc, &c, &err) != SBX_OK)
         return 3;
+    sbx_close(c);
+#endif
     desc.transport = &transport;
     if (sbx_client_init(memory, sizeof memory, &desc, &c, &err) != SBX_OK)
         return 4;

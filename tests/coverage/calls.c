@@ -433,6 +433,7 @@ static void ports(void)
     sbx_op op;
 
     memset(&d, 0, sizeof d);
+    d.transport = &sbx_ports;
     snprintf(endpoint, sizeof endpoint, "%s/v2/sandboxes", getenv("LANGSMITH_ENDPOINT"));
     d.endpoint = endpoint;
     d.api_key = getenv("LANGSMITH_API_KEY");

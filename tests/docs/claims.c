@@ -127,7 +127,7 @@ static void shutdown_client(void)
    also when it came late. */
 static void no_transport(void)
 {
-    sbx_client *c = open_client(NULL, "https://example.org/v2/sandboxes");
+    sbx_client *c = open_client(&sbx_ports, "https://example.org/v2/sandboxes");
     unsigned char seed[32] = { 1, 2, 3 }, bytes[512];
     sbx_box box;
     sbx_op op;

@@ -596,7 +596,7 @@ static void describe(run *r, sbx_client_desc *d)
     const uint32_t *z = sizes[m & 3];
 
     memset(d, 0, sizeof *d);
-    d->transport = r->ports ? NULL : r->how[HOW_FLAGS] & FLAG_NO_WAIT ? &world_steps : &world_waits;
+    d->transport = r->ports ? &sbx_ports : r->how[HOW_FLAGS] & FLAG_NO_WAIT ? &world_steps : &world_waits;
     d->transport_config = &r->w;
     d->endpoint = "http://api.test/v2/sandboxes";
     d->api_key = "key-1";

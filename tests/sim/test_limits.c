@@ -324,7 +324,7 @@ static void test_ports(void **state)
 
     (void)state;
     kit_new(1);
-    K.d.transport = NULL;
+    K.d.transport = &sbx_ports;
     K.d.endpoint = "https://api.test:8443/v2/sandboxes";
     kit_open();
     K.s->client = NULL;

@@ -53,7 +53,7 @@ static void port_open(void)
 {
     unsigned char seed[32] = {1};
     kit_new(1);
-    K.d.transport = NULL;
+    K.d.transport = &sbx_ports;
     kit_open();
     K.s->client = NULL;
     ASSERT_CODE(sbx_port_seed(K.c, seed, 32, 0), SBX_OK);
@@ -355,7 +355,7 @@ static void a_port_number_is_closed_before_it_is_used_again(void **state)
     sbx_box bo;
     (void)state;
     kit_new(1);
-    K.d.transport = NULL;
+    K.d.transport = &sbx_ports;
     K.d.max_links = 1;
     kit_open();
     K.s->client = NULL;

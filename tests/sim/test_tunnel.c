@@ -526,6 +526,7 @@ static void test_ports(void **state)
     memset(&conn, 0, sizeof conn);
     conn.world = s;
     conn.end_at = SIM_NEVER;
+    d.transport = &sbx_ports;
     d.endpoint = SIM_API;
     d.api_key = "key";
     d.resize = kit_resize;
