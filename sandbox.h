@@ -8370,27 +8370,28 @@ typedef struct sbxi_link {
     sbxi_node node;
 } sbxi_link;
 
-/* What links share: the transport, buffers, idle connections, randomness. */
+/* What links share: the transport, buffers, idle connections, randomness. What
+   is used most stands first, as in sbxi_op. */
 typedef struct sbxi_net {
     const sbx_transport *t;
     void *ctx;
     char *conns;
-    size_t conn_size;
     sbxi_link *links;
+    bool inside;      /* the transport or the trace hook may be running: calls are refused */
+    bool entropy_failed;
+    uint8_t random_left;
+    uint32_t awaited; /* operation that may take the last buffer, SBXI_NIL = none */
+    int64_t now;
+    size_t run_left;  /* bytes that the running operation may still read in this turn */
+    uint32_t link_count, links_used, connecting, max_connects;
+    sbx_fault fault;
+    size_t conn_size;
     sbxi_list free_links, idle_links;
     sbxi_pool rx, tx;
-    int64_t now;
     int64_t idle_ms, close_ms;
     sbx_http1_caps caps;
-    sbx_fault fault;
-    size_t run_left;  /* bytes that the running operation may still read in this turn */
-    uint32_t awaited; /* operation that may take the last buffer, SBXI_NIL = none */
-    uint32_t link_count, links_used, connecting, max_connects;
     uint64_t seed[2];
     unsigned char random[64];
-    uint8_t random_left;
-    bool entropy_failed;
-    bool inside;      /* the transport or the trace hook may be running: calls are refused */
     sbx_usage usage;
     void (*trace)(void *user, const sbx_trace *t);
     void *trace_user;
