@@ -7253,10 +7253,14 @@ typedef enum sbxi_field_kind {
 
 typedef struct sbxi_field {
     const char *name;
+#if SBX_SMALL /* what does not fit is a compiler's warning */
+    unsigned name_n : 5, kind : 4, off : 12, cap : 11;
+#else
     uint8_t name_n;
     uint8_t kind;
     uint16_t off;
     uint16_t cap;
+#endif
 } sbxi_field;
 
 #define SBXI_FIELD(name, kind, type, member) \
