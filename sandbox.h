@@ -7333,8 +7333,8 @@ typedef enum sbxi_param_kind {
     SBXI_P_INT,      /* int32_t, likewise */
     SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
     SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
-    SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
-    SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */
+    SBXI_P_SECONDS,  /* int32_t, arg = SBXI_ARG(default); SBX_NONE = 0 on the wire */
+    SBXI_P_LIFE,     /* int32_t, likewise; SBX_NONE = -1 on the wire */
     SBXI_P_BOOL,     /* bool, left out when false */
     SBXI_P_FLAG,     /* bool, always there */
     SBXI_P_NOT,      /* bool, its opposite, always there */
@@ -7356,10 +7356,10 @@ typedef struct sbxi_param {
 #if !SBX_NO_ERROR_TEXT
     const char *option;  /* in the options struct, for errors */
 #endif
-    uint8_t kind;
-    uint8_t clear;       /* bit of clear_mask that sends null */
-    uint16_t off;
-    int32_t arg;         /* default, or the largest value */
+    /* clear: bit of clear_mask that sends null. arg: of SECONDS and LIFE the
+       default in units of 30 s, of others whether 30 days is the most. What
+       does not fit is a compiler's warning. */
+    unsigned kind : 8, clear : 4, off : 12, arg : 8;
     const struct sbxi_schema *sub;
 } sbxi_param;
 
@@ -7370,6 +7370,9 @@ typedef struct sbxi_param {
 #define SBXI_OPTION(p) ((p)->option)
 #define SBXI_PARAM_NAMES(name, option) name, option
 #endif
+
+/* `arg` of so many seconds. */
+#define SBXI_ARG(seconds) ((seconds) == 2592000 ? 1u : (seconds) / 30u)
 
 typedef struct sbxi_schema {
     const sbxi_param *params;
@@ -7938,7 +7941,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     *v = kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
     if (kind == SBXI_P_SECONDS || kind == SBXI_P_LIFE) {
         if (*v == 0)
-            *v = p->arg;
+            *v = (int64_t)p->arg * 30;
         else if (*v == SBX_NONE)
             *v = kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
@@ -7951,7 +7954,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
         return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     else if (*v < 0)
         return SBXI_T("must not be negative");
-    if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
+    if (p->arg && *v > 2592000) /* only times have a limit, and the same one */
         return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;
 }
@@ -15638,7 +15641,7 @@ static const sbxi_model sbxi_pool_page_model = SBXI_OLD_PAGE(&sbxi_pool_model);
 /* ---- requests ---- */
 
 #define SBXI_OLDP(name, kind, type, member) { SBXI_PARAM_NAMES(name, #member), (uint8_t)(kind), 0, (uint16_t)offsetof(type, member), 0, NULL }
-#define SBXI_OLD_WAIT(type, seconds) { SBXI_PARAM_NAMES("timeout", "wait_s"), SBXI_P_SECONDS, 0, (uint16_t)offsetof(type, wait_s), seconds, NULL }
+#define SBXI_OLD_WAIT(type, seconds) { SBXI_PARAM_NAMES("timeout", "wait_s"), SBXI_P_SECONDS, 0, (uint16_t)offsetof(type, wait_s), SBXI_ARG(seconds), NULL }
 #define SBXI_OLD_NEED(name, type, member) SBXI_OLDP(name, SBXI_P_STR | SBXI_P_NEED, type, member)
 
 static const sbxi_param sbxi_resources_params[] = {
@@ -16182,8 +16185,8 @@ const sbxi_model sbxi_failure_model = {
 
 /* ---- requests ---- */
 
-#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { SBXI_PARAM_NAMES(name, option), kind, 0, (uint16_t)offsetof(type, member), arg, sub }
-#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { SBXI_PARAM_NAMES(name, option), kind, 0, (uint16_t)offsetof(type, member), SBXI_ARG(arg), sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), SBXI_ARG(arg), sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
     SBXI_PARAM("user", "user", SBXI_P_STR, sbx_run_config, user, 0, NULL),

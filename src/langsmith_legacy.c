@@ -56,7 +56,7 @@ static const sbxi_model sbxi_pool_page_model = SBXI_OLD_PAGE(&sbxi_pool_model);
 /* ---- requests ---- */
 
 #define SBXI_OLDP(name, kind, type, member) { SBXI_PARAM_NAMES(name, #member), (uint8_t)(kind), 0, (uint16_t)offsetof(type, member), 0, NULL }
-#define SBXI_OLD_WAIT(type, seconds) { SBXI_PARAM_NAMES("timeout", "wait_s"), SBXI_P_SECONDS, 0, (uint16_t)offsetof(type, wait_s), seconds, NULL }
+#define SBXI_OLD_WAIT(type, seconds) { SBXI_PARAM_NAMES("timeout", "wait_s"), SBXI_P_SECONDS, 0, (uint16_t)offsetof(type, wait_s), SBXI_ARG(seconds), NULL }
 #define SBXI_OLD_NEED(name, type, member) SBXI_OLDP(name, SBXI_P_STR | SBXI_P_NEED, type, member)
 
 static const sbxi_param sbxi_resources_params[] = {

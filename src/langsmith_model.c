@@ -219,8 +219,8 @@ const sbxi_model sbxi_failure_model = {
 
 /* ---- requests ---- */
 
-#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { SBXI_PARAM_NAMES(name, option), kind, 0, (uint16_t)offsetof(type, member), arg, sub }
-#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), arg, sub }
+#define SBXI_PARAM(name, option, kind, type, member, arg, sub) { SBXI_PARAM_NAMES(name, option), kind, 0, (uint16_t)offsetof(type, member), SBXI_ARG(arg), sub }
+#define SBXI_CLEARABLE(name, option, kind, type, member, arg, sub, bit) { SBXI_PARAM_NAMES(name, option), kind, bit, (uint16_t)offsetof(type, member), SBXI_ARG(arg), sub }
 
 static const sbxi_param sbxi_run_config_params[] = {
     SBXI_PARAM("user", "user", SBXI_P_STR, sbx_run_config, user, 0, NULL),

@@ -104,8 +104,8 @@ typedef enum sbxi_param_kind {
     SBXI_P_INT,      /* int32_t, likewise */
     SBXI_P_COUNT,    /* int32_t, likewise; SBX_NONE = 0 on the wire */
     SBXI_P_TTL,      /* int32_t seconds, multiple of 60; SBX_NONE = 0 on the wire */
-    SBXI_P_SECONDS,  /* int32_t, arg = default; SBX_NONE = 0 on the wire */
-    SBXI_P_LIFE,     /* int32_t, arg = default; SBX_NONE = -1 on the wire */
+    SBXI_P_SECONDS,  /* int32_t, arg = SBXI_ARG(default); SBX_NONE = 0 on the wire */
+    SBXI_P_LIFE,     /* int32_t, likewise; SBX_NONE = -1 on the wire */
     SBXI_P_BOOL,     /* bool, left out when false */
     SBXI_P_FLAG,     /* bool, always there */
     SBXI_P_NOT,      /* bool, its opposite, always there */
@@ -127,10 +127,10 @@ typedef struct sbxi_param {
 #if !SBX_NO_ERROR_TEXT
     const char *option;  /* in the options struct, for errors */
 #endif
-    uint8_t kind;
-    uint8_t clear;       /* bit of clear_mask that sends null */
-    uint16_t off;
-    int32_t arg;         /* default, or the largest value */
+    /* clear: bit of clear_mask that sends null. arg: of SECONDS and LIFE the
+       default in units of 30 s, of others whether 30 days is the most. What
+       does not fit is a compiler's warning. */
+    unsigned kind : 8, clear : 4, off : 12, arg : 8;
     const struct sbxi_schema *sub;
 } sbxi_param;
 
@@ -141,6 +141,9 @@ typedef struct sbxi_param {
 #define SBXI_OPTION(p) ((p)->option)
 #define SBXI_PARAM_NAMES(name, option) name, option
 #endif
+
+/* `arg` of so many seconds. */
+#define SBXI_ARG(seconds) ((seconds) == 2592000 ? 1u : (seconds) / 30u)
 
 typedef struct sbxi_schema {
     const sbxi_param *params;

@@ -68,7 +68,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
     *v = kind == SBXI_P_I64 ? *(const int64_t *)sbxi_at(opts, p->off) : *(const int32_t *)sbxi_at(opts, p->off);
     if (kind == SBXI_P_SECONDS || kind == SBXI_P_LIFE) {
         if (*v == 0)
-            *v = p->arg;
+            *v = (int64_t)p->arg * 30;
         else if (*v == SBX_NONE)
             *v = kind == SBXI_P_LIFE ? -1 : 0;
         else if (*v < 0)
@@ -81,7 +81,7 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
         return SBXI_T("must be a multiple of 60 seconds, 0 (the server's default) or SBX_NONE");
     else if (*v < 0)
         return SBXI_T("must not be negative");
-    if (p->arg && *v > p->arg) /* only times have a limit, and the same one */
+    if (p->arg && *v > 2592000) /* only times have a limit, and the same one */
         return SBXI_T("must be 2,592,000 seconds (30 days) at most");
     return NULL;
 }
