@@ -9617,6 +9617,7 @@ typedef struct sbxi_tunnel {
     sbxi_session *session; /* NULL: the tunnel has ended */
     uint64_t total;        /* bytes given out */
     uint32_t slot;         /* of a connection: which of the session's */
+    uint32_t carrier;      /* of a connection: its tunnel's operation */
 } sbxi_tunnel;
 
 /* What is used most stands first: offsets below 32 and 128 take shorter
@@ -9674,6 +9675,7 @@ struct sbx_client {
     char key[512];
     size_t key_n;
     uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
+    uint32_t blocked;   /* operation that the caller waits for, SBXI_NIL = none */
     bool closing;
     bool from_malloc;
     uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */
@@ -12340,7 +12342,7 @@ static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t 
         c->key_n = strlen(d->api_key);
         memcpy(c->key, d->api_key, c->key_n);
     }
-    c->borrowed = c->shutdown = SBXI_NIL;
+    c->borrowed = c->blocked = c->shutdown = SBXI_NIL;
 }
 
 /* Opens the transport and takes its first random bytes. */
@@ -18726,9 +18728,9 @@ static void sbxi_dial_answered(sbx_client *c, sbxi_session *s, sbxi_dial *d, uns
    reach while this one's ring is full. */
 static bool sbxi_tunnel_jammed(const sbx_client *c, const sbxi_session *s, const sbxi_dial *d)
 {
-    uint32_t awaited = c->net.awaited;
+    uint32_t blocked = c->blocked;
 
-    return awaited != SBXI_NIL && awaited != d->op && c->net.t->wait && c->ops[awaited].row == &sbxi_dial_row && c->ops[awaited].u.tunnel.session == s;
+    return blocked != SBXI_NIL && blocked != d->op && c->net.t->wait && c->ops[blocked].row == &sbxi_dial_row && c->ops[blocked].u.tunnel.session == s;
 }
 
 /* The next data_n bytes of the piece: into the ring. False: it is full. */
@@ -19276,6 +19278,7 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
     sbxi_client_clock(c);
     b.op->u.tunnel.session = s;
     b.op->u.tunnel.slot = sbxi_dial_id(s, d);
+    b.op->u.tunnel.carrier = s->op;
     b.op->total_at = sbxi_after(c->net.now, b.op->total_at);
     b.op->attempt_at = sbxi_after(c->net.now, call->timeout_ms ? call->timeout_ms : c->desc.ws_open_ms);
     b.op->attempts = 1;
@@ -19728,6 +19731,16 @@ static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
     return true;
 }
 
+/* The operation that moves its bytes. (A tunnel's connection is told by what no
+   other operation has: its row's address would link tunnels into every
+   program.) */
+static uint32_t sbxi_carrier(const sbx_client *c, const sbxi_op *op)
+{
+    bool dial = !SBX_NO_TUNNEL && op->row->answer == SBXI_ANSWER_STREAM && !op->row->method[0] && op->state == SBXI_OP_STREAM;
+
+    return dial ? op->u.tunnel.carrier : sbxi_op_id(c, op);
+}
+
 /* How long to sleep while only one operation's events are of interest. */
 static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 {
@@ -19749,24 +19762,22 @@ SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
         return sbxi_refused_event(h, ev);
     for (bool first = true;; first = false) {
         sbxi_op *op = sbxi_op_get(c, *h);
+        bool got;
 
         if (!op || op->flags & SBXI_OP_INTERNAL)
             return false;
-        c->net.awaited = h->slot - 1;
-        if (c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev)) {
-            c->turn_events++;
-            c->net.awaited = SBXI_NIL;
-            return true;
+        c->blocked = h->slot - 1;
+        c->net.awaited = sbxi_carrier(c, op);
+        got = c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev);
+        c->turn_events = got ? c->turn_events + 1 : 0;
+        if (!got && c->net.t->wait) {
+            sbxi_client_clock(c);
+            /* Everything that moves without waiting moves first. */
+            sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, &c->ops[c->net.awaited]));
         }
-        c->turn_events = 0;
-        if (!c->net.t->wait) {
-            c->net.awaited = SBXI_NIL;
-            return false;
-        }
-        sbxi_client_clock(c);
-        /* Everything that moves without waiting moves first. */
-        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, op));
-        c->net.awaited = SBXI_NIL;
+        c->blocked = c->net.awaited = SBXI_NIL;
+        if (got || !c->net.t->wait)
+            return got;
     }
 }
 

@@ -16,6 +16,16 @@ static bool sbxi_refused_event(sbx_op *h, sbx_event *ev)
     return true;
 }
 
+/* The operation that moves its bytes. (A tunnel's connection is told by what no
+   other operation has: its row's address would link tunnels into every
+   program.) */
+static uint32_t sbxi_carrier(const sbx_client *c, const sbxi_op *op)
+{
+    bool dial = !SBX_NO_TUNNEL && op->row->answer == SBXI_ANSWER_STREAM && !op->row->method[0] && op->state == SBXI_OP_STREAM;
+
+    return dial ? op->u.tunnel.carrier : sbxi_op_id(c, op);
+}
+
 /* How long to sleep while only one operation's events are of interest. */
 static int64_t sbxi_sleep_ms(const sbx_client *c, const sbxi_op *op)
 {
@@ -37,24 +47,22 @@ SBX_API bool sbx_next_of(sbx_client *c, sbx_op *h, sbx_event *ev)
         return sbxi_refused_event(h, ev);
     for (bool first = true;; first = false) {
         sbxi_op *op = sbxi_op_get(c, *h);
+        bool got;
 
         if (!op || op->flags & SBXI_OP_INTERNAL)
             return false;
-        c->net.awaited = h->slot - 1;
-        if (c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev)) {
-            c->turn_events++;
-            c->net.awaited = SBXI_NIL;
-            return true;
+        c->blocked = h->slot - 1;
+        c->net.awaited = sbxi_carrier(c, op);
+        got = c->turn_events < SBXI_TURN_EVENTS && sbxi_client_pull(c, op, ev);
+        c->turn_events = got ? c->turn_events + 1 : 0;
+        if (!got && c->net.t->wait) {
+            sbxi_client_clock(c);
+            /* Everything that moves without waiting moves first. */
+            sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, &c->ops[c->net.awaited]));
         }
-        c->turn_events = 0;
-        if (!c->net.t->wait) {
-            c->net.awaited = SBXI_NIL;
-            return false;
-        }
-        sbxi_client_clock(c);
-        /* Everything that moves without waiting moves first. */
-        sbxi_client_turn(c, first || op->list == SBXI_LIST_EVENT ? 0 : sbxi_sleep_ms(c, op));
-        c->net.awaited = SBXI_NIL;
+        c->blocked = c->net.awaited = SBXI_NIL;
+        if (got || !c->net.t->wait)
+            return got;
     }
 }
 

@@ -316,7 +316,7 @@ static SBXI_NOINLINE void sbxi_client_fill(sbx_client *c, char *p, const size_t 
         c->key_n = strlen(d->api_key);
         memcpy(c->key, d->api_key, c->key_n);
     }
-    c->borrowed = c->shutdown = SBXI_NIL;
+    c->borrowed = c->blocked = c->shutdown = SBXI_NIL;
 }
 
 /* Opens the transport and takes its first random bytes. */

@@ -299,6 +299,7 @@ typedef struct sbxi_tunnel {
     sbxi_session *session; /* NULL: the tunnel has ended */
     uint64_t total;        /* bytes given out */
     uint32_t slot;         /* of a connection: which of the session's */
+    uint32_t carrier;      /* of a connection: its tunnel's operation */
 } sbxi_tunnel;
 
 /* What is used most stands first: offsets below 32 and 128 take shorter
@@ -356,6 +357,7 @@ struct sbx_client {
     char key[512];
     size_t key_n;
     uint32_t borrowed;  /* operation whose event's data is out, SBXI_NIL = none */
+    uint32_t blocked;   /* operation that the caller waits for, SBXI_NIL = none */
     bool closing;
     bool from_malloc;
     uint32_t shutdown;  /* operation of sbx_shutdown, SBXI_NIL = none */

@@ -293,9 +293,9 @@ static void sbxi_dial_answered(sbx_client *c, sbxi_session *s, sbxi_dial *d, uns
    reach while this one's ring is full. */
 static bool sbxi_tunnel_jammed(const sbx_client *c, const sbxi_session *s, const sbxi_dial *d)
 {
-    uint32_t awaited = c->net.awaited;
+    uint32_t blocked = c->blocked;
 
-    return awaited != SBXI_NIL && awaited != d->op && c->net.t->wait && c->ops[awaited].row == &sbxi_dial_row && c->ops[awaited].u.tunnel.session == s;
+    return blocked != SBXI_NIL && blocked != d->op && c->net.t->wait && c->ops[blocked].row == &sbxi_dial_row && c->ops[blocked].u.tunnel.session == s;
 }
 
 /* The next data_n bytes of the piece: into the ring. False: it is full. */

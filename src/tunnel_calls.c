@@ -132,6 +132,7 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
     sbxi_client_clock(c);
     b.op->u.tunnel.session = s;
     b.op->u.tunnel.slot = sbxi_dial_id(s, d);
+    b.op->u.tunnel.carrier = s->op;
     b.op->total_at = sbxi_after(c->net.now, b.op->total_at);
     b.op->attempt_at = sbxi_after(c->net.now, call->timeout_ms ? call->timeout_ms : c->desc.ws_open_ms);
     b.op->attempts = 1;

@@ -388,6 +388,52 @@ static void test_no_jam(void **state)
     kit_end();
 }
 
+/* A connection that is waited for may use the last buffers, though it is its
+   tunnel that moves the bytes. */
+static void test_last_buffers(void **state)
+{
+    sim_plan p = { 0 };
+    sbx_run_opts o = { 0 };
+    sbx_op tunnel, other;
+    sbx_event ev;
+    size_t taken;
+    int64_t begun;
+    got g;
+
+    (void)state;
+    for (unsigned held = 0; held < 2; held++) { /* receive buffers are scarce, then send buffers */
+        kit_new(5);
+        K.d.buffers = 2;
+        kit_open();
+        p.until_kill = held;
+        p.talk[0] = held ? NULL : "{\"type\":\"started\",\"command_id\":\"$ID\",\"pid\":1}\n"
+                                  "{\"type\":\"stdout\",\"data\":\"a\",\"offset\":0}\n{\"type\":\"stdout\",\"data\":\"b\",\"offset\":1}\n";
+        sim_add_plan(K.s, &p);
+        o.stdin_open = true;
+        other = sbx_command(K.c, &K.box, sbx_s("true"), &o);
+        do
+            assert_true(sbx_next_of(K.c, &other, &ev));
+        while (ev.kind != (held ? SBX_EV_STARTED : SBX_EV_STDOUT));
+        if (held) {
+            K.s->commands[0]->conn->no_read = true;
+            ASSERT_CODE(sbx_input(K.c, other, sbx_s("stuck"), &taken), SBX_OK);
+        }
+        begun = K.s->now;
+        tunnel = tunnel_with(0, 2);
+        K.s->tunnel_make = 100000;
+        dial(&g, tunnel, 30);
+        pull_to_end(&g);
+        ASSERT_CODE(g.code, SBX_OK);
+        assert_int_equal(g.data.n, 100000);
+        assert_true(K.s->now - begun < 1000);
+        got_free(&g);
+        close_tunnel(tunnel);
+        ASSERT_CODE(sbx_cancel(K.c, other), SBX_OK);
+        ASSERT_CODE(sbx_await(K.c, other), SBX_ERR_CANCELLED);
+        kit_end();
+    }
+}
+
 static void test_hold(void **state)
 {
     sbx_op tunnel;
@@ -599,7 +645,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo), cmocka_unit_test(test_request), cmocka_unit_test(test_refusals), cmocka_unit_test(test_download),
         cmocka_unit_test(test_many_both_ways), cmocka_unit_test(test_thousand), cmocka_unit_test(test_long), cmocka_unit_test(test_unpulled),
-        cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_hold), cmocka_unit_test(test_unread), cmocka_unit_test(test_send_window),
+        cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_last_buffers),
+        cmocka_unit_test(test_hold), cmocka_unit_test(test_unread), cmocka_unit_test(test_send_window),
         cmocka_unit_test(test_ports),
     };
 
