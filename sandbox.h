@@ -7266,6 +7266,8 @@ typedef struct sbxi_field {
 #define SBXI_FIELD(name, kind, type, member) \
     { name, sizeof(name) - 1, kind, (uint16_t)offsetof(type, member), (uint16_t)sizeof(((type *)0)->member) }
 
+/* Of a member that comes twice in one object the last value that fits its kind
+   counts, as to any JSON parser; of lists the first, for its items are out. */
 typedef struct sbxi_model {
     const sbxi_field *fields;
     uint8_t count;
@@ -7303,7 +7305,7 @@ typedef struct sbxi_dec {
     const sbxi_model *model; /* of the object being filled: the root's or its items' */
     const sbxi_model *root;
     char *out, *item;        /* root struct, item struct */
-    uint16_t at;             /* bytes of the current text stored */
+    uint16_t at;             /* bytes of the current text stored; of a sink's: 1 */
     int8_t field;            /* current field, -1 = skip */
     uint8_t guess;           /* the field that is likely to come next */
     uint8_t depth;           /* of the keys that are looked up */
@@ -7635,7 +7637,12 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
+        if (!is_text)
+            return;
+        if (!d->at) /* the value begins; one that came before it does not count */
+            ((sbxi_sink *)(void *)dst)->total = 0;
+        d->at = 1;
+        if (!sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:
@@ -8336,8 +8343,8 @@ typedef enum sbxi_link_state {
 } sbxi_link_state;
 
 /* In `ready`, beside SBX_READABLE: nobody but the turn itself said so, because
-   the transport cannot say, and nobody has tried since. It is not known then
-   whether anything came. */
+   the transport cannot say, or the transport, whose last word was wrong, and
+   nobody has tried since. It is not known then whether anything came. */
 #define SBXI_GUESSED 4u
 
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
@@ -8346,6 +8353,7 @@ typedef struct sbxi_link {
     uint8_t state, ready;
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
     bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
+    bool heard : 1;   /* bytes came since the transport said last that some would */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
@@ -8821,6 +8829,10 @@ static void sbxi_link_watch(sbxi_net *net, sbxi_link *l, unsigned bits)
    report it each time. */
 SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits)
 {
+    if (bits & ~(unsigned)l->ready & SBX_READABLE) {
+        l->ready |= (uint8_t)(l->heard ? 0 : SBXI_GUESSED);
+        l->heard = false;
+    }
     l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
     sbxi_link_watch(net, l, ~(unsigned)l->ready);
 }
@@ -9052,6 +9064,8 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
         }
         l->rx_end += (uint32_t)n;
         l->half = false;
+        l->heard = true;
+        l->ready &= (uint8_t)~SBXI_GUESSED;
         if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
             l->last_rx = net->now;
         l->got_any = true;
@@ -14169,8 +14183,10 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
     } else if (!sbxi_link_has_room(&c->net, l) && l->owner != c->net.awaited) {
         op->flags |= SBXI_OP_PING_DUE; /* others have all send buffers: it is still to be asked */
     } else {
-        /* A ping that finds no room, since the peer takes nothing, counts too. */
-        sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
+        /* Where it finds no room, since the peer takes nothing, it is still to be
+           sent, and its time runs all the same. */
+        if (!sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0))
+            op->flags |= SBXI_OP_PING_DUE;
         if (op->attempt_at == SBXI_NEVER)
             sbxi_op_allow(c, op, c->desc.ws_ping_ms);
     }
@@ -17107,7 +17123,9 @@ SBX_API const struct sbxi_via *sbx_via_sse(void)
 /* Server messages of DP/execute/ws. A message that lies whole in the receive
    buffer is read to its end before anything of it is delivered, so that its
    offset is known wherever it stands. A larger one streams: its offset is then
-   taken as the expected one and checked when it comes. */
+   taken as the expected one and checked when it comes. Of a member that comes
+   twice the last one counts; in a message that streams, no second `data`, or
+   `type` behind it, can. */
 
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID, SBXI_K_CHANNEL_ID };
 
@@ -17153,8 +17171,14 @@ static bool sbxi_out_place(sbxi_op *op, unsigned stream, uint64_t offset)
     bool known = offset <= expected || offset - expected <= o->skip;
 
     if (offset <= expected) {
-        if (again)
-            o->skip += (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
+        if (again) {
+            uint32_t back = (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
+
+            /* What lies further back than is counted is dropped as if it lay
+               there: its messages are shorter than 4 GiB. */
+            o->skip += back;
+            offset = expected - back;
+        }
     } else if (known) {
         o->skip -= (uint32_t)(offset - expected);
     } else {
@@ -17359,6 +17383,34 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
 }
 
+/* A member begins: what an earlier one of its name said does not count. False:
+   that was acted on already. */
+static SBXI_ONCE bool sbxi_message_member(sbxi_op *op)
+{
+    sbxi_failure *f = op->block ? &op->block->failure : NULL;
+
+    op->u.command.held.out.base64 = 0;
+    switch (op->s.field) {
+    case SBXI_K_TYPE: return sbxi_op_is_sse(op) || !op->s.assuming; /* an event's type is its name */
+    case SBXI_K_DATA: return !op->s.assuming;
+    case SBXI_K_ERROR:
+        if (f)
+            f->text[0] = 0;
+        break;
+    case SBXI_K_ERROR_TYPE:
+        if (f)
+            f->type[0] = 0;
+        if (op->s.type == SBXI_T_SHUTDOWN)
+            op->s.type = SBXI_T_ERROR;
+        break;
+#if !SBX_NO_SSH_AGENT
+    case SBXI_K_CHANNEL_ID: sbxi_agent_begin(op); break;
+#endif
+    default: break;
+    }
+    return true;
+}
+
 static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
@@ -17547,9 +17599,11 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
     }
     if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (output && !op->s.placed && !op->s.assuming) {
+    if (!op->s.assuming) {
         op->s.assuming = true;
-        if (op->s.has_offset) {
+        if (agent) {
+            ; /* has no place */
+        } else if (op->s.has_offset) {
             op->s.placed = true;
             sbxi_message_place(c, op, stream);
             if (op->state != SBXI_OP_STREAM)
@@ -17616,9 +17670,12 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
             if (t.depth != 1)
                 break;
             key = sbxi_message_part(op, &t, &n);
-            if (key) {
-                op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
-                k->held.out.base64 = 0;
+            if (!key)
+                break;
+            op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+            if (!sbxi_message_member(op)) {
+                sbxi_stream_protocol_error(c, op, SBXI_T("a long message of the server has two `data`, or a `type` behind it"));
+                return SBXI_RUN_IDLE;
             }
             break;
         case SBX_JSON_STRING:

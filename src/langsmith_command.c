@@ -342,8 +342,10 @@ static void sbxi_stream_ping(sbx_client *c, sbxi_op *op)
     } else if (!sbxi_link_has_room(&c->net, l) && l->owner != c->net.awaited) {
         op->flags |= SBXI_OP_PING_DUE; /* others have all send buffers: it is still to be asked */
     } else {
-        /* A ping that finds no room, since the peer takes nothing, counts too. */
-        sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0);
+        /* Where it finds no room, since the peer takes nothing, it is still to be
+           sent, and its time runs all the same. */
+        if (!sbxi_ws_send(&c->net, l, SBX_WS_OP_PING, "", 0))
+            op->flags |= SBXI_OP_PING_DUE;
         if (op->attempt_at == SBXI_NEVER)
             sbxi_op_allow(c, op, c->desc.ws_ping_ms);
     }

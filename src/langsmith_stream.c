@@ -4,7 +4,9 @@
 /* Server messages of DP/execute/ws. A message that lies whole in the receive
    buffer is read to its end before anything of it is delivered, so that its
    offset is known wherever it stands. A larger one streams: its offset is then
-   taken as the expected one and checked when it comes. */
+   taken as the expected one and checked when it comes. Of a member that comes
+   twice the last one counts; in a message that streams, no second `data`, or
+   `type` behind it, can. */
 
 enum { SBXI_K_OTHER, SBXI_K_TYPE, SBXI_K_DATA, SBXI_K_OFFSET, SBXI_K_EXIT_CODE, SBXI_K_ERROR, SBXI_K_ERROR_TYPE, SBXI_K_COMMAND_ID, SBXI_K_PID, SBXI_K_CHANNEL_ID };
 
@@ -50,8 +52,14 @@ static bool sbxi_out_place(sbxi_op *op, unsigned stream, uint64_t offset)
     bool known = offset <= expected || offset - expected <= o->skip;
 
     if (offset <= expected) {
-        if (again)
-            o->skip += (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
+        if (again) {
+            uint32_t back = (uint32_t)SBXI_MIN(expected - offset, UINT32_MAX - o->skip);
+
+            /* What lies further back than is counted is dropped as if it lay
+               there: its messages are shorter than 4 GiB. */
+            o->skip += back;
+            offset = expected - back;
+        }
     } else if (known) {
         o->skip -= (uint32_t)(offset - expected);
     } else {
@@ -256,6 +264,34 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
 }
 
+/* A member begins: what an earlier one of its name said does not count. False:
+   that was acted on already. */
+static SBXI_ONCE bool sbxi_message_member(sbxi_op *op)
+{
+    sbxi_failure *f = op->block ? &op->block->failure : NULL;
+
+    op->u.command.held.out.base64 = 0;
+    switch (op->s.field) {
+    case SBXI_K_TYPE: return sbxi_op_is_sse(op) || !op->s.assuming; /* an event's type is its name */
+    case SBXI_K_DATA: return !op->s.assuming;
+    case SBXI_K_ERROR:
+        if (f)
+            f->text[0] = 0;
+        break;
+    case SBXI_K_ERROR_TYPE:
+        if (f)
+            f->type[0] = 0;
+        if (op->s.type == SBXI_T_SHUTDOWN)
+            op->s.type = SBXI_T_ERROR;
+        break;
+#if !SBX_NO_SSH_AGENT
+    case SBXI_K_CHANNEL_ID: sbxi_agent_begin(op); break;
+#endif
+    default: break;
+    }
+    return true;
+}
+
 static SBXI_ONCE void sbxi_message_value(sbx_client *c, sbxi_op *op, const sbx_json_tok *t)
 {
     sbxi_command *k = &op->u.command;
@@ -444,9 +480,11 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
     }
     if (op->s.phase == SBXI_PHASE_STARTING)
         sbxi_stream_started(c, op);
-    if (output && !op->s.placed && !op->s.assuming) {
+    if (!op->s.assuming) {
         op->s.assuming = true;
-        if (op->s.has_offset) {
+        if (agent) {
+            ; /* has no place */
+        } else if (op->s.has_offset) {
             op->s.placed = true;
             sbxi_message_place(c, op, stream);
             if (op->state != SBXI_OP_STREAM)
@@ -513,9 +551,12 @@ SBXI_FN sbxi_run sbxi_message_read(sbx_client *c, sbxi_op *op, sbx_event *ev, ch
             if (t.depth != 1)
                 break;
             key = sbxi_message_part(op, &t, &n);
-            if (key) {
-                op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
-                k->held.out.base64 = 0;
+            if (!key)
+                break;
+            op->s.field = sbxi_which(sbxi_keys, SBXI_COUNT(sbxi_keys), SBXI_K_OTHER, key, n);
+            if (!sbxi_message_member(op)) {
+                sbxi_stream_protocol_error(c, op, SBXI_T("a long message of the server has two `data`, or a `type` behind it"));
+                return SBXI_RUN_IDLE;
             }
             break;
         case SBX_JSON_STRING:

@@ -341,6 +341,10 @@ static void sbxi_link_watch(sbxi_net *net, sbxi_link *l, unsigned bits)
    report it each time. */
 SBXI_FN void sbxi_link_mark(sbxi_net *net, sbxi_link *l, unsigned bits)
 {
+    if (bits & ~(unsigned)l->ready & SBX_READABLE) {
+        l->ready |= (uint8_t)(l->heard ? 0 : SBXI_GUESSED);
+        l->heard = false;
+    }
     l->ready |= (uint8_t)(bits & (SBX_READABLE | SBX_WRITABLE));
     sbxi_link_watch(net, l, ~(unsigned)l->ready);
 }
@@ -572,6 +576,8 @@ static sbxi_got sbxi_link_fill(sbxi_net *net, sbxi_link *l)
         }
         l->rx_end += (uint32_t)n;
         l->half = false;
+        l->heard = true;
+        l->ready &= (uint8_t)~SBXI_GUESSED;
         if (l->state == SBXI_LINK_BUSY) /* while it closes, its time is not prolonged */
             l->last_rx = net->now;
         l->got_any = true;

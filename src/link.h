@@ -36,8 +36,8 @@ typedef enum sbxi_link_state {
 } sbxi_link_state;
 
 /* In `ready`, beside SBX_READABLE: nobody but the turn itself said so, because
-   the transport cannot say, and nobody has tried since. It is not known then
-   whether anything came. */
+   the transport cannot say, or the transport, whose last word was wrong, and
+   nobody has tried since. It is not known then whether anything came. */
 #define SBXI_GUESSED 4u
 
 /* A link keeps codec state, not bytes: it holds a shared buffer only while it
@@ -46,6 +46,7 @@ typedef struct sbxi_link {
     uint8_t state, ready;
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
     bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
+    bool heard : 1;   /* bytes came since the transport said last that some would */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;

@@ -220,7 +220,12 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
             sbxi_dec_text(d, f, t);
         return;
     case SBXI_F_SINK:
-        if (is_text && !sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
+        if (!is_text)
+            return;
+        if (!d->at) /* the value begins; one that came before it does not count */
+            ((sbxi_sink *)(void *)dst)->total = 0;
+        d->at = 1;
+        if (!sbxi_sink_put((sbxi_sink *)(void *)dst, d->grow, t->p, t->n))
             d->no_memory = true;
         return;
     case SBXI_F_I64:

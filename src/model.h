@@ -37,6 +37,8 @@ typedef struct sbxi_field {
 #define SBXI_FIELD(name, kind, type, member) \
     { name, sizeof(name) - 1, kind, (uint16_t)offsetof(type, member), (uint16_t)sizeof(((type *)0)->member) }
 
+/* Of a member that comes twice in one object the last value that fits its kind
+   counts, as to any JSON parser; of lists the first, for its items are out. */
 typedef struct sbxi_model {
     const sbxi_field *fields;
     uint8_t count;
@@ -74,7 +76,7 @@ typedef struct sbxi_dec {
     const sbxi_model *model; /* of the object being filled: the root's or its items' */
     const sbxi_model *root;
     char *out, *item;        /* root struct, item struct */
-    uint16_t at;             /* bytes of the current text stored */
+    uint16_t at;             /* bytes of the current text stored; of a sink's: 1 */
     int8_t field;            /* current field, -1 = skip */
     uint8_t guess;           /* the field that is likely to come next */
     uint8_t depth;           /* of the keys that are looked up */

@@ -32,6 +32,21 @@ static void test_events(void **state)
     }
 }
 
+static void test_twice(void **state)
+{
+    (void)state;
+    kit_start(2);
+    talk(STARTED "{\"type\":\"ssh_agent_data\",\"channel_id\":\"no\",\"data\":\"AAAA\",\"channel_id\":\"ch\",\"data\":\"aGVsbG8=\"}\n"
+         "@frag 4 {\"type\":\"ssh_agent_data\",\"channel_id\":\"no\",\"channel_id\":\"ch\",\"data\":\"aGVsbG8=\"}\n" EXIT(0), NULL, NULL);
+    record_all(with_agent());
+    assert_string_equal(record_text, " started a(ch:hello) a(ch:he) a(ch:llo) end(OK,0)");
+    kit_end();
+    kit_start(2);
+    talk(STARTED "@frag 4 {\"type\":\"ssh_agent_data\",\"channel_id\":\"ch\",\"data\":\"AAAA\",\"data\":\"aGVsbG8=\"}\n" EXIT(0), NULL, NULL);
+    assert_non_null(strstr(record_all(with_agent()), "end(PROTOCOL,-1)"));
+    kit_end();
+}
+
 static void test_ignored_unless_asked_for(void **state)
 {
     sbx_run_opts o = { 0 };
@@ -260,7 +275,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events), cmocka_unit_test(test_ignored_unless_asked_for), cmocka_unit_test(test_streams), cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_events), cmocka_unit_test(test_twice), cmocka_unit_test(test_ignored_unless_asked_for), cmocka_unit_test(test_streams), cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_answers), cmocka_unit_test(test_large_answer), cmocka_unit_test(test_goes_on_after_a_drop), cmocka_unit_test(test_refusals),
     };
 

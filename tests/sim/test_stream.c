@@ -395,6 +395,82 @@ static void test_late_step_without_wait(void **state)
     kit_end();
 }
 
+/* A transport whose wait names a connection each time, whether or not anything
+   came, in a program that pulls. */
+static int waits_loudly(void *ctx, int64_t timeout_ms, sbx_ready *ready, int max)
+{
+    int n = sim_transport.wait(ctx, timeout_ms, ready, max);
+
+    if (n || max < 1)
+        return n;
+    ready[0].tag = 0;
+    ready[0].bits = SBX_READABLE;
+    return 1;
+}
+
+static void test_pong_deadline_with_a_loud_wait(void **state)
+{
+    sbx_transport t = sim_transport;
+    sbx_event ev;
+
+    (void)state;
+    t.wait = waits_loudly;
+    kit_new(12);
+    K.d.transport = &t;
+    kit_open();
+    talk(STARTED OUT("a", 0), STARTED EXIT(0), NULL);
+    command(NULL);
+    record_text[0] = 0;
+    ev.kind = SBX_EV_NONE;
+    for (unsigned i = 0; i < 200 && ev.kind != SBX_EV_END; i++) {
+        while (sbx_next(K.c, &ev))
+            record(&ev);
+        sbx_wait(K.c, 1000);
+        freeze(K.s);
+    }
+    assert_string_equal(record_text, " started o0:a retry(DEADLINE) again end(OK,0)");
+    kit_end();
+}
+
+/* A ping that finds no room, since the peer takes nothing for a while, goes out
+   when there is some. */
+static void test_ping_late(void **state)
+{
+    static char much[845], script[1200];
+    sbx_run_opts o = { 0 };
+    size_t taken, n;
+    sbx_event ev;
+    sbx_op op;
+
+    (void)state;
+    kit_new(13);
+    K.d.tx_bytes = 1024;
+    K.d.ws_ping_ms = 10000;
+    kit_open();
+    /* Pongs take the room that the input leaves. */
+    n = (size_t)sprintf(script, "%s@ms 3000\n@hex 8900 897d", STARTED);
+    memset(script + n, '3', 250);
+    sprintf(script + n + 250, "\n@ms 60000\n%s", EXIT(0));
+    talk(script, NULL, NULL);
+    o.stdin_open = true;
+    op = command(&o);
+    record_text[0] = 0;
+    record_until(op, SBX_EV_STARTED);
+    K.s->commands[0]->conn->no_read = true;
+    memset(much, 'x', sizeof much);
+    ASSERT_CODE(sbx_input(K.c, op, sbx_sn(much, sizeof much), &taken), SBX_OK);
+    assert_int_equal(taken, sizeof much);
+    for (ev.kind = SBX_EV_NONE; ev.kind != SBX_EV_END && K.s->now < 200000; sbx_wait(K.c, 1000)) {
+        while (sbx_next(K.c, &ev))
+            record(&ev);
+        if (K.s->now >= 41000 && K.s->commands[0]->conn)
+            K.s->commands[0]->conn->no_read = false;
+    }
+    assert_string_equal(record_text, " started end(OK,0)");
+    assert_int_equal(K.s->pings, 1);
+    kit_end();
+}
+
 /* Not pulled: it is held back by the caller, as far as anybody can tell. */
 static void test_unpulled_without_wait(void **state)
 {
@@ -578,6 +654,62 @@ static void test_without_offsets(void **state)
     kit_end();
 }
 
+/* Further back than 4 GiB, which no server would be asked for: what it repeats
+   is dropped all the same. */
+static void test_sent_again_from_afar(void **state)
+{
+    sbx_attach_opts o = { 0 };
+    uint64_t out;
+    sbx_op op;
+
+    (void)state;
+    kit_start(15);
+    talk(STARTED OUT("early", 0) OUT("later", 5000000000) OUT("abcdef", 5999999997) OUT("back", 10) OUT("efg", 6000000001) EXIT(0), NULL, NULL);
+    o.stdout_offset = 6000000000;
+    op = sbx_attach(K.c, &K.box, sbx_s("mine"), &o);
+    record_text[0] = 0;
+    record_until(op, SBX_EV_STDOUT);
+    ASSERT_CODE(sbx_command_position(K.c, op, NULL, &out, NULL), SBX_OK);
+    assert_int_equal(out, 6000000003);
+    assert_string_equal(record_rest(op), "started o6000000000:defg end(OK,0)");
+    kit_end();
+}
+
+/* A member that comes twice: the last one counts, unless the first was acted
+   on already. */
+static void test_twice(void **state)
+{
+    static const char *const talks[][2] = {
+        { STARTED "{\"type\":\"stderr\",\"data\":\"first\",\"offset\":9,\"type\":\"stdout\",\"data\":\"ab\",\"offset\":0}\n" EXIT(0), "started o0:ab end(OK,0)" },
+        { STARTED "{\"data\":\"first\",\"type\":\"stdout\",\"offset\":0,\"data\":\"ab\"}\n{\"type\":\"exit\",\"exit_code\":5,\"exit_code\":6}\n", "started o0:ab end(OK,6)" },
+        { STARTED "@frag 3 {\"type\":\"stderr\",\"type\":\"stdout\",\"offset\":5,\"offset\":0,\"data\":\"ab\"}\n" EXIT(0), "started o0:ab end(OK,0)" },
+        { STARTED "@frag 3 {\"type\":\"stdout\",\"data\":\"ab\",\"data\":\"cd\",\"offset\":0}\n" EXIT(0), "started o0:ab end(PROTOCOL,-1)" },
+        { STARTED "@frag 3 {\"type\":\"stdout\",\"data\":\"ab\",\"type\":\"stderr\",\"offset\":0}\n" EXIT(0), "started o0:ab end(PROTOCOL,-1)" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof talks / sizeof *talks; i++) {
+        kit_start(18);
+        talk(talks[i][0], NULL, NULL);
+        assert_string_equal(record_all(command(NULL)), talks[i][1]);
+        kit_end();
+    }
+    for (unsigned frag = 0; frag < 2; frag++) {
+        sbx_error e;
+        sbx_op op;
+
+        kit_start(18);
+        talk(frag ? STARTED "@frag 3 {\"type\":\"error\",\"error\":\"first\",\"error_type\":\"CommandTimeout\",\"error\":\"2nd\",\"error_type\":\"SessionExpired\"}\n"
+                  : STARTED "{\"type\":\"error\",\"error\":\"first\",\"error_type\":\"CommandTimeout\",\"error\":\"2nd\",\"error_type\":\"SessionExpired\"}\n", NULL, NULL);
+        op = command(NULL);
+        assert_string_equal(record_all(op), "started end(SESSION_EXPIRED,-1)");
+        e = kit_error(op);
+        assert_string_equal(e.text, "2nd");
+        assert_string_equal(e.type, "SessionExpired");
+        kit_end();
+    }
+}
+
 static void test_attach(void **state)
 {
     sbx_attach_opts o = { 0 };
@@ -619,8 +751,9 @@ int main(void)
         cmocka_unit_test(test_no_reconnect), cmocka_unit_test(test_reattach_refused), cmocka_unit_test(test_silent_stream),
         cmocka_unit_test(test_pong_deadline), cmocka_unit_test(test_pong_deadline_in_message), cmocka_unit_test(test_slow_consumer),
         cmocka_unit_test(test_pong_deadline_without_wait), cmocka_unit_test(test_late_step_without_wait), cmocka_unit_test(test_unpulled_without_wait),
+        cmocka_unit_test(test_pong_deadline_with_a_loud_wait), cmocka_unit_test(test_ping_late),
         cmocka_unit_test(test_gap), cmocka_unit_test(test_sent_again), cmocka_unit_test(test_replaced), cmocka_unit_test(test_late_gap),
-        cmocka_unit_test(test_without_offsets), cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_sent_again_from_afar), cmocka_unit_test(test_twice), cmocka_unit_test(test_without_offsets), cmocka_unit_test(test_attach),
     };
 
     return cmocka_run_group_tests_name("a command's stream", tests, NULL, NULL);

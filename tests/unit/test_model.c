@@ -141,6 +141,53 @@ static void the_same_items_under_two_names(void **state)
           "[1||0|-1|0|0|0|0][2||0|-1|0|0|0|0]done next= offset=0");
 }
 
+/* Of a member that comes twice the last one counts; of lists the first, whose
+   items are out already. */
+static void members_that_come_twice(void **state)
+{
+    (void)state;
+    check("{\"next_cursor\":\"first\",\"items\":[{\"id\":\"one\",\"id\":\"2\",\"note\":\"a long one\",\"note\":\"b\",\"small\":5,\"small\":6,\"flag\":true,\"flag\":false}],"
+          "\"next_cursor\":\"2nd\",\"items\":[{\"id\":\"3\"}],\"offset\":1,\"offset\":2}",
+          "[2|b|0|6|0|0|0|0]done next=2nd offset=2");
+}
+
+typedef struct answer {
+    sbxi_sink out, err;
+} answer;
+
+static void bytes_that_come_twice(void **state)
+{
+    static const sbxi_field fields[] = { SBXI_FIELD("out", SBXI_F_SINK, answer, out), SBXI_FIELD("err", SBXI_F_SINK, answer, err) };
+    static const sbxi_model model = { fields, SBXI_COUNT(fields), false, sizeof(answer), 0, NULL, NULL };
+    static const char text[] = "{\"out\":\"first\",\"err\":\"one\",\"out\":\"2\\n\",\"err\":\"longer than it\"}";
+    size_t n = sizeof text - 1;
+
+    (void)state;
+    for (size_t split = 1; split <= n; split++) {
+        char copy[sizeof text], out[16], err[8], *p = copy;
+        answer a;
+        sbxi_dec d;
+
+        memcpy(copy, text, sizeof text);
+        sbxi_dec_init(&d, &model, &a, NULL);
+        a.out.p = out;
+        a.out.cap = sizeof out;
+        a.err.p = err;
+        a.err.cap = sizeof err;
+        if (split < n)
+            assert_int_equal(sbxi_dec_run(&d, &p, copy + split), SBXI_DEC_MORE);
+        p = copy + split;
+        if (split == n)
+            p = copy;
+        sbxi_dec_run(&d, &p, copy + n);
+        assert_int_equal(sbxi_dec_end(&d), SBXI_DEC_DONE);
+        assert_int_equal(a.out.total, 2);
+        assert_memory_equal(out, "2\n", 2);
+        assert_int_equal(a.err.total, 14);
+        assert_memory_equal(err, "longer t", 8);
+    }
+}
+
 static void texts_are_cut_and_ids_are_not(void **state)
 {
     (void)state;
@@ -176,7 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_in_the_expected_order), cmocka_unit_test(items_in_any_order), cmocka_unit_test(the_same_items_under_two_names),
-        cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers), cmocka_unit_test(json_values),
+        cmocka_unit_test(members_that_come_twice), cmocka_unit_test(bytes_that_come_twice), cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers), cmocka_unit_test(json_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
