@@ -108,7 +108,7 @@ typedef struct sbx_error {
     bool cut;               /* `text` is shorter than what the server said */
     uint8_t attempts;       /* tries made, the first included */
     char operation[24];     /* the function called, without sbx_: "create", "run", "wait_ready", … */
-    char field[48];         /* the option or field that was refused */
+    char field[80];         /* the option or field that was refused: "proxy.rules[2].headers[0].value" (an option of ours is never cut) */
     char type[48];          /* the service's own error type */
     char text[256];         /* what happened and what to do */
 } sbx_error;

@@ -166,7 +166,7 @@ typedef struct sbxi_shape {
 typedef struct sbxi_bad {
     const char *why;
 #if !SBX_NO_ERROR_TEXT
-    char option[48];
+    char option[sizeof(((sbx_error *)0)->field)];
 #endif
 } sbxi_bad;
 

@@ -86,3 +86,37 @@ const char *sim_client_stall(sbx_client *c)
     }
     return NULL;
 }
+
+/* Characters of the longest way to an option inside a struct of this table; an
+   array's index has as many as request_bytes allows. */
+static size_t sim_longest_in(const sbxi_schema *s)
+{
+    size_t longest = 0;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        const sbxi_param *p = &s->params[i];
+        size_t n = strlen(SBXI_OPTION(p)), below = 0;
+
+        if (p->sub)
+            below = sim_longest_in(p->sub);
+        if (sbxi_param_kind_of(p) == SBXI_P_LIST)
+            n += strlen("[4294967295]");
+        n += below + (n && below);
+        if (n > longest)
+            longest = n;
+    }
+    return longest;
+}
+
+size_t sim_longest_option(void)
+{
+    const sbxi_schema *const roots[] = { &sbxi_create_schema, &sbxi_update_schema, &sbxi_list_schema, &sbxi_execute_ws_schema, &sbxi_execute_sse_schema,
+                                         &sbxi_snapshot_build_schema, &sbxi_snapshot_capture_schema, &sbxi_registry_create_schema,
+                                         &sbxi_template_create_schema, &sbxi_volume_create_schema, &sbxi_pool_create_schema };
+    size_t longest = 0;
+
+    for (size_t i = 0; i < SBXI_COUNT(roots); i++)
+        if (sim_longest_in(roots[i]) > longest)
+            longest = sim_longest_in(roots[i]);
+    return longest;
+}

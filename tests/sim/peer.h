@@ -251,6 +251,7 @@ void sim_complain(sim *s, const char *format, ...);
 /* The client's internals (impl.c): NULL, or what is wrong. */
 const char *sim_client_busy(sbx_client *c);  /* something is held though nothing runs */
 const char *sim_client_stall(sbx_client *c); /* an operation that nothing will wake */
+size_t sim_longest_option(void);             /* what sbx_error.field has to hold */
 
 /* ---- between the peer's parts ---- */
 

@@ -317,6 +317,34 @@ static const char *spoil(unsigned i)
     }
 }
 
+/* The way to an option is not cut, however long the arrays around it are. */
+static void test_longest_option(void **state)
+{
+    static sbx_proxy_callback callbacks[1500];
+    static sbx_proxy_header headers[1500];
+    sbx_error e;
+
+    (void)state;
+    assert_true(sim_longest_option() < sizeof e.field);
+    kit_start(1);
+    prepare();
+    C.proxy = &P;
+    B.request_headers = &H[0];
+    B.request_headers_n = 1;
+    for (unsigned i = 0; i < 1500; i++) {
+        callbacks[i] = B;
+        headers[i] = H[0];
+    }
+    headers[1499].value.value = sbx_s("");
+    callbacks[1499].request_headers = headers;
+    callbacks[1499].request_headers_n = 1500;
+    P.callbacks = callbacks;
+    P.callbacks_n = 1500;
+    e = kit_error(sbx_create(K.c, &C, NULL));
+    assert_string_equal(e.field, "proxy.callbacks[1499].request_headers[1499].value");
+    kit_end();
+}
+
 static void no_secret_in(const void *p, size_t n)
 {
     for (size_t i = 0; i + sizeof SECRET <= n; i++)
@@ -430,7 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mounts), cmocka_unit_test(test_proxy), cmocka_unit_test(test_access_and_update),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_taken), cmocka_unit_test(test_secrets_are_wiped),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_longest_option), cmocka_unit_test(test_taken), cmocka_unit_test(test_secrets_are_wiped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
