@@ -2039,7 +2039,8 @@ typedef struct sbx_list_result {
    that a shifting page brings again is dropped (by id, of the last 32). `out`
    may be NULL; it is written also on SBX_ERR_TOO_LARGE (an id or cursor longer
    than its field). Errors: SBX_ERR_NO_ENDPOINT (404: check the endpoint),
-   SBX_ERR_PROTOCOL (also a next page that does not move). */
+   SBX_ERR_PROTOCOL (also a next page that does not move, and more than 1,000
+   pages in a row without a new item). */
 SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
 
 /* What sbx_update can clear. */
@@ -9566,11 +9567,11 @@ typedef struct sbxi_http {
     uint64_t total;     /* bytes or items that came */
     uint64_t cursor;    /* list: hash of the last page's cursor; SBXI_ANSWER_HTTP: its status */
     const char *data;   /* upload: the caller's bytes */
-    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
+    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file; list: items before the last page */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
     int64_t until;      /* polling ends; a token: the answer's Date; SBXI_ANSWER_HTTP: its length, -1 = not said */
-    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have */
+    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have; list: pages in a row without a new item */
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked : 1, resume : 1, from_end : 1, bad_range : 1, if_range : 1, not_modified : 1, one_page : 1, unique : 1, executed : 1;
     bool dated : 1;     /* of a model, the Date is wanted */
@@ -13428,6 +13429,9 @@ static void sbxi_list_result(sbxi_op *op)
     r->next_offset = page->next_offset;
 }
 
+/* So many pages in a row may bring nothing new, each naming another one. */
+#define SBXI_PAGES_IN_VAIN 1000
+
 SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
@@ -13438,6 +13442,12 @@ SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 
     if (op->fail.code != SBX_OK || h->one_page || !more) {
         sbxi_list_result(op);
+        return false;
+    }
+    h->poll_ms = h->total == h->size ? h->poll_ms + 1 : 0;
+    h->size = h->total;
+    if (h->poll_ms > SBXI_PAGES_IN_VAIN) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server named more than 1,000 pages in a row without an item"));
         return false;
     }
     place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;

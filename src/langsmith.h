@@ -170,7 +170,8 @@ typedef struct sbx_list_result {
    that a shifting page brings again is dropped (by id, of the last 32). `out`
    may be NULL; it is written also on SBX_ERR_TOO_LARGE (an id or cursor longer
    than its field). Errors: SBX_ERR_NO_ENDPOINT (404: check the endpoint),
-   SBX_ERR_PROTOCOL (also a next page that does not move). */
+   SBX_ERR_PROTOCOL (also a next page that does not move, and more than 1,000
+   pages in a row without a new item). */
 SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out);
 
 /* What sbx_update can clear. */

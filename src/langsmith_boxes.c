@@ -218,6 +218,9 @@ static void sbxi_list_result(sbxi_op *op)
     r->next_offset = page->next_offset;
 }
 
+/* So many pages in a row may bring nothing new, each naming another one. */
+#define SBXI_PAGES_IN_VAIN 1000
+
 SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 {
     sbxi_http *h = &op->u.http;
@@ -228,6 +231,12 @@ SBXI_FN bool sbxi_list_after(sbx_client *c, sbxi_op *op)
 
     if (op->fail.code != SBX_OK || h->one_page || !more) {
         sbxi_list_result(op);
+        return false;
+    }
+    h->poll_ms = h->total == h->size ? h->poll_ms + 1 : 0;
+    h->size = h->total;
+    if (h->poll_ms > SBXI_PAGES_IN_VAIN) {
+        sbxi_op_set_fail(op, SBX_ERR_PROTOCOL, SBX_LAYER_SERVICE, SBXI_T("the server named more than 1,000 pages in a row without an item"));
         return false;
     }
     place = page->next_cursor[0] ? sbxi_hash(page->next_cursor) : (uint64_t)page->next_offset;

@@ -234,11 +234,11 @@ typedef struct sbxi_http {
     uint64_t total;     /* bytes or items that came */
     uint64_t cursor;    /* list: hash of the last page's cursor; SBXI_ANSWER_HTTP: its status */
     const char *data;   /* upload: the caller's bytes */
-    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file */
+    uint64_t size;      /* upload: bytes of the file, UINT64_MAX = not known; read: of the file; list: items before the last page */
     uint64_t pos;       /* upload: bytes pushed; read: first byte asked for */
     uint64_t want;      /* read: bytes asked for, 0 = all; list: pages before */
     int64_t until;      /* polling ends; a token: the answer's Date; SBXI_ANSWER_HTTP: its length, -1 = not said */
-    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have */
+    int32_t poll_ms;    /* SBXI_ANSWER_HTTP: the silence that its body may have; list: pages in a row without a new item */
     uint8_t step;       /* upload: the part that is sent; list: options */
     bool chunked : 1, resume : 1, from_end : 1, bad_range : 1, if_range : 1, not_modified : 1, one_page : 1, unique : 1, executed : 1;
     bool dated : 1;     /* of a model, the Date is wanted */

@@ -289,6 +289,52 @@ static void make_page(sim *s, sim_conn *c)
     n += (size_t)sprintf(body + n, "],\"next_cursor\":\"%s\"}", page % 2 ? "A" : "B");
     sim_answer(c, 200, NULL, body, n, s->now);
 }
+/* pages without items that never end; each is as many behind the last item as
+   `barren` says */
+static unsigned barren;
+static void make_barren_page(sim *s, sim_conn *c)
+{
+    char body[200];
+    size_t n = (size_t)snprintf(body, sizeof body, "{\"sandboxes\":[");
+
+    if (++page % barren == 0)
+        n += (size_t)snprintf(body + n, sizeof body - n, "{\"id\":\"%u\",\"name\":\"n\"}", page);
+    n += (size_t)snprintf(body + n, sizeof body - n, "],\"next_cursor\":\"%u\"}", page);
+    if (page == 3100)
+        n = (size_t)snprintf(body, sizeof body, "{\"sandboxes\":[],\"next_cursor\":null}");
+    sim_answer(c, 200, NULL, body, n, s->now);
+}
+static void a_list_without_items(void **state)
+{
+    sbx_list_opts o = { 0 };
+    sbx_box_info items[4];
+    sbx_list_result r;
+    sim_script e = { 0 };
+    sbx_op op;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        kit_start(1);
+        e.match = "GET /v2/sandboxes/boxes";
+        e.times = -1;
+        e.make = make_barren_page;
+        sim_expect(K.s, &e);
+        o.items.p = (char *)items;
+        o.items.n = sizeof items;
+        page = 0;
+        barren = i ? 1002 : 1000;
+        op = sbx_list(K.c, &o, &r);
+        ASSERT_CODE(sbx_await(K.c, op), i ? SBX_ERR_PROTOCOL : SBX_OK);
+        if (i) {
+            assert_int_equal(page, 1001);
+            assert_non_null(strstr(kit_error(op).text, "without an item"));
+        } else {
+            assert_int_equal(page, 3100);
+            assert_int_equal(r.count, 3);
+        }
+        kit_end();
+    }
+}
 static void a_list_that_goes_round(void **state)
 {
     sbx_list_result r;
@@ -397,7 +443,7 @@ int main(void)
         cmocka_unit_test(close_with_every_slot_ended),
         cmocka_unit_test(a_freed_connection_wakes_the_next),
         cmocka_unit_test(a_port_number_is_closed_before_it_is_used_again),
-        cmocka_unit_test(a_list_that_goes_round),
+        cmocka_unit_test(a_list_that_goes_round), cmocka_unit_test(a_list_without_items),
         cmocka_unit_test(a_range_answered_with_everything),
     };
 
