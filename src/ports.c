@@ -211,6 +211,7 @@ SBX_API sbx_code sbx_port_eof(sbx_client *c, uint32_t id)
 static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
 {
     sbxi_link *l = &c->net.links[id - 1];
+    bool starved;
     sbxi_op *op;
 
     l->ready |= (uint8_t)bits;
@@ -223,13 +224,16 @@ static void sbxi_port_run(sbx_client *c, uint32_t id, unsigned bits)
         return;
     c->net.inside = true;
     c->net.run_left = SIZE_MAX; /* what the caller gives has an end */
+    /* A pull found no buffer for what can be read: one finds no more for having
+       something sent. */
+    starved = op->list == SBXI_LIST_STARVED && !(bits & SBX_READABLE);
     sbxi_op_list(c, op, SBXI_LIST_NONE);
     switch (sbxi_op_run(c, op, NULL)) {
     case SBXI_RUN_STARVED: sbxi_op_list(c, op, SBXI_LIST_STARVED); break;
     case SBXI_RUN_IDLE: break;
     default:
         if (op->state != SBXI_OP_FREE)
-            sbxi_op_list(c, op, SBXI_LIST_EVENT);
+            sbxi_op_list(c, op, starved && !op->notes && op->state != SBXI_OP_DONE ? SBXI_LIST_STARVED : SBXI_LIST_EVENT);
     }
     c->net.inside = false;
 }

@@ -67,13 +67,12 @@ static size_t frame(char *p, const char *t)
     return n + 2;
 }
 /* ports, a command whose server took it and said nothing yet */
-static sbx_op port_command(uint32_t *id)
+static sbx_op port_command_more(uint32_t *id)
 {
     char req[4000], buf[600], key[25], acc[29];
     size_t n;
     sbx_op op;
     char *k;
-    port_open();
     op = port_start(sbx_command(K.c, &K.box, sbx_s("x"), NULL), id, req, sizeof req);
     k = strstr(req, "Sec-WebSocket-Key: ");
     assert_non_null(k);
@@ -87,6 +86,61 @@ static sbx_op port_command(uint32_t *id)
     sbx_step(K.c, 7);
     assert_true(sbx_port_send(K.c, *id, req, sizeof req));
     return op;
+}
+static sbx_op port_command(uint32_t *id)
+{
+    port_open();
+    return port_command_more(id);
+}
+/* ports, a command that waits for a buffer is no reason to be busy */
+static void ports_a_starved_command(void **state)
+{
+    uint32_t a, b;
+    char buf[600], room[600];
+    unsigned char seed[32] = { 1 };
+    size_t n;
+    unsigned outs = 0;
+    sbx_event ev;
+    sbx_op ops[2];
+
+    (void)state;
+    kit_new(1);
+    K.d.transport = NULL;
+    K.d.buffers = 2;
+    kit_open();
+    K.s->client = NULL;
+    ASSERT_CODE(sbx_port_seed(K.c, seed, 32, 0), SBX_OK);
+    ops[0] = port_command_more(&a);
+    ops[1] = port_command_more(&b);
+    n = frame(buf, "{\"type\":\"stdout\",\"data\":\"1\",\"offset\":0}");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(sbx_port_recv(K.c, i ? b : a, buf, n), n);
+        while (sbx_next(K.c, &ev)) {
+        }
+        while (sbx_port_send(K.c, i ? b : a, room, sizeof room)) {
+        }
+    }
+    ASSERT_CODE(sbx_kill(K.c, ops[0]), SBX_OK); /* nothing of it is taken: it keeps the send buffer, which an answer to a ping would need */
+    n = frame(buf, "{\"type\":\"stdout\",\"data\":\"2\",\"offset\":1}");
+    for (int64_t now = 8; now < 14; now++) {
+        sbx_step(K.c, now);
+        if (now == 9)
+            assert_int_equal(sbx_port_recv(K.c, b, buf, n), n);
+        while (sbx_next(K.c, &ev))
+            outs += ev.kind == SBX_EV_STDOUT;
+        while (sbx_port_send(K.c, b, room, sizeof room)) {
+        }
+        if (now < 12)
+            assert_true(sbx_next_deadline(K.c) > now);
+        assert_int_equal(outs, now < 13 ? 0 : 1);
+        if (now == 12)
+            assert_true(sbx_port_send(K.c, a, room, sizeof room) > 0);
+    }
+    sbx_cancel(K.c, ops[0]);
+    sbx_cancel(K.c, ops[1]);
+    while (sbx_next(K.c, &ev)) {
+    }
+    kit_end();
 }
 /* ports, two messages given before the first was pulled */
 static void ports_two_messages_before_a_pull(void **state)
@@ -443,7 +497,7 @@ int main(void)
         cmocka_unit_test(close_with_every_slot_ended),
         cmocka_unit_test(a_freed_connection_wakes_the_next),
         cmocka_unit_test(a_port_number_is_closed_before_it_is_used_again),
-        cmocka_unit_test(a_list_that_goes_round), cmocka_unit_test(a_list_without_items),
+        cmocka_unit_test(ports_a_starved_command), cmocka_unit_test(a_list_that_goes_round), cmocka_unit_test(a_list_without_items),
         cmocka_unit_test(a_range_answered_with_everything),
     };
 
