@@ -453,17 +453,15 @@ static void sbxi_refine_endpoint(sbxi_op *op)
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
 const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
 
-/* 422 with a creation type is the sandbox that failed, not the request. */
+/* 422 is the sandbox that failed, unless it names a part of the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
 #if !SBX_NO_LEGACY
     SBXI_RULE(0, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound"),
 #endif
     SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, NULL),
     SBXI_RULE(408, SBX_ERR_TIMEOUT, 0, NULL),
-    SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull"),
-    SBXI_RULE(422, SBX_ERR_CREATION, 0, "CrashLoop"),
-    SBXI_RULE(422, SBX_ERR_CREATION, 0, "SandboxConfig"),
-    SBXI_RULE(422, SBX_ERR_CREATION, 0, "Unschedulable"),
+    SBXI_RULE(422, SBX_ERR_VALIDATION, 0, "value_error"),
+    SBXI_RULE(422, SBX_ERR_CREATION, 0, NULL),
     SBXI_RULE(503, SBX_ERR_CREATION, 0, NULL),
 };
 
@@ -472,6 +470,8 @@ static void sbxi_refine_creation(sbxi_op *op)
     sbxi_refine_endpoint(op);
     if (!SBX_NO_LEGACY && op->fail.status == 404 && op->block && op->fail.has_text && sbxi_has_word(op->block->failure.text, "template"))
         op->fail.resource = SBX_RESOURCE_TEMPLATE; /* older servers tell it in words only */
+    if (op->fail.status == 422 && op->block && op->block->failure.field[0])
+        op->fail.code = SBX_ERR_VALIDATION;
     if (op->fail.status == 503 && op->block && op->fail.has_text && !op->block->failure.type[0])
         sbxi_copy_z(op->block->failure.type, sizeof op->block->failure.type, "Unschedulable");
 }
