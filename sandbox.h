@@ -1734,7 +1734,7 @@ typedef enum sbx_secret_kind {
 } sbx_secret_kind;
 
 typedef struct sbx_secret {
-    sbx_str value; /* must not be blank. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
+    sbx_str value; /* must not be blank. But in headers, what is blank at its ends is left out. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
     sbx_secret_kind kind;
 } sbx_secret;
 
@@ -1754,7 +1754,7 @@ typedef struct sbx_gcp_auth {
 
 typedef struct sbx_mount_cache {
     int64_t max_size_bytes; /* 0 = the server's */
-    int32_t writeback_s;    /* seconds before a change is written back, 0 = the server's */
+    int32_t writeback_s;    /* seconds before a change is written back, SBX_NONE = at once, 0 = the server's */
 } sbx_mount_cache;
 
 typedef struct sbx_mount_s3 {
@@ -1899,7 +1899,7 @@ typedef struct sbx_box {
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
-   configuration. False: the name is empty, or one of them too long. The API
+   configuration. False: the name is empty or holds a NUL, or one of them is too long. The API
    key is sent to whatever host the URL names. */
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
 
@@ -7350,6 +7350,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_REF,      /* const T *: left out when NULL */
     SBXI_P_LIST,     /* const T *, size_t: an array of objects */
     SBXI_P_OWN,      /* sbx_str that the shape itself writes: only whether it is given */
+    SBXI_P_FILLED = 32, /* with a text: must not be blank */
     SBXI_P_NEED = 64,   /* with any of them: must be given, a text not blank */
     SBXI_P_ALWAYS = 128 /* with any of them: written also when it is not given (REF and LIST empty) */
 } sbxi_param_kind;
@@ -7409,6 +7410,10 @@ typedef struct sbxi_bad {
 /* The options as members of an object that is open already. False: *bad says
    which one was refused and what is allowed. */
 SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad);
+/* Without what is blank at both ends. */
+SBXI_FN sbx_str sbxi_trim(sbx_str s);
+/* A text of the caller's; NULL, or why it is refused. */
+SBXI_FN const char *sbxi_text_put(sbx_jsonw *w, sbx_str s);
 /* Whether any of a struct's members is given. */
 SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at);
 SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);
@@ -7881,7 +7886,7 @@ SBXI_FN bool sbxi_json_ok(sbx_str text)
 
 /* ======== src/model_encode.c ======== */
 
-static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8");
+static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8 without NUL");
 
 static const void *sbxi_at(const void *base, size_t off)
 {
@@ -7906,7 +7911,7 @@ static const void *sbxi_address_at(const void *base, size_t off)
 
 static unsigned sbxi_param_kind_of(const sbxi_param *p)
 {
-    return p->kind & ~(unsigned)(SBXI_P_NEED | SBXI_P_ALWAYS);
+    return p->kind & ~(unsigned)(SBXI_P_FILLED | SBXI_P_NEED | SBXI_P_ALWAYS);
 }
 
 static bool sbxi_param_set(const sbxi_param *p, const void *opts)
@@ -7969,46 +7974,57 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
 
 static const char sbxi_why_no_address[] = SBXI_T("has a count but no address");
 
+SBXI_FN sbx_str sbxi_trim(sbx_str s)
+{
+    while (s.n && (unsigned char)*s.p <= ' ') {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && (unsigned char)s.p[s.n - 1] <= ' ')
+        s.n--;
+    return s;
+}
+
+SBXI_FN const char *sbxi_text_put(sbx_jsonw *w, sbx_str s)
+{
+    sbx_jsonw_str(w, s);
+    return w->error == SBX_JSONW_UTF8 || (s.n && memchr(s.p, 0, s.n)) ? sbxi_why_utf8 : NULL;
+}
+
 static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
 {
     const sbx_pair *pairs = *(const sbx_pair *const *)sbxi_at(opts, off);
     size_t n = sbxi_count_at(opts, off);
+    const char *why = NULL;
 
     if (!pairs)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '{');
-    for (size_t i = 0; i < n; i++) {
-        if (!pairs[i].name.n)
-            return SBXI_T("has an empty name");
+    for (size_t i = 0; i < n && !why; i++) {
+        if (!pairs[i].name.n || memchr(pairs[i].name.p, 0, pairs[i].name.n))
+            return SBXI_T("has a name that is empty or holds a NUL");
         sbx_jsonw_key(w, pairs[i].name);
-        sbx_jsonw_str(w, pairs[i].value);
+        why = sbxi_text_put(w, pairs[i].value);
     }
     sbx_jsonw_end(w, '}');
-    return NULL;
+    return why;
 }
 
 static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off, bool empty_ok)
 {
     const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
+    const char *why = NULL;
 
     if (!strs)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
-    for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
-        if (!strs[i].n && !empty_ok)
-            return SBXI_T("has an empty text");
-        sbx_jsonw_str(w, strs[i]);
+    for (size_t i = 0; i < sbxi_count_at(opts, off) && !why; i++) {
+        if (!empty_ok && !sbxi_trim(strs[i]).n)
+            return SBXI_T("has a blank text");
+        why = sbxi_text_put(w, strs[i]);
     }
     sbx_jsonw_end(w, ']');
-    return NULL;
-}
-
-static bool sbxi_blank(sbx_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] > ' ')
-            return false;
-    return true;
+    return why;
 }
 
 static void sbxi_encode_base64(sbx_jsonw *w, sbx_str s)
@@ -8032,10 +8048,9 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
 
     switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
-        if (p->kind & SBXI_P_NEED ? sbxi_blank(sbxi_str_at(opts, p->off)) : !sbxi_str_at(opts, p->off).n)
+        if (!sbxi_str_at(opts, p->off).n || (p->kind & (SBXI_P_NEED | SBXI_P_FILLED) && !sbxi_trim(sbxi_str_at(opts, p->off)).n))
             return SBXI_T("must not be empty");
-        sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
-        break;
+        return sbxi_text_put(w, sbxi_str_at(opts, p->off));
     case SBXI_P_RAW:
         if (!sbxi_json_ok(sbxi_str_at(opts, p->off)))
             return SBXI_T("must be one well-formed JSON value");
@@ -12810,12 +12825,14 @@ SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
 
 SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field)
 {
+    const char *why;
+
     if (!b->op)
         return;
     sbx_jsonw_key(w, sbx_s(name));
-    sbx_jsonw_str(w, value);
-    if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
+    why = sbxi_text_put(w, value);
+    if (why)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, why);
 }
 
 SBXI_FN void sbxi_build_needed(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field, size_t most)
@@ -13226,7 +13243,7 @@ SBXI_FN sbx_status sbxi_status_of(char text[16])
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url)
 {
     memset(box, 0, sizeof *box);
-    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && sbxi_copy_text(box->name, sizeof box->name, name) &&
+    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && !memchr(name.p, 0, name.n) && sbxi_copy_text(box->name, sizeof box->name, name) &&
            sbxi_copy_text(box->url, sizeof box->url, url);
 }
 
@@ -13741,7 +13758,7 @@ SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str 
     if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
     if (name)
-        sbxi_build_name(&b, *name, "name");
+        sbxi_build_name(&b, *name, row->resource == SBX_RESOURCE_SANDBOX ? "box.name" : "name");
     if (o->offset < 0)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
     if (o->cursor.p && o->offset)
@@ -13783,6 +13800,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    if (o->name.n > 127)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
@@ -14756,6 +14775,7 @@ static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
 #define SBXI_SHAPE(params, type, begin) { { params, SBXI_COUNT(params), 0 }, (uint16_t)sizeof(type), begin }
 
 #define SBXI_NEED_STR (SBXI_P_STR | SBXI_P_NEED)
+#define SBXI_FILLED_STR (SBXI_P_STR | SBXI_P_FILLED)
 
 static bool sbxi_space(char c)
 {
@@ -14799,10 +14819,8 @@ static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
 
     if (!sbxi_braces_ok(v, &pairs) || (!header && pairs && (pairs > 1 || v.p[0] != '{' || v.p[v.n - 1] != '}')))
         return SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
-    if (pairs) {
-        sbx_jsonw_str(w, v);
-        return NULL;
-    }
+    if (pairs)
+        return sbxi_text_put(w, v);
     for (size_t i = 0; i < v.n; i++)
         if (header && sbxi_space(v.p[i]))
             return SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
@@ -14811,32 +14829,27 @@ static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
     braced[0] = '{';
     memcpy(braced + 1, v.p, v.n);
     braced[v.n + 1] = '}';
-    sbx_jsonw_str(w, sbx_sn(braced, v.n + 2));
-    return NULL;
+    return sbxi_text_put(w, sbx_sn(braced, v.n + 2));
 }
 
 /* The members `type` and `value`. NULL, or why not. */
 static const char *sbxi_secret_put(sbx_jsonw *w, const sbx_secret *s, bool header)
 {
     static const char *const types[] = { "opaque", "workspace_secret", "plaintext" };
-    const char *why = NULL;
-    size_t i = 0;
+    sbx_str value;
 
     if ((unsigned)s->kind >= SBXI_COUNT(types) - !header)
         return header ? SBXI_T("has a kind that is none of SBX_SECRET_…") : SBXI_T("must be of kind SBX_SECRET_OPAQUE or SBX_SECRET_WORKSPACE");
     if (!s->value.p)
         return sbxi_why_given;
-    while (i < s->value.n && sbxi_space(s->value.p[i]))
-        i++;
-    if (i == s->value.n)
+    value = sbxi_trim(s->value);
+    if (!value.n)
         return SBXI_T("must not be blank");
+    if (header)
+        value = s->value;
     sbxi_build_text(w, "type", types[s->kind]);
     sbx_jsonw_key(w, sbx_s("value"));
-    if (s->kind == SBX_SECRET_WORKSPACE)
-        why = sbxi_workspace_put(w, s->value, header);
-    else
-        sbx_jsonw_str(w, s->value);
-    return why;
+    return s->kind == SBX_SECRET_WORKSPACE ? sbxi_workspace_put(w, value, header) : sbxi_text_put(w, value);
 }
 
 static const char *sbxi_secret_begin(sbx_jsonw *w, const void *at, const char **why)
@@ -14877,7 +14890,7 @@ static const char *sbxi_aws_begin(sbx_jsonw *w, const void *at, const char **why
 static const sbxi_param sbxi_aws_params[] = {
     SBXI_AWS_SECRET("access_key_id", access_key_id),
     SBXI_AWS_SECRET("secret_access_key", secret_access_key),
-    SBXI_CONF("role_arn", "role_arn", SBXI_P_STR, sbx_aws_auth, role_arn),
+    SBXI_CONF("role_arn", "role_arn", SBXI_FILLED_STR, sbx_aws_auth, role_arn),
 };
 static const sbxi_shape sbxi_aws_shape = SBXI_SHAPE(sbxi_aws_params, sbx_aws_auth, sbxi_aws_begin);
 
@@ -14940,18 +14953,15 @@ static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why
     *why = SBXI_T("and tag exclude each other");
     if (g->branch.p && g->tag.p)
         return "branch";
-    *why = SBXI_T("must not be empty");
-    if (name.p && !name.n)
-        return g->branch.p ? "branch" : "tag";
     if (!name.p)
         return NULL;
     sbx_jsonw_key(w, sbx_s("ref"));
     sbx_jsonw_begin(w, '{');
     sbxi_build_text(w, "type", g->branch.p ? "branch" : "tag");
     sbx_jsonw_key(w, sbx_s("name"));
-    sbx_jsonw_str(w, name);
+    *why = sbxi_trim(name).n ? sbxi_text_put(w, name) : SBXI_T("must not be empty");
     sbx_jsonw_end(w, '}');
-    return NULL;
+    return !*why ? NULL : g->branch.p ? "branch" : "tag";
 }
 
 static const sbxi_param sbxi_git_params[] = {
@@ -14978,16 +14988,16 @@ static const char *sbxi_s3_begin(sbx_jsonw *w, const void *at, const char **why)
 
 static const sbxi_param sbxi_s3_params[] = {
     SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_s3, bucket),
-    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_s3, prefix),
-    SBXI_CONF("region", "region", SBXI_P_STR, sbx_mount_s3, region),
-    SBXI_CONF("endpoint_url", "endpoint_url", SBXI_P_STR, sbx_mount_s3, endpoint_url),
+    SBXI_CONF("prefix", "prefix", SBXI_FILLED_STR, sbx_mount_s3, prefix),
+    SBXI_CONF("region", "region", SBXI_FILLED_STR, sbx_mount_s3, region),
+    SBXI_CONF("endpoint_url", "endpoint_url", SBXI_FILLED_STR, sbx_mount_s3, endpoint_url),
     SBXI_CONF("path_style", "path_style", SBXI_P_BOOL | SBXI_P_ALWAYS, sbx_mount_s3, path_style),
 };
 static const sbxi_shape sbxi_s3_shape = SBXI_SHAPE(sbxi_s3_params, sbx_mount_s3, sbxi_s3_begin);
 
 static const sbxi_param sbxi_gcs_params[] = {
     SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_gcs, bucket),
-    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_gcs, prefix),
+    SBXI_CONF("prefix", "prefix", SBXI_FILLED_STR, sbx_mount_gcs, prefix),
 };
 static const sbxi_shape sbxi_gcs_shape = SBXI_SHAPE(sbxi_gcs_params, sbx_mount_gcs, NULL);
 
@@ -14999,7 +15009,7 @@ static const sbxi_shape sbxi_contexthub_shape = SBXI_SHAPE(sbxi_contexthub_param
 
 static const sbxi_param sbxi_cache_params[] = {
     SBXI_CONF("max_size_bytes", "max_size_bytes", SBXI_P_I64, sbx_mount_cache, max_size_bytes),
-    SBXI_CONF("writeback_seconds", "writeback_s", SBXI_P_INT, sbx_mount_cache, writeback_s),
+    SBXI_CONF("writeback_seconds", "writeback_s", SBXI_P_COUNT, sbx_mount_cache, writeback_s),
 };
 static const sbxi_shape sbxi_cache_shape = SBXI_SHAPE(sbxi_cache_params, sbx_mount_cache, NULL);
 
@@ -15150,7 +15160,7 @@ static const char *sbxi_rule_begin(sbx_jsonw *w, const void *at, const char **wh
 #define SBXI_RULEP(name, option, kind, member) SBXI_CONF(name, option, kind, sbx_proxy_rule, member)
 
 static const sbxi_param sbxi_rule_params[] = {
-    SBXI_RULEP("name", "name", SBXI_P_STR, name),
+    SBXI_RULEP("name", "name", SBXI_FILLED_STR, name),
     SBXI_CONF_SUB("aws", "aws", SBXI_P_PART, sbx_proxy_rule, aws, &sbxi_aws_shape.schema),
     SBXI_CONF_SUB("gcp", "gcp", SBXI_P_PART, sbx_proxy_rule, gcp, &sbxi_gcp_shape.schema),
     SBXI_RULEP("match_hosts", "match_hosts", SBXI_P_STRS, match_hosts),

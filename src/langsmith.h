@@ -30,7 +30,7 @@ typedef struct sbx_box {
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
-   configuration. False: the name is empty, or one of them too long. The API
+   configuration. False: the name is empty or holds a NUL, or one of them is too long. The API
    key is sent to whatever host the URL names. */
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
 

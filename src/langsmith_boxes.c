@@ -15,7 +15,7 @@ SBXI_FN sbx_status sbxi_status_of(char text[16])
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url)
 {
     memset(box, 0, sizeof *box);
-    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && sbxi_copy_text(box->name, sizeof box->name, name) &&
+    return name.n && name.n < sizeof box->name && url.n < sizeof box->url && !memchr(name.p, 0, name.n) && sbxi_copy_text(box->name, sizeof box->name, name) &&
            sbxi_copy_text(box->url, sizeof box->url, url);
 }
 
@@ -530,7 +530,7 @@ SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str 
     if (!sbxi_build_begin(&b, c, row, &o->call))
         return b.refused;
     if (name)
-        sbxi_build_name(&b, *name, "name");
+        sbxi_build_name(&b, *name, row->resource == SBX_RESOURCE_SANDBOX ? "box.name" : "name");
     if (o->offset < 0)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "offset", SBXI_T("must not be negative"));
     if (o->cursor.p && o->offset)
@@ -572,6 +572,8 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
         return b.refused;
     if (o->clear_mask & ~(unsigned)(SBX_CLEAR_PROXY_CONFIG | SBX_CLEAR_RUN_CONFIG | SBX_CLEAR_TAGS))
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "clear_mask", SBXI_T("has a bit that clears nothing"));
+    if (o->name.n > 127)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
     sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);

@@ -10,6 +10,7 @@
 #define SBXI_SHAPE(params, type, begin) { { params, SBXI_COUNT(params), 0 }, (uint16_t)sizeof(type), begin }
 
 #define SBXI_NEED_STR (SBXI_P_STR | SBXI_P_NEED)
+#define SBXI_FILLED_STR (SBXI_P_STR | SBXI_P_FILLED)
 
 static bool sbxi_space(char c)
 {
@@ -53,10 +54,8 @@ static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
 
     if (!sbxi_braces_ok(v, &pairs) || (!header && pairs && (pairs > 1 || v.p[0] != '{' || v.p[v.n - 1] != '}')))
         return SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
-    if (pairs) {
-        sbx_jsonw_str(w, v);
-        return NULL;
-    }
+    if (pairs)
+        return sbxi_text_put(w, v);
     for (size_t i = 0; i < v.n; i++)
         if (header && sbxi_space(v.p[i]))
             return SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
@@ -65,32 +64,27 @@ static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
     braced[0] = '{';
     memcpy(braced + 1, v.p, v.n);
     braced[v.n + 1] = '}';
-    sbx_jsonw_str(w, sbx_sn(braced, v.n + 2));
-    return NULL;
+    return sbxi_text_put(w, sbx_sn(braced, v.n + 2));
 }
 
 /* The members `type` and `value`. NULL, or why not. */
 static const char *sbxi_secret_put(sbx_jsonw *w, const sbx_secret *s, bool header)
 {
     static const char *const types[] = { "opaque", "workspace_secret", "plaintext" };
-    const char *why = NULL;
-    size_t i = 0;
+    sbx_str value;
 
     if ((unsigned)s->kind >= SBXI_COUNT(types) - !header)
         return header ? SBXI_T("has a kind that is none of SBX_SECRET_…") : SBXI_T("must be of kind SBX_SECRET_OPAQUE or SBX_SECRET_WORKSPACE");
     if (!s->value.p)
         return sbxi_why_given;
-    while (i < s->value.n && sbxi_space(s->value.p[i]))
-        i++;
-    if (i == s->value.n)
+    value = sbxi_trim(s->value);
+    if (!value.n)
         return SBXI_T("must not be blank");
+    if (header)
+        value = s->value;
     sbxi_build_text(w, "type", types[s->kind]);
     sbx_jsonw_key(w, sbx_s("value"));
-    if (s->kind == SBX_SECRET_WORKSPACE)
-        why = sbxi_workspace_put(w, s->value, header);
-    else
-        sbx_jsonw_str(w, s->value);
-    return why;
+    return s->kind == SBX_SECRET_WORKSPACE ? sbxi_workspace_put(w, value, header) : sbxi_text_put(w, value);
 }
 
 static const char *sbxi_secret_begin(sbx_jsonw *w, const void *at, const char **why)
@@ -131,7 +125,7 @@ static const char *sbxi_aws_begin(sbx_jsonw *w, const void *at, const char **why
 static const sbxi_param sbxi_aws_params[] = {
     SBXI_AWS_SECRET("access_key_id", access_key_id),
     SBXI_AWS_SECRET("secret_access_key", secret_access_key),
-    SBXI_CONF("role_arn", "role_arn", SBXI_P_STR, sbx_aws_auth, role_arn),
+    SBXI_CONF("role_arn", "role_arn", SBXI_FILLED_STR, sbx_aws_auth, role_arn),
 };
 static const sbxi_shape sbxi_aws_shape = SBXI_SHAPE(sbxi_aws_params, sbx_aws_auth, sbxi_aws_begin);
 
@@ -194,18 +188,15 @@ static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why
     *why = SBXI_T("and tag exclude each other");
     if (g->branch.p && g->tag.p)
         return "branch";
-    *why = SBXI_T("must not be empty");
-    if (name.p && !name.n)
-        return g->branch.p ? "branch" : "tag";
     if (!name.p)
         return NULL;
     sbx_jsonw_key(w, sbx_s("ref"));
     sbx_jsonw_begin(w, '{');
     sbxi_build_text(w, "type", g->branch.p ? "branch" : "tag");
     sbx_jsonw_key(w, sbx_s("name"));
-    sbx_jsonw_str(w, name);
+    *why = sbxi_trim(name).n ? sbxi_text_put(w, name) : SBXI_T("must not be empty");
     sbx_jsonw_end(w, '}');
-    return NULL;
+    return !*why ? NULL : g->branch.p ? "branch" : "tag";
 }
 
 static const sbxi_param sbxi_git_params[] = {
@@ -232,16 +223,16 @@ static const char *sbxi_s3_begin(sbx_jsonw *w, const void *at, const char **why)
 
 static const sbxi_param sbxi_s3_params[] = {
     SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_s3, bucket),
-    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_s3, prefix),
-    SBXI_CONF("region", "region", SBXI_P_STR, sbx_mount_s3, region),
-    SBXI_CONF("endpoint_url", "endpoint_url", SBXI_P_STR, sbx_mount_s3, endpoint_url),
+    SBXI_CONF("prefix", "prefix", SBXI_FILLED_STR, sbx_mount_s3, prefix),
+    SBXI_CONF("region", "region", SBXI_FILLED_STR, sbx_mount_s3, region),
+    SBXI_CONF("endpoint_url", "endpoint_url", SBXI_FILLED_STR, sbx_mount_s3, endpoint_url),
     SBXI_CONF("path_style", "path_style", SBXI_P_BOOL | SBXI_P_ALWAYS, sbx_mount_s3, path_style),
 };
 static const sbxi_shape sbxi_s3_shape = SBXI_SHAPE(sbxi_s3_params, sbx_mount_s3, sbxi_s3_begin);
 
 static const sbxi_param sbxi_gcs_params[] = {
     SBXI_CONF("bucket", "bucket", SBXI_NEED_STR, sbx_mount_gcs, bucket),
-    SBXI_CONF("prefix", "prefix", SBXI_P_STR, sbx_mount_gcs, prefix),
+    SBXI_CONF("prefix", "prefix", SBXI_FILLED_STR, sbx_mount_gcs, prefix),
 };
 static const sbxi_shape sbxi_gcs_shape = SBXI_SHAPE(sbxi_gcs_params, sbx_mount_gcs, NULL);
 
@@ -253,7 +244,7 @@ static const sbxi_shape sbxi_contexthub_shape = SBXI_SHAPE(sbxi_contexthub_param
 
 static const sbxi_param sbxi_cache_params[] = {
     SBXI_CONF("max_size_bytes", "max_size_bytes", SBXI_P_I64, sbx_mount_cache, max_size_bytes),
-    SBXI_CONF("writeback_seconds", "writeback_s", SBXI_P_INT, sbx_mount_cache, writeback_s),
+    SBXI_CONF("writeback_seconds", "writeback_s", SBXI_P_COUNT, sbx_mount_cache, writeback_s),
 };
 static const sbxi_shape sbxi_cache_shape = SBXI_SHAPE(sbxi_cache_params, sbx_mount_cache, NULL);
 
@@ -404,7 +395,7 @@ static const char *sbxi_rule_begin(sbx_jsonw *w, const void *at, const char **wh
 #define SBXI_RULEP(name, option, kind, member) SBXI_CONF(name, option, kind, sbx_proxy_rule, member)
 
 static const sbxi_param sbxi_rule_params[] = {
-    SBXI_RULEP("name", "name", SBXI_P_STR, name),
+    SBXI_RULEP("name", "name", SBXI_FILLED_STR, name),
     SBXI_CONF_SUB("aws", "aws", SBXI_P_PART, sbx_proxy_rule, aws, &sbxi_aws_shape.schema),
     SBXI_CONF_SUB("gcp", "gcp", SBXI_P_PART, sbx_proxy_rule, gcp, &sbxi_gcp_shape.schema),
     SBXI_RULEP("match_hosts", "match_hosts", SBXI_P_STRS, match_hosts),

@@ -29,7 +29,7 @@ typedef enum sbx_secret_kind {
 } sbx_secret_kind;
 
 typedef struct sbx_secret {
-    sbx_str value; /* must not be blank. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
+    sbx_str value; /* must not be blank. But in headers, what is blank at its ends is left out. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
     sbx_secret_kind kind;
 } sbx_secret;
 
@@ -49,7 +49,7 @@ typedef struct sbx_gcp_auth {
 
 typedef struct sbx_mount_cache {
     int64_t max_size_bytes; /* 0 = the server's */
-    int32_t writeback_s;    /* seconds before a change is written back, 0 = the server's */
+    int32_t writeback_s;    /* seconds before a change is written back, SBX_NONE = at once, 0 = the server's */
 } sbx_mount_cache;
 
 typedef struct sbx_mount_s3 {

@@ -120,6 +120,7 @@ typedef enum sbxi_param_kind {
     SBXI_P_REF,      /* const T *: left out when NULL */
     SBXI_P_LIST,     /* const T *, size_t: an array of objects */
     SBXI_P_OWN,      /* sbx_str that the shape itself writes: only whether it is given */
+    SBXI_P_FILLED = 32, /* with a text: must not be blank */
     SBXI_P_NEED = 64,   /* with any of them: must be given, a text not blank */
     SBXI_P_ALWAYS = 128 /* with any of them: written also when it is not given (REF and LIST empty) */
 } sbxi_param_kind;
@@ -179,6 +180,10 @@ typedef struct sbxi_bad {
 /* The options as members of an object that is open already. False: *bad says
    which one was refused and what is allowed. */
 SBXI_FN SBXI_ONCE bool sbxi_encode(sbx_jsonw *w, const sbxi_schema *s, const void *opts, sbxi_bad *bad);
+/* Without what is blank at both ends. */
+SBXI_FN sbx_str sbxi_trim(sbx_str s);
+/* A text of the caller's; NULL, or why it is refused. */
+SBXI_FN const char *sbxi_text_put(sbx_jsonw *w, sbx_str s);
 /* Whether any of a struct's members is given. */
 SBXI_FN bool sbxi_given(const sbxi_schema *s, const void *at);
 SBXI_FN const char *sbxi_encode_query(char *p, size_t cap, size_t *n, const sbxi_schema *s, const void *opts, const char **why);

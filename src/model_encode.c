@@ -1,6 +1,6 @@
 #include "model.h"
 
-static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8");
+static const char sbxi_why_utf8[] = SBXI_T("must be UTF-8 without NUL");
 
 static const void *sbxi_at(const void *base, size_t off)
 {
@@ -25,7 +25,7 @@ static const void *sbxi_address_at(const void *base, size_t off)
 
 static unsigned sbxi_param_kind_of(const sbxi_param *p)
 {
-    return p->kind & ~(unsigned)(SBXI_P_NEED | SBXI_P_ALWAYS);
+    return p->kind & ~(unsigned)(SBXI_P_FILLED | SBXI_P_NEED | SBXI_P_ALWAYS);
 }
 
 static bool sbxi_param_set(const sbxi_param *p, const void *opts)
@@ -88,46 +88,57 @@ static const char *sbxi_param_int(const sbxi_param *p, const void *opts, int64_t
 
 static const char sbxi_why_no_address[] = SBXI_T("has a count but no address");
 
+SBXI_FN sbx_str sbxi_trim(sbx_str s)
+{
+    while (s.n && (unsigned char)*s.p <= ' ') {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && (unsigned char)s.p[s.n - 1] <= ' ')
+        s.n--;
+    return s;
+}
+
+SBXI_FN const char *sbxi_text_put(sbx_jsonw *w, sbx_str s)
+{
+    sbx_jsonw_str(w, s);
+    return w->error == SBX_JSONW_UTF8 || (s.n && memchr(s.p, 0, s.n)) ? sbxi_why_utf8 : NULL;
+}
+
 static const char *sbxi_encode_pairs(sbx_jsonw *w, const void *opts, size_t off)
 {
     const sbx_pair *pairs = *(const sbx_pair *const *)sbxi_at(opts, off);
     size_t n = sbxi_count_at(opts, off);
+    const char *why = NULL;
 
     if (!pairs)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '{');
-    for (size_t i = 0; i < n; i++) {
-        if (!pairs[i].name.n)
-            return SBXI_T("has an empty name");
+    for (size_t i = 0; i < n && !why; i++) {
+        if (!pairs[i].name.n || memchr(pairs[i].name.p, 0, pairs[i].name.n))
+            return SBXI_T("has a name that is empty or holds a NUL");
         sbx_jsonw_key(w, pairs[i].name);
-        sbx_jsonw_str(w, pairs[i].value);
+        why = sbxi_text_put(w, pairs[i].value);
     }
     sbx_jsonw_end(w, '}');
-    return NULL;
+    return why;
 }
 
 static const char *sbxi_encode_strs(sbx_jsonw *w, const void *opts, size_t off, bool empty_ok)
 {
     const sbx_str *strs = (const sbx_str *)sbxi_address_at(opts, off);
+    const char *why = NULL;
 
     if (!strs)
         return sbxi_why_no_address;
     sbx_jsonw_begin(w, '[');
-    for (size_t i = 0; i < sbxi_count_at(opts, off); i++) {
-        if (!strs[i].n && !empty_ok)
-            return SBXI_T("has an empty text");
-        sbx_jsonw_str(w, strs[i]);
+    for (size_t i = 0; i < sbxi_count_at(opts, off) && !why; i++) {
+        if (!empty_ok && !sbxi_trim(strs[i]).n)
+            return SBXI_T("has a blank text");
+        why = sbxi_text_put(w, strs[i]);
     }
     sbx_jsonw_end(w, ']');
-    return NULL;
-}
-
-static bool sbxi_blank(sbx_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] > ' ')
-            return false;
-    return true;
+    return why;
 }
 
 static void sbxi_encode_base64(sbx_jsonw *w, sbx_str s)
@@ -151,10 +162,9 @@ static const char *sbxi_encode_value(sbx_jsonw *w, const sbxi_param *p, const vo
 
     switch (sbxi_param_kind_of(p)) {
     case SBXI_P_STR:
-        if (p->kind & SBXI_P_NEED ? sbxi_blank(sbxi_str_at(opts, p->off)) : !sbxi_str_at(opts, p->off).n)
+        if (!sbxi_str_at(opts, p->off).n || (p->kind & (SBXI_P_NEED | SBXI_P_FILLED) && !sbxi_trim(sbxi_str_at(opts, p->off)).n))
             return SBXI_T("must not be empty");
-        sbx_jsonw_str(w, sbxi_str_at(opts, p->off));
-        break;
+        return sbxi_text_put(w, sbxi_str_at(opts, p->off));
     case SBXI_P_RAW:
         if (!sbxi_json_ok(sbxi_str_at(opts, p->off)))
             return SBXI_T("must be one well-formed JSON value");

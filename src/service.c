@@ -187,12 +187,14 @@ SBXI_FN void sbxi_build_json(sbxi_build *b, sbx_jsonw *w)
 
 SBXI_FN void sbxi_build_member(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field)
 {
+    const char *why;
+
     if (!b->op)
         return;
     sbx_jsonw_key(w, sbx_s(name));
-    sbx_jsonw_str(w, value);
-    if (w->error == SBX_JSONW_UTF8)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("must be UTF-8"));
+    why = sbxi_text_put(w, value);
+    if (why)
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, why);
 }
 
 SBXI_FN void sbxi_build_needed(sbxi_build *b, sbx_jsonw *w, const char *name, sbx_str value, const char *field, size_t most)

@@ -279,6 +279,16 @@ static const meaning meanings[] = {
     { READ, 502, "{\"error\":\"ConnectionError\",\"message\":\"dp\"}", SBX_ERR_CONNECTION, SBX_RESOURCE_FILE, "ConnectionError", "dp", "", 0 },
 };
 
+/* A box's name ends at no other place than the caller's. */
+static void test_named(void **state)
+{
+    sbx_box box;
+
+    (void)state;
+    assert_true(sbx_box_named(&box, sbx_s("a"), sbx_s("")));
+    assert_false(sbx_box_named(&box, sbx_sn("a\0b", 3), sbx_s("")));
+}
+
 static void test_meanings(void **state)
 {
     (void)state;
@@ -366,7 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cursors), cmocka_unit_test(test_offsets), cmocka_unit_test(test_pages_without_end), cmocka_unit_test(test_list_into_array),
-        cmocka_unit_test(test_update), cmocka_unit_test(test_wait), cmocka_unit_test(test_delete_again), cmocka_unit_test(test_meanings),
+        cmocka_unit_test(test_update), cmocka_unit_test(test_wait), cmocka_unit_test(test_delete_again), cmocka_unit_test(test_named), cmocka_unit_test(test_meanings),
         cmocka_unit_test(test_long_answers),
     };
 

@@ -111,6 +111,15 @@ static void test_mounts(void **state)
                    "\"mounts\":[{\"type\":\"s3\",\"s3\":{\"bucket\":\"b\",\"prefix\":\"p/\",\"region\":\"eu-west-1\",\"endpoint_url\":\"https://minio.example.com\",\"path_style\":true},"
                    "\"id\":\"data\",\"mount_path\":\"/mnt/data\",\"read_only\":true,\"cache\":{\"max_size_bytes\":5000000000,\"writeback_seconds\":7}}]}");
 
+    prepare(); /* what is blank around a secret is none of it; no delay at all */
+    A.aws.access_key_id = secret(" AKID\n", SBX_SECRET_WORKSPACE);
+    A.aws.secret_access_key = secret("\t" SECRET " x\r\n", SBX_SECRET_OPAQUE);
+    M[0].cache.writeback_s = SBX_NONE;
+    assert_created("\"mount_config\":{\"auth\":{\"aws\":{\"access_key_id\":{\"type\":\"workspace_secret\",\"value\":\"{AKID}\"},"
+                   "\"secret_access_key\":{\"type\":\"opaque\",\"value\":\"" SECRET " x\"}}},"
+                   "\"mounts\":[{\"type\":\"s3\",\"s3\":{\"endpoint_url\":\"https://s3.amazonaws.com\",\"region\":\"us-east-1\",\"bucket\":\"b\",\"path_style\":false},"
+                   "\"id\":\"data\",\"mount_path\":\"/mnt/data\",\"cache\":{\"writeback_seconds\":0}}]}");
+
     prepare(); /* two mounts, no credentials at all */
     memset(&M[0].s3, 0, sizeof M[0].s3);
     M[0].contexthub.repo = sbx_s("-/agent");
@@ -243,7 +252,7 @@ static const char *spoil(unsigned i)
     case 8: M[0].s3.endpoint_url = sbx_s("https://u:" SECRET "@h"); return "mounts[0].s3.endpoint_url";
     case 9: M[0].s3.region = sbx_s(""); return "mounts[0].s3.region";
     case 10: M[0].cache.max_size_bytes = -1; return "mounts[0].cache.max_size_bytes";
-    case 11: M[0].cache.writeback_s = -1; return "mounts[0].cache.writeback_s";
+    case 11: M[0].cache.writeback_s = -2; return "mounts[0].cache.writeback_s";
     case 12: M[0].read_only = (sbx_tri)3; return "mounts[0].read_only";
     case 13: C.mounts_n = 2; M[1].git.refresh_interval_s = -1; return "mounts[1].git.refresh_interval_s";
     case 14: C.mounts_n = 2; M[1].git.branch = M[1].git.tag = sbx_s("x"); return "mounts[1].git.branch";
@@ -313,6 +322,20 @@ static const char *spoil(unsigned i)
     case 77: C.access = &D; D.permissions = scopes; D.permissions_n = 1; return "access.permissions";
     case 78: C.access = &D; D.mode = SBX_DELEGATION_EXPLICIT; D.permissions = empty; D.permissions_n = 2; return "access.permissions";
     case 79: C.run_config.user = sbx_s(""); return "run_config.user";
+    case 80: M[0].s3.bucket = sbx_sn("b\0c", 3); return "mounts[0].s3.bucket";
+    case 81: C.name = sbx_sn("a\0b", 3); return "name";
+    case 82: C.name = sbx_sn("a\0b", 3); C.delete_on_close = true; return "name";
+    case 83: M[0].s3.region = sbx_s(" "); return "mounts[0].s3.region";
+    case 84: M[0].s3.prefix = sbx_s("\t"); return "mounts[0].s3.prefix";
+    case 85: M[0].s3.endpoint_url = sbx_s(" "); return "mounts[0].s3.endpoint_url";
+    case 86: C.mounts_n = 2; M[1].git.branch = sbx_s(" "); return "mounts[1].git.branch";
+    case 87: PROXY; R[0].name = sbx_s(" "); return "proxy.rules[0].name";
+    case 88: PROXY; P.no_proxy = empty; P.no_proxy_n = 1; empty[0] = sbx_s(" "); return "proxy.no_proxy";
+    case 89: C.access = &D; D.mode = SBX_DELEGATION_EXPLICIT; D.permissions = empty; D.permissions_n = 1; empty[0] = sbx_s("\n"); return "access.permissions";
+    case 90: PROXY; words[1] = sbx_sn("h\0", 2); return "proxy.rules[0].match_hosts";
+    case 91: KEY.value = sbx_sn("k\0y", 3); return "mount_auth.aws.secret_access_key";
+    case 92: PROXY; R[0].env = pairs; R[0].env_n = 1; pairs[0].value = sbx_sn("x\0", 2); return "proxy.rules[0].env";
+    case 93: PROXY; H[0].name = sbx_sn("X\0", 2); return "proxy.rules[0].headers[0].name";
     default: return NULL;
     }
 }
@@ -375,6 +398,10 @@ static void test_refusals(void **state)
     U.clear_mask = 0;
     U.proxy_config = sbx_s("{}");
     assert_string_equal(kit_error(sbx_update(K.c, &K.box, &U, NULL, NULL)).field, "proxy");
+    memset(&U, 0, sizeof U);
+    memset(long_name, 'n', 128);
+    U.name = sbx_s(long_name);
+    assert_string_equal(kit_error(sbx_update(K.c, &K.box, &U, NULL, NULL)).field, "name");
     assert_int_equal(K.s->request_n, 0);
     kit_end();
 }

@@ -272,6 +272,9 @@ static sbx_op refused(unsigned i, const char **field)
     case 29: *field = "port"; return sbx_service_close(K.c, &K.box, -1, &b);
     case 30: *field = "port"; return sbx_service_close(K.c, &K.box, 65536, &b);
     case 31: *field = "box"; return sbx_service_close(K.c, NULL, 1, &b);
+    case 32: *field = "box.name"; return sbx_service_list(K.c, NULL, NULL, NULL);
+    case 33: *field = "path"; return sbx_download_url(K.c, &K.box, sbx_sn("/a\0b", 4), &d, &link_out);
+    case 34: *field = "content_type"; d.content_type = sbx_sn("a\0", 2); return LINK_TO("x");
     default: return (sbx_op){ 0, 0 };
     }
 }

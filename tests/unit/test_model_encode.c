@@ -148,16 +148,16 @@ static void refused_by_their_way(void **state)
     two[1].text = sbx_s(" \n");
     assert_string_equal(encode(), "branches[1].leaves[1].text: must not be empty");
     two[1].text = sbx_s("\xff");
-    assert_string_equal(encode(), "branches[1].leaves[1].text: must be UTF-8");
+    assert_string_equal(encode(), "branches[1].leaves[1].text: must be UTF-8 without NUL");
     two[1].text = sbx_s("b");
     two[1].hidden = sbx_s("bad");
     assert_string_equal(encode(), "branches[1].leaves[1].number: is bad");
     two[1].number = 0;
     assert_string_equal(encode(), "branches[1].leaves[1]: is bad");
     two[1].hidden = sbx_s("u");
-    assert_string_equal(encode(), "branches[1].leaves[1]: must be UTF-8");
+    assert_string_equal(encode(), "branches[1].leaves[1]: must be UTF-8 without NUL");
     three[1].leaves_n = 0;
-    assert_string_equal(encode(), "branches[2].other: must be UTF-8");
+    assert_string_equal(encode(), "branches[2].other: must be UTF-8 without NUL");
     three[2].other = NULL;
     three[2].own.number = -1;
     assert_string_equal(encode(), "branches[2].own.number: must not be negative");
@@ -170,7 +170,7 @@ static void refused_by_their_way(void **state)
     T.words_n = 1;
     assert_string_equal(encode(), "words: has a count but no address");
     T.words = &empty;
-    assert_string_equal(encode(), "words: has an empty text");
+    assert_string_equal(encode(), "words: has a blank text");
     T.words_n = 0;
     T.flag = true;
     T.clear = 4;
