@@ -2406,7 +2406,7 @@ typedef struct sbx_snapshot_opts {
     size_t labels_n;
     sbx_str tag;               /* none = the server's: latest */
     bool no_wait;              /* return at once, status building (see sbx_snapshot_wait); excludes wait_s */
-    int32_t wait_s;            /* limit in seconds, counted from the call: build 300, capture 60; SBX_FOREVER = none */
+    int32_t wait_s;            /* limit in seconds, counted from the call: 60, as the official clients have it (sbx_snapshot_wait goes on with 300); SBX_FOREVER = none */
     int32_t poll_ms;           /* interval 2,000, jittered by 10 % */
     /* Build alone: a private image's registry, by the id that sbx_registry_create gave, or (2026-04-b) by itself. */
     sbx_str registry_id, registry_url, registry_username, registry_password;
@@ -16703,7 +16703,7 @@ static sbx_op sbxi_snapshot_make(sbx_client *c, const sbxi_row *row, const sbx_b
     sbxi_build_json_end(&b, &w);
     sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
     if (!o->no_wait)
-        sbxi_build_wait(&b, o->wait_s, build ? 300 : 60, o->poll_ms, 2000);
+        sbxi_build_wait(&b, o->wait_s, 60, o->poll_ms, 2000);
     return sbxi_build_end(&b);
 }
 

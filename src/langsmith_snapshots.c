@@ -109,7 +109,7 @@ static sbx_op sbxi_snapshot_make(sbx_client *c, const sbxi_row *row, const sbx_b
     sbxi_build_json_end(&b, &w);
     sbxi_build_result(&b, out, NULL, o->raw, o->raw_n);
     if (!o->no_wait)
-        sbxi_build_wait(&b, o->wait_s, build ? 300 : 60, o->poll_ms, 2000);
+        sbxi_build_wait(&b, o->wait_s, 60, o->poll_ms, 2000);
     return sbxi_build_end(&b);
 }
 

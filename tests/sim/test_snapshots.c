@@ -162,6 +162,10 @@ static void test_wait_ends(void **state)
     ASSERT_CODE(sbx_await(K.c, op), SBX_ERR_TIMEOUT);
     assert_int_equal(K.s->now - begun, 60000);
     assert_string_equal(kit_error(op).operation, "snapshot_capture");
+    expect("POST /snapshots", SNAPSHOT("s-1", "building"));
+    begun = K.s->now;
+    ASSERT_CODE(sbx_await(K.c, sbx_snapshot_build(K.c, sbx_s("a"), sbx_s("b"), NULL, &s)), SBX_ERR_TIMEOUT);
+    assert_int_equal(K.s->now - begun, 60000);
     /* No id to ask for: never the list in its place. */
     expect("POST /snapshots", "{}");
     ASSERT_CODE(sbx_await(K.c, sbx_snapshot_build(K.c, sbx_s("a"), sbx_s("b"), NULL, &s)), SBX_ERR_PROTOCOL);
