@@ -1930,10 +1930,10 @@ typedef struct sbx_box_info {
     char size_class[32];
     char created_by[64];
     char updated_by[64];
-    char template_name[128]; /* these three: servers of 2026-04 */
-    int64_t expires_ms, ttl_s;
+    char template_name[128]; /* with expires_ms and ttl_s: servers of 2026-04 */
+    int64_t expires_ms;
     int64_t created_ms, updated_ms, stopped_ms;
-    int64_t idle_ttl_s, delete_after_stop_s;
+    int64_t ttl_s, idle_ttl_s, delete_after_stop_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
 } sbx_box_info;
 
@@ -7241,7 +7241,7 @@ SBX_API const char *sbx_yamux_reason_text(uint32_t reason)
 typedef enum sbxi_field_kind {
     SBXI_F_TEXT,  /* char[cap], cut at a character border when longer */
     SBXI_F_ID,    /* char[cap], longer = too_large */
-    SBXI_F_I64,   /* int64_t; null leaves the preset value */
+    SBXI_F_I64,   /* int64_t; null leaves what it was before */
     SBXI_F_INT,   /* int */
     SBXI_F_BOOL,  /* bool */
     SBXI_F_TRI,   /* sbx_tri */
@@ -7269,15 +7269,22 @@ typedef struct sbxi_field {
 
 /* Of a member that comes twice in one object the last value that fits its kind
    counts, as to any JSON parser; of lists the first, for its items are out. */
+/* Of what is missing all is zero, but for numbers that are -1 then: those of
+   `minus` bytes from `minus_off` on, members that stand together. */
 typedef struct sbxi_model {
     const sbxi_field *fields;
-    uint8_t count;
-    bool any_depth;   /* names match in nested objects too, the first value wins (error bodies) */
-    uint16_t size;    /* of the struct */
-    uint16_t cut_off; /* offset of a bool that is set when a text was cut, 0 = none */
+    unsigned count : 8;
+    unsigned any_depth : 1; /* names match in nested objects too, the first value wins (error bodies) */
+    unsigned minus : 7;
+    unsigned size : 16;     /* of the struct */
+    uint16_t minus_off;
+    uint16_t cut_off;       /* offset of a bool that is set when a text was cut, 0 = none */
     const struct sbxi_model *item; /* of SBXI_F_LIST */
-    void (*preset)(void *out);     /* values of what is missing; NULL = zero */
 } sbxi_model;
+
+/* first, last: the members that are -1. */
+#define SBXI_MINUS(type, first, last) offsetof(type, last) + sizeof(((type *)0)->last) - offsetof(type, first), sizeof(type), (uint16_t)offsetof(type, first)
+#define SBXI_NO_MINUS(type) 0, sizeof(type), 0
 
 /* Where bytes without bound are collected: the caller's buffer, or memory of
    the client's allocator that doubles up to a cap. What has no room is only
@@ -7449,8 +7456,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
 SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
-    if (m->preset)
-        m->preset(out);
+    memset((char *)out + m->minus_off, 0xFF, m->minus); /* -1 of any width */
 }
 
 /* Memory that holds n bytes and a NUL: a power of two. */
@@ -15631,7 +15637,7 @@ SBX_API sbx_op sbx_grep(sbx_client *c, const sbx_box *box, sbx_str text, const s
 #define SBXI_OLD(name, kind, type, member) SBXI_FIELD(name, kind, type, member)
 #define SBXI_OLD_HEAD(type) SBXI_OLD("id", SBXI_F_ID, type, id), SBXI_OLD("name", SBXI_F_ID, type, name)
 #define SBXI_OLD_TIMES(type) SBXI_OLD("created_at", SBXI_F_TIME, type, created_ms), SBXI_OLD("updated_at", SBXI_F_TIME, type, updated_ms)
-#define SBXI_OLD_MODEL(fields, any_depth, type, preset) { fields, SBXI_COUNT(fields), any_depth, sizeof(type), offsetof(type, cut), NULL, preset }
+#define SBXI_OLD_MODEL(fields, any_depth, type, minus) { fields, SBXI_COUNT(fields), any_depth, minus, offsetof(type, cut), NULL }
 
 static const sbxi_field sbxi_template_fields[] = {
     SBXI_OLD_HEAD(sbx_template),
@@ -15641,7 +15647,7 @@ static const sbxi_field sbxi_template_fields[] = {
     SBXI_OLD("storage", SBXI_F_TEXT, sbx_template, storage),
     SBXI_OLD_TIMES(sbx_template),
 };
-static const sbxi_model sbxi_template_model = SBXI_OLD_MODEL(sbxi_template_fields, true, sbx_template, NULL);
+static const sbxi_model sbxi_template_model = SBXI_OLD_MODEL(sbxi_template_fields, true, sbx_template, SBXI_NO_MINUS(sbx_template));
 
 static const sbxi_field sbxi_volume_fields[] = {
     SBXI_OLD_HEAD(sbx_volume),
@@ -15649,7 +15655,7 @@ static const sbxi_field sbxi_volume_fields[] = {
     SBXI_OLD("storage_class", SBXI_F_TEXT, sbx_volume, storage_class),
     SBXI_OLD_TIMES(sbx_volume),
 };
-static const sbxi_model sbxi_volume_model = SBXI_OLD_MODEL(sbxi_volume_fields, false, sbx_volume, NULL);
+static const sbxi_model sbxi_volume_model = SBXI_OLD_MODEL(sbxi_volume_fields, false, sbx_volume, SBXI_NO_MINUS(sbx_volume));
 
 static const sbxi_field sbxi_pool_fields[] = {
     SBXI_OLD_HEAD(sbx_pool),
@@ -15658,12 +15664,7 @@ static const sbxi_field sbxi_pool_fields[] = {
     SBXI_OLD_TIMES(sbx_pool),
 };
 
-static void sbxi_pool_preset(void *out)
-{
-    ((sbx_pool *)out)->replicas = -1;
-}
-
-static const sbxi_model sbxi_pool_model = SBXI_OLD_MODEL(sbxi_pool_fields, false, sbx_pool, sbxi_pool_preset);
+static const sbxi_model sbxi_pool_model = SBXI_OLD_MODEL(sbxi_pool_fields, false, sbx_pool, SBXI_MINUS(sbx_pool, replicas, replicas));
 
 /* The arrays have no member of their own: `truncated` only stands in. */
 static const sbxi_field sbxi_old_page_fields[] = {
@@ -15671,7 +15672,7 @@ static const sbxi_field sbxi_old_page_fields[] = {
     SBXI_OLD("volumes", SBXI_F_LIST, sbxi_page, truncated),
     SBXI_OLD("pools", SBXI_F_LIST, sbxi_page, truncated),
 };
-#define SBXI_OLD_PAGE(item) { sbxi_old_page_fields, SBXI_COUNT(sbxi_old_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+#define SBXI_OLD_PAGE(item) { sbxi_old_page_fields, SBXI_COUNT(sbxi_old_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, item }
 static const sbxi_model sbxi_template_page_model = SBXI_OLD_PAGE(&sbxi_template_model);
 static const sbxi_model sbxi_volume_page_model = SBXI_OLD_PAGE(&sbxi_volume_model);
 static const sbxi_model sbxi_pool_page_model = SBXI_OLD_PAGE(&sbxi_pool_model);
@@ -16040,16 +16041,8 @@ static const sbxi_field sbxi_box_fields[] = {
 #endif
 };
 
-static void sbxi_box_preset(void *out)
-{
-    sbx_box_info *i = (sbx_box_info *)out;
-
-    i->idle_ttl_s = i->delete_after_stop_s = i->ttl_s = -1;
-    i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
-}
-
 const sbxi_model sbxi_box_model = {
-    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, sizeof(sbx_box_info), offsetof(sbx_box_info, cut), NULL, sbxi_box_preset
+    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, SBXI_MINUS(sbx_box_info, ttl_s, cpu_millicores), offsetof(sbx_box_info, cut), NULL
 };
 
 static const sbxi_field sbxi_status_fields[] = {
@@ -16058,7 +16051,7 @@ static const sbxi_field sbxi_status_fields[] = {
 };
 
 const sbxi_model sbxi_status_model = {
-    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, sizeof(sbx_status_info), offsetof(sbx_status_info, cut), NULL, NULL
+    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, SBXI_NO_MINUS(sbx_status_info), offsetof(sbx_status_info, cut), NULL
 };
 
 #define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
@@ -16075,7 +16068,7 @@ static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("service_urls", SBXI_F_LIST, truncated),
 };
 
-#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, item }
 
 const sbxi_model sbxi_box_page_model = SBXI_PAGE_OF(&sbxi_box_model);
 
@@ -16098,15 +16091,8 @@ static const sbxi_field sbxi_snapshot_fields[] = {
     SBXI_SNAPSHOT("memory_snapshot_size_bytes", SBXI_F_I64, memory_bytes),
 };
 
-static void sbxi_snapshot_preset(void *out)
-{
-    sbx_snapshot *s = (sbx_snapshot *)out;
-
-    s->fs_capacity_bytes = s->fs_used_bytes = s->memory_bytes = -1;
-}
-
 const sbxi_model sbxi_snapshot_model = {
-    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, sizeof(sbx_snapshot), offsetof(sbx_snapshot, cut), NULL, sbxi_snapshot_preset
+    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, SBXI_MINUS(sbx_snapshot, fs_capacity_bytes, memory_bytes), offsetof(sbx_snapshot, cut), NULL
 };
 const sbxi_model sbxi_snapshot_page_model = SBXI_PAGE_OF(&sbxi_snapshot_model);
 
@@ -16114,7 +16100,7 @@ static const sbxi_field sbxi_tag_fields[] = {
     SBXI_FIELD("snapshot_id", SBXI_F_ID, sbx_snapshot_tag, snapshot_id),
     SBXI_FIELD("tag", SBXI_F_ID, sbx_snapshot_tag, tag),
 };
-static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, sizeof(sbx_snapshot_tag), 0, NULL, NULL };
+static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, SBXI_NO_MINUS(sbx_snapshot_tag), 0, NULL };
 const sbxi_model sbxi_snapshot_tags_model = SBXI_PAGE_OF(&sbxi_tag_model);
 
 #define SBXI_REGISTRY(name, kind, member) SBXI_FIELD(name, kind, sbx_registry, member)
@@ -16131,7 +16117,7 @@ static const sbxi_field sbxi_registry_fields[] = {
     SBXI_REGISTRY("aws_role_arn", SBXI_F_TEXT, aws_role_arn),
 };
 const sbxi_model sbxi_registry_model = {
-    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, sizeof(sbx_registry), offsetof(sbx_registry, cut), NULL, NULL
+    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, SBXI_NO_MINUS(sbx_registry), offsetof(sbx_registry, cut), NULL
 };
 const sbxi_model sbxi_registry_page_model = SBXI_PAGE_OF(&sbxi_registry_model);
 
@@ -16144,13 +16130,8 @@ static const sbxi_field sbxi_match_fields[] = {
     SBXI_FIELD("text", SBXI_F_TEXT, sbx_match, text),
 };
 
-static void sbxi_match_preset(void *out)
-{
-    ((sbx_match *)out)->size = -1;
-}
-
 static const sbxi_model sbxi_match_model = {
-    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, sizeof(sbx_match), offsetof(sbx_match, cut), NULL, sbxi_match_preset
+    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, SBXI_MINUS(sbx_match, size, size), offsetof(sbx_match, cut), NULL
 };
 
 static const sbxi_field sbxi_match_page_fields[] = {
@@ -16159,7 +16140,7 @@ static const sbxi_field sbxi_match_page_fields[] = {
 };
 
 const sbxi_model sbxi_match_page_model = {
-    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, sizeof(sbxi_page), 0, &sbxi_match_model, NULL
+    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, &sbxi_match_model
 };
 
 static const sbxi_field sbxi_exec_fields[] = {
@@ -16168,13 +16149,8 @@ static const sbxi_field sbxi_exec_fields[] = {
     SBXI_FIELD("exit_code", SBXI_F_INT, sbxi_exec, exit_code),
 };
 
-static void sbxi_exec_preset(void *out)
-{
-    ((sbxi_exec *)out)->exit_code = -1;
-}
-
 const sbxi_model sbxi_exec_model = {
-    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
+    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, SBXI_MINUS(sbxi_exec, exit_code, exit_code), 0, NULL
 };
 
 /* Both calls that grant a URL. */
@@ -16187,7 +16163,7 @@ static const sbxi_field sbxi_grant_fields[] = {
 };
 
 const sbxi_model sbxi_grant_model = {
-    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
+    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, SBXI_NO_MINUS(sbxi_grant), 0, NULL
 };
 
 #define SBXI_PORT(name, kind, member) SBXI_FIELD(name, kind, sbx_shared_port, member)
@@ -16200,7 +16176,7 @@ static const sbxi_field sbxi_port_fields[] = {
     SBXI_PORT("created_by", SBXI_F_TEXT, created_by),
 };
 static const sbxi_model sbxi_port_model = {
-    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, sizeof(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL, NULL
+    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, SBXI_NO_MINUS(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL
 };
 const sbxi_model sbxi_port_page_model = SBXI_PAGE_OF(&sbxi_port_model);
 
@@ -16218,7 +16194,7 @@ static const sbxi_field sbxi_failure_fields[] = {
 };
 
 const sbxi_model sbxi_failure_model = {
-    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, sizeof(sbxi_failure), offsetof(sbxi_failure, cut), NULL, NULL
+    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, SBXI_NO_MINUS(sbxi_failure), offsetof(sbxi_failure, cut), NULL
 };
 
 /* ---- requests ---- */

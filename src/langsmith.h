@@ -61,10 +61,10 @@ typedef struct sbx_box_info {
     char size_class[32];
     char created_by[64];
     char updated_by[64];
-    char template_name[128]; /* these three: servers of 2026-04 */
-    int64_t expires_ms, ttl_s;
+    char template_name[128]; /* with expires_ms and ttl_s: servers of 2026-04 */
+    int64_t expires_ms;
     int64_t created_ms, updated_ms, stopped_ms;
-    int64_t idle_ttl_s, delete_after_stop_s;
+    int64_t ttl_s, idle_ttl_s, delete_after_stop_s;
     int64_t vcpus, mem_bytes, fs_capacity_bytes, cpu_millicores;
 } sbx_box_info;
 

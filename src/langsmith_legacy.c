@@ -8,7 +8,7 @@
 #define SBXI_OLD(name, kind, type, member) SBXI_FIELD(name, kind, type, member)
 #define SBXI_OLD_HEAD(type) SBXI_OLD("id", SBXI_F_ID, type, id), SBXI_OLD("name", SBXI_F_ID, type, name)
 #define SBXI_OLD_TIMES(type) SBXI_OLD("created_at", SBXI_F_TIME, type, created_ms), SBXI_OLD("updated_at", SBXI_F_TIME, type, updated_ms)
-#define SBXI_OLD_MODEL(fields, any_depth, type, preset) { fields, SBXI_COUNT(fields), any_depth, sizeof(type), offsetof(type, cut), NULL, preset }
+#define SBXI_OLD_MODEL(fields, any_depth, type, minus) { fields, SBXI_COUNT(fields), any_depth, minus, offsetof(type, cut), NULL }
 
 static const sbxi_field sbxi_template_fields[] = {
     SBXI_OLD_HEAD(sbx_template),
@@ -18,7 +18,7 @@ static const sbxi_field sbxi_template_fields[] = {
     SBXI_OLD("storage", SBXI_F_TEXT, sbx_template, storage),
     SBXI_OLD_TIMES(sbx_template),
 };
-static const sbxi_model sbxi_template_model = SBXI_OLD_MODEL(sbxi_template_fields, true, sbx_template, NULL);
+static const sbxi_model sbxi_template_model = SBXI_OLD_MODEL(sbxi_template_fields, true, sbx_template, SBXI_NO_MINUS(sbx_template));
 
 static const sbxi_field sbxi_volume_fields[] = {
     SBXI_OLD_HEAD(sbx_volume),
@@ -26,7 +26,7 @@ static const sbxi_field sbxi_volume_fields[] = {
     SBXI_OLD("storage_class", SBXI_F_TEXT, sbx_volume, storage_class),
     SBXI_OLD_TIMES(sbx_volume),
 };
-static const sbxi_model sbxi_volume_model = SBXI_OLD_MODEL(sbxi_volume_fields, false, sbx_volume, NULL);
+static const sbxi_model sbxi_volume_model = SBXI_OLD_MODEL(sbxi_volume_fields, false, sbx_volume, SBXI_NO_MINUS(sbx_volume));
 
 static const sbxi_field sbxi_pool_fields[] = {
     SBXI_OLD_HEAD(sbx_pool),
@@ -35,12 +35,7 @@ static const sbxi_field sbxi_pool_fields[] = {
     SBXI_OLD_TIMES(sbx_pool),
 };
 
-static void sbxi_pool_preset(void *out)
-{
-    ((sbx_pool *)out)->replicas = -1;
-}
-
-static const sbxi_model sbxi_pool_model = SBXI_OLD_MODEL(sbxi_pool_fields, false, sbx_pool, sbxi_pool_preset);
+static const sbxi_model sbxi_pool_model = SBXI_OLD_MODEL(sbxi_pool_fields, false, sbx_pool, SBXI_MINUS(sbx_pool, replicas, replicas));
 
 /* The arrays have no member of their own: `truncated` only stands in. */
 static const sbxi_field sbxi_old_page_fields[] = {
@@ -48,7 +43,7 @@ static const sbxi_field sbxi_old_page_fields[] = {
     SBXI_OLD("volumes", SBXI_F_LIST, sbxi_page, truncated),
     SBXI_OLD("pools", SBXI_F_LIST, sbxi_page, truncated),
 };
-#define SBXI_OLD_PAGE(item) { sbxi_old_page_fields, SBXI_COUNT(sbxi_old_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+#define SBXI_OLD_PAGE(item) { sbxi_old_page_fields, SBXI_COUNT(sbxi_old_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, item }
 static const sbxi_model sbxi_template_page_model = SBXI_OLD_PAGE(&sbxi_template_model);
 static const sbxi_model sbxi_volume_page_model = SBXI_OLD_PAGE(&sbxi_volume_model);
 static const sbxi_model sbxi_pool_page_model = SBXI_OLD_PAGE(&sbxi_pool_model);

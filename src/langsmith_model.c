@@ -36,16 +36,8 @@ static const sbxi_field sbxi_box_fields[] = {
 #endif
 };
 
-static void sbxi_box_preset(void *out)
-{
-    sbx_box_info *i = (sbx_box_info *)out;
-
-    i->idle_ttl_s = i->delete_after_stop_s = i->ttl_s = -1;
-    i->vcpus = i->mem_bytes = i->fs_capacity_bytes = i->cpu_millicores = -1;
-}
-
 const sbxi_model sbxi_box_model = {
-    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, sizeof(sbx_box_info), offsetof(sbx_box_info, cut), NULL, sbxi_box_preset
+    sbxi_box_fields, SBXI_COUNT(sbxi_box_fields), false, SBXI_MINUS(sbx_box_info, ttl_s, cpu_millicores), offsetof(sbx_box_info, cut), NULL
 };
 
 static const sbxi_field sbxi_status_fields[] = {
@@ -54,7 +46,7 @@ static const sbxi_field sbxi_status_fields[] = {
 };
 
 const sbxi_model sbxi_status_model = {
-    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, sizeof(sbx_status_info), offsetof(sbx_status_info, cut), NULL, NULL
+    sbxi_status_fields, SBXI_COUNT(sbxi_status_fields), false, SBXI_NO_MINUS(sbx_status_info), offsetof(sbx_status_info, cut), NULL
 };
 
 #define SBXI_PAGE(name, kind, member) SBXI_FIELD(name, kind, sbxi_page, member)
@@ -71,7 +63,7 @@ static const sbxi_field sbxi_page_fields[] = {
     SBXI_PAGE("service_urls", SBXI_F_LIST, truncated),
 };
 
-#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, sizeof(sbxi_page), 0, item, NULL }
+#define SBXI_PAGE_OF(item) { sbxi_page_fields, SBXI_COUNT(sbxi_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, item }
 
 const sbxi_model sbxi_box_page_model = SBXI_PAGE_OF(&sbxi_box_model);
 
@@ -94,15 +86,8 @@ static const sbxi_field sbxi_snapshot_fields[] = {
     SBXI_SNAPSHOT("memory_snapshot_size_bytes", SBXI_F_I64, memory_bytes),
 };
 
-static void sbxi_snapshot_preset(void *out)
-{
-    sbx_snapshot *s = (sbx_snapshot *)out;
-
-    s->fs_capacity_bytes = s->fs_used_bytes = s->memory_bytes = -1;
-}
-
 const sbxi_model sbxi_snapshot_model = {
-    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, sizeof(sbx_snapshot), offsetof(sbx_snapshot, cut), NULL, sbxi_snapshot_preset
+    sbxi_snapshot_fields, SBXI_COUNT(sbxi_snapshot_fields), false, SBXI_MINUS(sbx_snapshot, fs_capacity_bytes, memory_bytes), offsetof(sbx_snapshot, cut), NULL
 };
 const sbxi_model sbxi_snapshot_page_model = SBXI_PAGE_OF(&sbxi_snapshot_model);
 
@@ -110,7 +95,7 @@ static const sbxi_field sbxi_tag_fields[] = {
     SBXI_FIELD("snapshot_id", SBXI_F_ID, sbx_snapshot_tag, snapshot_id),
     SBXI_FIELD("tag", SBXI_F_ID, sbx_snapshot_tag, tag),
 };
-static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, sizeof(sbx_snapshot_tag), 0, NULL, NULL };
+static const sbxi_model sbxi_tag_model = { sbxi_tag_fields, SBXI_COUNT(sbxi_tag_fields), false, SBXI_NO_MINUS(sbx_snapshot_tag), 0, NULL };
 const sbxi_model sbxi_snapshot_tags_model = SBXI_PAGE_OF(&sbxi_tag_model);
 
 #define SBXI_REGISTRY(name, kind, member) SBXI_FIELD(name, kind, sbx_registry, member)
@@ -127,7 +112,7 @@ static const sbxi_field sbxi_registry_fields[] = {
     SBXI_REGISTRY("aws_role_arn", SBXI_F_TEXT, aws_role_arn),
 };
 const sbxi_model sbxi_registry_model = {
-    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, sizeof(sbx_registry), offsetof(sbx_registry, cut), NULL, NULL
+    sbxi_registry_fields, SBXI_COUNT(sbxi_registry_fields), false, SBXI_NO_MINUS(sbx_registry), offsetof(sbx_registry, cut), NULL
 };
 const sbxi_model sbxi_registry_page_model = SBXI_PAGE_OF(&sbxi_registry_model);
 
@@ -140,13 +125,8 @@ static const sbxi_field sbxi_match_fields[] = {
     SBXI_FIELD("text", SBXI_F_TEXT, sbx_match, text),
 };
 
-static void sbxi_match_preset(void *out)
-{
-    ((sbx_match *)out)->size = -1;
-}
-
 static const sbxi_model sbxi_match_model = {
-    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, sizeof(sbx_match), offsetof(sbx_match, cut), NULL, sbxi_match_preset
+    sbxi_match_fields, SBXI_COUNT(sbxi_match_fields), false, SBXI_MINUS(sbx_match, size, size), offsetof(sbx_match, cut), NULL
 };
 
 static const sbxi_field sbxi_match_page_fields[] = {
@@ -155,7 +135,7 @@ static const sbxi_field sbxi_match_page_fields[] = {
 };
 
 const sbxi_model sbxi_match_page_model = {
-    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, sizeof(sbxi_page), 0, &sbxi_match_model, NULL
+    sbxi_match_page_fields, SBXI_COUNT(sbxi_match_page_fields), false, SBXI_NO_MINUS(sbxi_page), 0, &sbxi_match_model
 };
 
 static const sbxi_field sbxi_exec_fields[] = {
@@ -164,13 +144,8 @@ static const sbxi_field sbxi_exec_fields[] = {
     SBXI_FIELD("exit_code", SBXI_F_INT, sbxi_exec, exit_code),
 };
 
-static void sbxi_exec_preset(void *out)
-{
-    ((sbxi_exec *)out)->exit_code = -1;
-}
-
 const sbxi_model sbxi_exec_model = {
-    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, sizeof(sbxi_exec), 0, NULL, sbxi_exec_preset
+    sbxi_exec_fields, SBXI_COUNT(sbxi_exec_fields), false, SBXI_MINUS(sbxi_exec, exit_code, exit_code), 0, NULL
 };
 
 /* Both calls that grant a URL. */
@@ -183,7 +158,7 @@ static const sbxi_field sbxi_grant_fields[] = {
 };
 
 const sbxi_model sbxi_grant_model = {
-    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, sizeof(sbxi_grant), 0, NULL, NULL
+    sbxi_grant_fields, SBXI_COUNT(sbxi_grant_fields), false, SBXI_NO_MINUS(sbxi_grant), 0, NULL
 };
 
 #define SBXI_PORT(name, kind, member) SBXI_FIELD(name, kind, sbx_shared_port, member)
@@ -196,7 +171,7 @@ static const sbxi_field sbxi_port_fields[] = {
     SBXI_PORT("created_by", SBXI_F_TEXT, created_by),
 };
 static const sbxi_model sbxi_port_model = {
-    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, sizeof(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL, NULL
+    sbxi_port_fields, SBXI_COUNT(sbxi_port_fields), false, SBXI_NO_MINUS(sbx_shared_port), offsetof(sbx_shared_port, cut), NULL
 };
 const sbxi_model sbxi_port_page_model = SBXI_PAGE_OF(&sbxi_port_model);
 
@@ -214,7 +189,7 @@ static const sbxi_field sbxi_failure_fields[] = {
 };
 
 const sbxi_model sbxi_failure_model = {
-    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, sizeof(sbxi_failure), offsetof(sbxi_failure, cut), NULL, NULL
+    sbxi_failure_fields, SBXI_COUNT(sbxi_failure_fields), true, SBXI_NO_MINUS(sbxi_failure), offsetof(sbxi_failure, cut), NULL
 };
 
 /* ---- requests ---- */

@@ -26,8 +26,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
 SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
-    if (m->preset)
-        m->preset(out);
+    memset((char *)out + m->minus_off, 0xFF, m->minus); /* -1 of any width */
 }
 
 /* Memory that holds n bytes and a NUL: a power of two. */

@@ -11,7 +11,7 @@
 typedef enum sbxi_field_kind {
     SBXI_F_TEXT,  /* char[cap], cut at a character border when longer */
     SBXI_F_ID,    /* char[cap], longer = too_large */
-    SBXI_F_I64,   /* int64_t; null leaves the preset value */
+    SBXI_F_I64,   /* int64_t; null leaves what it was before */
     SBXI_F_INT,   /* int */
     SBXI_F_BOOL,  /* bool */
     SBXI_F_TRI,   /* sbx_tri */
@@ -39,15 +39,22 @@ typedef struct sbxi_field {
 
 /* Of a member that comes twice in one object the last value that fits its kind
    counts, as to any JSON parser; of lists the first, for its items are out. */
+/* Of what is missing all is zero, but for numbers that are -1 then: those of
+   `minus` bytes from `minus_off` on, members that stand together. */
 typedef struct sbxi_model {
     const sbxi_field *fields;
-    uint8_t count;
-    bool any_depth;   /* names match in nested objects too, the first value wins (error bodies) */
-    uint16_t size;    /* of the struct */
-    uint16_t cut_off; /* offset of a bool that is set when a text was cut, 0 = none */
+    unsigned count : 8;
+    unsigned any_depth : 1; /* names match in nested objects too, the first value wins (error bodies) */
+    unsigned minus : 7;
+    unsigned size : 16;     /* of the struct */
+    uint16_t minus_off;
+    uint16_t cut_off;       /* offset of a bool that is set when a text was cut, 0 = none */
     const struct sbxi_model *item; /* of SBXI_F_LIST */
-    void (*preset)(void *out);     /* values of what is missing; NULL = zero */
 } sbxi_model;
+
+/* first, last: the members that are -1. */
+#define SBXI_MINUS(type, first, last) offsetof(type, last) + sizeof(((type *)0)->last) - offsetof(type, first), sizeof(type), (uint16_t)offsetof(type, first)
+#define SBXI_NO_MINUS(type) 0, sizeof(type), 0
 
 /* Where bytes without bound are collected: the caller's buffer, or memory of
    the client's allocator that doubles up to a cap. What has no room is only

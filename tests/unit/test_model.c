@@ -36,12 +36,7 @@ static const sbxi_field item_fields[] = {
     SBXI_FIELD("flag", SBXI_F_BOOL, item, flag),
 };
 
-static void item_preset(void *p)
-{
-    ((item *)p)->small = -1;
-}
-
-static const sbxi_model item_model = { item_fields, SBXI_COUNT(item_fields), false, sizeof(item), offsetof(item, cut), NULL, item_preset };
+static const sbxi_model item_model = { item_fields, SBXI_COUNT(item_fields), false, SBXI_MINUS(item, small, small), offsetof(item, cut), NULL };
 
 static const sbxi_field page_fields[] = {
     SBXI_FIELD("items", SBXI_F_LIST, page, truncated),
@@ -49,7 +44,7 @@ static const sbxi_field page_fields[] = {
     SBXI_FIELD("next_cursor", SBXI_F_ID, page, next),
     SBXI_FIELD("offset", SBXI_F_I64, page, offset),
 };
-static const sbxi_model page_model = { page_fields, SBXI_COUNT(page_fields), false, sizeof(page), 0, &item_model, NULL };
+static const sbxi_model page_model = { page_fields, SBXI_COUNT(page_fields), false, SBXI_NO_MINUS(page), 0, &item_model };
 
 typedef struct log {
     char text[8192];
