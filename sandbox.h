@@ -14908,15 +14908,6 @@ static const sbxi_shape sbxi_gcp_shape = SBXI_SHAPE(sbxi_gcp_params, sbx_gcp_aut
 
 /* ---- mounts ---- */
 
-/* The host's begin behind https://, or NULL. */
-static const char *sbxi_https_host(sbx_str url)
-{
-    static const char scheme[] = "https://";
-    const size_t n = sizeof scheme - 1;
-
-    return url.n > n && sbxi_eq_nocase(sbx_sn(url.p, n), sbx_sn(scheme, n)) ? url.p + n : NULL;
-}
-
 static bool sbxi_url_has_user(sbx_str url)
 {
     size_t slashes = 0;
@@ -14929,21 +14920,18 @@ static bool sbxi_url_has_user(sbx_str url)
     return false;
 }
 
-static const char *sbxi_git_url_bad(sbx_str url)
+static bool sbxi_git_url_ok(sbx_str url)
 {
-    const char *host = sbxi_https_host(url), *end = url.p + url.n, *path;
+    const size_t scheme = 8; /* https:// */
+    const char *path = url.n > scheme ? (const char *)memchr(url.p + scheme, '/', url.n - scheme) : NULL;
+    size_t at = path ? (size_t)(path - url.p) : 0;
+    sbxi_url origin;
 
-    for (size_t i = 0; i < url.n; i++)
-        if (sbxi_space(url.p[i]) || url.p[i] == '\x7F')
-            return SBXI_T("must have no white space and no NUL");
-    if (!host || host == end || *host == '/')
-        return SBXI_T("must be an absolute https URL");
-    if (sbxi_url_has_user(url))
-        return SBXI_T("must hold no user or password: use a proxy rule for the credentials");
-    if (memchr(url.p, '?', url.n) || memchr(url.p, '#', url.n))
-        return SBXI_T("must have no query and no fragment");
-    path = (const char *)memchr(host, '/', (size_t)(end - host));
-    return path && path + 1 < end ? NULL : SBXI_T("must have the repository's path");
+    if (!sbxi_url_parse(sbx_sn(url.p, at), &origin) || !origin.tls || at + 1 == url.n)
+        return false;
+    while (at < url.n && !sbxi_space(url.p[at]) && url.p[at] != '\x7F' && url.p[at] != '?' && url.p[at] != '#')
+        at++;
+    return at == url.n;
 }
 
 static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why)
@@ -14953,8 +14941,8 @@ static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why
 
     if (!g->remote_url.p)
         return NULL; /* as its members say */
-    *why = sbxi_git_url_bad(g->remote_url);
-    if (*why)
+    *why = SBXI_T("must be https://HOST/PATH, without user, password (use a proxy rule for the credentials), query, fragment, white space and NUL");
+    if (!sbxi_git_url_ok(g->remote_url))
         return "remote_url";
     *why = SBXI_T("and tag exclude each other");
     if (g->branch.p && g->tag.p)
@@ -15093,7 +15081,7 @@ static unsigned sbxi_proxy_has(const sbx_box_proxy *proxy, unsigned i)
 
 static const char *sbxi_mount_auth_bad(const sbx_create_opts *o, unsigned i, const char **why)
 {
-    static const char *const options[] = { "mount_auth.aws", "mount_auth.gcp" };
+    static const char *const options[] = { SBXI_T("mount_auth.aws"), SBXI_T("mount_auth.gcp") };
     const sbxi_param *auth = &sbxi_mount_auth_params[i];
     bool given = o->mount_auth && sbxi_given(auth->sub, (const char *)o->mount_auth + auth->off), needed = false;
     unsigned rule = sbxi_proxy_has(o->proxy, i);
@@ -15810,115 +15798,59 @@ static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST("pool_list", "/pools", 
 
 /* ---- calls ---- */
 
-/* What creating and updating have in common; `get`: the update's row when
-   nothing is to change, NULL = it creates. `fixed`: an option that is given
-   and cannot be changed. */
-typedef struct sbxi_old_write {
-    const sbxi_row *row, *get;
-    const sbxi_schema *schema;
-    const void *opts;
-    const sbx_call *call;
-    const char *fixed;
-    sbx_str of, name; /* its name, the new one */
-    int32_t wait_s, wait_default_s; /* 0 = it does not wait */
-    void *out;
-    sbx_buf raw;
-    size_t *raw_n;
-} sbxi_old_write;
+/* What creates and updates one kind. The options of all three begin alike. */
+typedef struct sbxi_old_kind {
+    const sbxi_row *create, *update, *get; /* get: an update that changes nothing */
+    const sbxi_schema *creating, *updating;
+    uint16_t raw_off;  /* in the options; raw_n stands behind it */
+    uint8_t wait_off;  /* likewise, 0 = creating does not wait */
+    uint8_t wait_s;    /* for so long, where they do not say */
+} sbxi_old_kind;
 
-static sbx_op sbxi_old_call(sbx_client *c, const sbxi_old_write *k)
+#define SBXI_OLD_KIND(kind, type, wait_off, wait_s) \
+    { &sbxi_##kind##_create_row, &sbxi_##kind##_update_row, &sbxi_##kind##_reget_row, &sbxi_##kind##_create_schema, &sbxi_##kind##_update_schema, \
+      (uint16_t)offsetof(type, raw), (uint8_t)(wait_off), wait_s }
+
+static const sbxi_old_kind sbxi_old_template = SBXI_OLD_KIND(template, sbx_template_opts, 0, 0);
+static const sbxi_old_kind sbxi_old_volume = SBXI_OLD_KIND(volume, sbx_volume_opts, offsetof(sbx_volume_opts, wait_s), 60);
+static const sbxi_old_kind sbxi_old_pool = SBXI_OLD_KIND(pool, sbx_pool_opts, offsetof(sbx_pool_opts, wait_s), 30);
+
+/* `of`: its name, NULL = it is created. `fixed`: an option that is given and
+   belongs to the creation. */
+static SBXI_NOINLINE sbx_op sbxi_old_write(sbx_client *c, const sbxi_old_kind *k, const sbx_str *of, const void *opts, void *out, const char *fixed)
 {
-    bool waits = !k->get && k->wait_default_s;
+    const char *o = (const char *)(opts ? opts : &sbxi_no_opts);
+    const sbx_call *call = (const sbx_call *)(const void *)o;
+    const sbx_buf *raw = (const sbx_buf *)(const void *)(o + k->raw_off);
+    int32_t wait_s = *(const int32_t *)(const void *)(o + k->wait_off);
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin(&b, c, k->row, k->call))
+    if (!sbxi_build_begin(&b, c, of ? k->update : k->create, call))
         return b.refused;
-    if (k->get)
-        sbxi_build_name(&b, k->of, "name");
-    if (k->get && k->fixed)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, k->fixed, SBXI_T("belongs to the creation: an update cannot change it"));
-    if (k->name.n > 127)
+    if (of)
+        sbxi_build_name(&b, *of, "name");
+    if (of && fixed)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, fixed, SBXI_T("belongs to the creation: an update cannot change it"));
+    if (((const sbx_str *)(const void *)(o + offsetof(sbx_template_opts, name)))->n > 127)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
-    sbxi_build_headers(&b, k->call);
+    sbxi_build_headers(&b, call);
     sbxi_build_json(&b, &w);
-    if (waits && b.op) {
+    if (!of && k->wait_off && b.op) {
         sbx_jsonw_key(&w, sbx_s("wait_for_ready"));
         sbx_jsonw_bool(&w, true);
     }
-    sbxi_build_opts(&b, &w, k->schema, k->opts);
+    sbxi_build_opts(&b, &w, of ? k->updating : k->creating, o);
     sbxi_build_json_end(&b, &w);
-    if (k->get)
+    if (of)
         sbxi_build_or_get(&b, k->get);
-    sbxi_build_result(&b, k->out, NULL, k->raw, k->raw_n);
-    if (waits && b.op && !k->call->timeout_ms)
-        b.op->timeout_ms = SBXI_MIN(k->wait_s > 0 ? k->wait_s : k->wait_default_s, 86400) * 1000 + 30000;
+    sbxi_build_result(&b, out, NULL, *raw, *(size_t *const *)(const void *)(raw + 1));
+    if (!of && k->wait_off && b.op && !call->timeout_ms)
+        b.op->timeout_ms = SBXI_MIN(wait_s > 0 ? wait_s : k->wait_s, 86400) * 1000 + 30000;
     return sbxi_build_end(&b);
 }
 
-static sbx_op sbxi_template_write(sbx_client *c, bool create, sbx_str of, const sbx_template_opts *opts, sbx_template *out)
-{
-    const sbx_template_opts *o = opts ? opts : &sbxi_no_opts.old_template;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_template_create_row : &sbxi_template_update_row;
-    k.get = create ? NULL : &sbxi_template_reget_row;
-    k.schema = create ? &sbxi_template_create_schema : &sbxi_template_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->image.p ? "image" : o->cpu.p ? "cpu" : o->memory.p ? "memory" : o->storage.p ? "storage" : o->volume_mounts_n ? "volume_mounts" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = k.wait_default_s = 0;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_volume_write(sbx_client *c, bool create, sbx_str of, const sbx_volume_opts *opts, sbx_volume *out)
-{
-    const sbx_volume_opts *o = opts ? opts : &sbxi_no_opts.old_volume;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_volume_create_row : &sbxi_volume_update_row;
-    k.get = create ? NULL : &sbxi_volume_reget_row;
-    k.schema = create ? &sbxi_volume_create_schema : &sbxi_volume_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->wait_s ? "wait_s" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = o->wait_s;
-    k.wait_default_s = 60;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_pool_write(sbx_client *c, bool create, sbx_str of, const sbx_pool_opts *opts, sbx_pool *out)
-{
-    const sbx_pool_opts *o = opts ? opts : &sbxi_no_opts.old_pool;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_pool_create_row : &sbxi_pool_update_row;
-    k.get = create ? NULL : &sbxi_pool_reget_row;
-    k.schema = create ? &sbxi_pool_create_schema : &sbxi_pool_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->template_name.p ? "template_name" : o->wait_s ? "wait_s" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = o->wait_s;
-    k.wait_default_s = 30;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
+static SBXI_NOINLINE sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
 {
     sbxi_build b;
 
@@ -15928,12 +15860,15 @@ static sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, c
 
 SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out)
 {
-    return sbxi_template_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_template, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_template_update(sbx_client *c, sbx_str name, const sbx_template_opts *opts, sbx_template *out)
 {
-    return sbxi_template_write(c, false, name, opts, out);
+    const char *fixed = !opts ? NULL : opts->image.p ? SBXI_T("image") : opts->cpu.p ? SBXI_T("cpu") : opts->memory.p ? SBXI_T("memory") :
+                        opts->storage.p ? SBXI_T("storage") : opts->volume_mounts_n ? SBXI_T("volume_mounts") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_template, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out)
@@ -15953,12 +15888,14 @@ SBX_API sbx_op sbx_template_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
 
 SBX_API sbx_op sbx_volume_create(sbx_client *c, const sbx_volume_opts *opts, sbx_volume *out)
 {
-    return sbxi_volume_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_volume, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_volume_update(sbx_client *c, sbx_str name, const sbx_volume_opts *opts, sbx_volume *out)
 {
-    return sbxi_volume_write(c, false, name, opts, out);
+    const char *fixed = opts && opts->wait_s ? SBXI_T("wait_s") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_volume, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_volume_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_volume *out)
@@ -15978,12 +15915,14 @@ SBX_API sbx_op sbx_volume_list(sbx_client *c, const sbx_list_opts *opts, sbx_lis
 
 SBX_API sbx_op sbx_pool_create(sbx_client *c, const sbx_pool_opts *opts, sbx_pool *out)
 {
-    return sbxi_pool_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_pool, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_pool_update(sbx_client *c, sbx_str name, const sbx_pool_opts *opts, sbx_pool *out)
 {
-    return sbxi_pool_write(c, false, name, opts, out);
+    const char *fixed = !opts ? NULL : opts->template_name.p ? SBXI_T("template_name") : opts->wait_s ? SBXI_T("wait_s") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_pool, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_pool_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_pool *out)
@@ -16693,12 +16632,13 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
     return sbxi_snapshot_make(c, &sbxi_snapshot_capture_row, box, name, sbx_s(NULL), opts, out);
 }
 
-static sbx_op sbxi_snapshot_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
+static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, void *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    bool registry = row->resource == SBX_RESOURCE_REGISTRY;
     sbxi_build b;
 
-    sbxi_name_call(&b, c, row, snapshot, "snapshot", o, out, NULL);
+    sbxi_name_call(&b, c, row, snapshot, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
     if (row == &sbxi_snapshot_wait_row)
         sbxi_build_wait(&b, o->wait_s, 300, o->poll_ms, 2000);
     return sbxi_build_end(&b);
@@ -16706,17 +16646,17 @@ static sbx_op sbxi_snapshot_call(sbx_client *c, const sbxi_row *row, sbx_str sna
 
 SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_get_row, snapshot, opts, out);
+    return sbxi_named_call(c, &sbxi_snapshot_get_row, snapshot, opts, out);
 }
 
 SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_wait_row, snapshot, opts, out);
+    return sbxi_named_call(c, &sbxi_snapshot_wait_row, snapshot, opts, out);
 }
 
 SBX_API sbx_op sbx_snapshot_delete(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_delete_row, snapshot, opts, NULL);
+    return sbxi_named_call(c, &sbxi_snapshot_delete_row, snapshot, opts, NULL);
 }
 
 SBX_API sbx_op sbx_snapshot_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
@@ -16780,18 +16720,12 @@ SBX_API sbx_op sbx_registry_update(sbx_client *c, sbx_str name, const sbx_regist
 
 SBX_API sbx_op sbx_registry_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_registry *out)
 {
-    sbxi_build b;
-
-    sbxi_name_call(&b, c, &sbxi_registry_get_row, name, "name", opts ? opts : &sbxi_no_opts.box, out, NULL);
-    return sbxi_build_end(&b);
+    return sbxi_named_call(c, &sbxi_registry_get_row, name, opts, out);
 }
 
 SBX_API sbx_op sbx_registry_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
 {
-    sbxi_build b;
-
-    sbxi_name_call(&b, c, &sbxi_registry_delete_row, name, "name", opts ? opts : &sbxi_no_opts.box, NULL, NULL);
-    return sbxi_build_end(&b);
+    return sbxi_named_call(c, &sbxi_registry_delete_row, name, opts, NULL);
 }
 
 SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)

@@ -137,15 +137,6 @@ static const sbxi_shape sbxi_gcp_shape = SBXI_SHAPE(sbxi_gcp_params, sbx_gcp_aut
 
 /* ---- mounts ---- */
 
-/* The host's begin behind https://, or NULL. */
-static const char *sbxi_https_host(sbx_str url)
-{
-    static const char scheme[] = "https://";
-    const size_t n = sizeof scheme - 1;
-
-    return url.n > n && sbxi_eq_nocase(sbx_sn(url.p, n), sbx_sn(scheme, n)) ? url.p + n : NULL;
-}
-
 static bool sbxi_url_has_user(sbx_str url)
 {
     size_t slashes = 0;
@@ -158,21 +149,18 @@ static bool sbxi_url_has_user(sbx_str url)
     return false;
 }
 
-static const char *sbxi_git_url_bad(sbx_str url)
+static bool sbxi_git_url_ok(sbx_str url)
 {
-    const char *host = sbxi_https_host(url), *end = url.p + url.n, *path;
+    const size_t scheme = 8; /* https:// */
+    const char *path = url.n > scheme ? (const char *)memchr(url.p + scheme, '/', url.n - scheme) : NULL;
+    size_t at = path ? (size_t)(path - url.p) : 0;
+    sbxi_url origin;
 
-    for (size_t i = 0; i < url.n; i++)
-        if (sbxi_space(url.p[i]) || url.p[i] == '\x7F')
-            return SBXI_T("must have no white space and no NUL");
-    if (!host || host == end || *host == '/')
-        return SBXI_T("must be an absolute https URL");
-    if (sbxi_url_has_user(url))
-        return SBXI_T("must hold no user or password: use a proxy rule for the credentials");
-    if (memchr(url.p, '?', url.n) || memchr(url.p, '#', url.n))
-        return SBXI_T("must have no query and no fragment");
-    path = (const char *)memchr(host, '/', (size_t)(end - host));
-    return path && path + 1 < end ? NULL : SBXI_T("must have the repository's path");
+    if (!sbxi_url_parse(sbx_sn(url.p, at), &origin) || !origin.tls || at + 1 == url.n)
+        return false;
+    while (at < url.n && !sbxi_space(url.p[at]) && url.p[at] != '\x7F' && url.p[at] != '?' && url.p[at] != '#')
+        at++;
+    return at == url.n;
 }
 
 static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why)
@@ -182,8 +170,8 @@ static const char *sbxi_git_begin(sbx_jsonw *w, const void *at, const char **why
 
     if (!g->remote_url.p)
         return NULL; /* as its members say */
-    *why = sbxi_git_url_bad(g->remote_url);
-    if (*why)
+    *why = SBXI_T("must be https://HOST/PATH, without user, password (use a proxy rule for the credentials), query, fragment, white space and NUL");
+    if (!sbxi_git_url_ok(g->remote_url))
         return "remote_url";
     *why = SBXI_T("and tag exclude each other");
     if (g->branch.p && g->tag.p)
@@ -322,7 +310,7 @@ static unsigned sbxi_proxy_has(const sbx_box_proxy *proxy, unsigned i)
 
 static const char *sbxi_mount_auth_bad(const sbx_create_opts *o, unsigned i, const char **why)
 {
-    static const char *const options[] = { "mount_auth.aws", "mount_auth.gcp" };
+    static const char *const options[] = { SBXI_T("mount_auth.aws"), SBXI_T("mount_auth.gcp") };
     const sbxi_param *auth = &sbxi_mount_auth_params[i];
     bool given = o->mount_auth && sbxi_given(auth->sub, (const char *)o->mount_auth + auth->off), needed = false;
     unsigned rule = sbxi_proxy_has(o->proxy, i);

@@ -181,115 +181,59 @@ static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST("pool_list", "/pools", 
 
 /* ---- calls ---- */
 
-/* What creating and updating have in common; `get`: the update's row when
-   nothing is to change, NULL = it creates. `fixed`: an option that is given
-   and cannot be changed. */
-typedef struct sbxi_old_write {
-    const sbxi_row *row, *get;
-    const sbxi_schema *schema;
-    const void *opts;
-    const sbx_call *call;
-    const char *fixed;
-    sbx_str of, name; /* its name, the new one */
-    int32_t wait_s, wait_default_s; /* 0 = it does not wait */
-    void *out;
-    sbx_buf raw;
-    size_t *raw_n;
-} sbxi_old_write;
+/* What creates and updates one kind. The options of all three begin alike. */
+typedef struct sbxi_old_kind {
+    const sbxi_row *create, *update, *get; /* get: an update that changes nothing */
+    const sbxi_schema *creating, *updating;
+    uint16_t raw_off;  /* in the options; raw_n stands behind it */
+    uint8_t wait_off;  /* likewise, 0 = creating does not wait */
+    uint8_t wait_s;    /* for so long, where they do not say */
+} sbxi_old_kind;
 
-static sbx_op sbxi_old_call(sbx_client *c, const sbxi_old_write *k)
+#define SBXI_OLD_KIND(kind, type, wait_off, wait_s) \
+    { &sbxi_##kind##_create_row, &sbxi_##kind##_update_row, &sbxi_##kind##_reget_row, &sbxi_##kind##_create_schema, &sbxi_##kind##_update_schema, \
+      (uint16_t)offsetof(type, raw), (uint8_t)(wait_off), wait_s }
+
+static const sbxi_old_kind sbxi_old_template = SBXI_OLD_KIND(template, sbx_template_opts, 0, 0);
+static const sbxi_old_kind sbxi_old_volume = SBXI_OLD_KIND(volume, sbx_volume_opts, offsetof(sbx_volume_opts, wait_s), 60);
+static const sbxi_old_kind sbxi_old_pool = SBXI_OLD_KIND(pool, sbx_pool_opts, offsetof(sbx_pool_opts, wait_s), 30);
+
+/* `of`: its name, NULL = it is created. `fixed`: an option that is given and
+   belongs to the creation. */
+static SBXI_NOINLINE sbx_op sbxi_old_write(sbx_client *c, const sbxi_old_kind *k, const sbx_str *of, const void *opts, void *out, const char *fixed)
 {
-    bool waits = !k->get && k->wait_default_s;
+    const char *o = (const char *)(opts ? opts : &sbxi_no_opts);
+    const sbx_call *call = (const sbx_call *)(const void *)o;
+    const sbx_buf *raw = (const sbx_buf *)(const void *)(o + k->raw_off);
+    int32_t wait_s = *(const int32_t *)(const void *)(o + k->wait_off);
     sbxi_build b;
     sbx_jsonw w;
 
-    if (!sbxi_build_begin(&b, c, k->row, k->call))
+    if (!sbxi_build_begin(&b, c, of ? k->update : k->create, call))
         return b.refused;
-    if (k->get)
-        sbxi_build_name(&b, k->of, "name");
-    if (k->get && k->fixed)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, k->fixed, SBXI_T("belongs to the creation: an update cannot change it"));
-    if (k->name.n > 127)
+    if (of)
+        sbxi_build_name(&b, *of, "name");
+    if (of && fixed)
+        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, fixed, SBXI_T("belongs to the creation: an update cannot change it"));
+    if (((const sbx_str *)(const void *)(o + offsetof(sbx_template_opts, name)))->n > 127)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
-    sbxi_build_headers(&b, k->call);
+    sbxi_build_headers(&b, call);
     sbxi_build_json(&b, &w);
-    if (waits && b.op) {
+    if (!of && k->wait_off && b.op) {
         sbx_jsonw_key(&w, sbx_s("wait_for_ready"));
         sbx_jsonw_bool(&w, true);
     }
-    sbxi_build_opts(&b, &w, k->schema, k->opts);
+    sbxi_build_opts(&b, &w, of ? k->updating : k->creating, o);
     sbxi_build_json_end(&b, &w);
-    if (k->get)
+    if (of)
         sbxi_build_or_get(&b, k->get);
-    sbxi_build_result(&b, k->out, NULL, k->raw, k->raw_n);
-    if (waits && b.op && !k->call->timeout_ms)
-        b.op->timeout_ms = SBXI_MIN(k->wait_s > 0 ? k->wait_s : k->wait_default_s, 86400) * 1000 + 30000;
+    sbxi_build_result(&b, out, NULL, *raw, *(size_t *const *)(const void *)(raw + 1));
+    if (!of && k->wait_off && b.op && !call->timeout_ms)
+        b.op->timeout_ms = SBXI_MIN(wait_s > 0 ? wait_s : k->wait_s, 86400) * 1000 + 30000;
     return sbxi_build_end(&b);
 }
 
-static sbx_op sbxi_template_write(sbx_client *c, bool create, sbx_str of, const sbx_template_opts *opts, sbx_template *out)
-{
-    const sbx_template_opts *o = opts ? opts : &sbxi_no_opts.old_template;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_template_create_row : &sbxi_template_update_row;
-    k.get = create ? NULL : &sbxi_template_reget_row;
-    k.schema = create ? &sbxi_template_create_schema : &sbxi_template_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->image.p ? "image" : o->cpu.p ? "cpu" : o->memory.p ? "memory" : o->storage.p ? "storage" : o->volume_mounts_n ? "volume_mounts" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = k.wait_default_s = 0;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_volume_write(sbx_client *c, bool create, sbx_str of, const sbx_volume_opts *opts, sbx_volume *out)
-{
-    const sbx_volume_opts *o = opts ? opts : &sbxi_no_opts.old_volume;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_volume_create_row : &sbxi_volume_update_row;
-    k.get = create ? NULL : &sbxi_volume_reget_row;
-    k.schema = create ? &sbxi_volume_create_schema : &sbxi_volume_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->wait_s ? "wait_s" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = o->wait_s;
-    k.wait_default_s = 60;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_pool_write(sbx_client *c, bool create, sbx_str of, const sbx_pool_opts *opts, sbx_pool *out)
-{
-    const sbx_pool_opts *o = opts ? opts : &sbxi_no_opts.old_pool;
-    sbxi_old_write k;
-
-    k.row = create ? &sbxi_pool_create_row : &sbxi_pool_update_row;
-    k.get = create ? NULL : &sbxi_pool_reget_row;
-    k.schema = create ? &sbxi_pool_create_schema : &sbxi_pool_update_schema;
-    k.opts = o;
-    k.call = &o->call;
-    k.fixed = o->template_name.p ? "template_name" : o->wait_s ? "wait_s" : NULL;
-    k.of = of;
-    k.name = o->name;
-    k.wait_s = o->wait_s;
-    k.wait_default_s = 30;
-    k.out = out;
-    k.raw = o->raw;
-    k.raw_n = o->raw_n;
-    return sbxi_old_call(c, &k);
-}
-
-static sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
+static SBXI_NOINLINE sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
 {
     sbxi_build b;
 
@@ -299,12 +243,15 @@ static sbx_op sbxi_old_named(sbx_client *c, const sbxi_row *row, sbx_str name, c
 
 SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out)
 {
-    return sbxi_template_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_template, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_template_update(sbx_client *c, sbx_str name, const sbx_template_opts *opts, sbx_template *out)
 {
-    return sbxi_template_write(c, false, name, opts, out);
+    const char *fixed = !opts ? NULL : opts->image.p ? SBXI_T("image") : opts->cpu.p ? SBXI_T("cpu") : opts->memory.p ? SBXI_T("memory") :
+                        opts->storage.p ? SBXI_T("storage") : opts->volume_mounts_n ? SBXI_T("volume_mounts") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_template, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out)
@@ -324,12 +271,14 @@ SBX_API sbx_op sbx_template_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
 
 SBX_API sbx_op sbx_volume_create(sbx_client *c, const sbx_volume_opts *opts, sbx_volume *out)
 {
-    return sbxi_volume_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_volume, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_volume_update(sbx_client *c, sbx_str name, const sbx_volume_opts *opts, sbx_volume *out)
 {
-    return sbxi_volume_write(c, false, name, opts, out);
+    const char *fixed = opts && opts->wait_s ? SBXI_T("wait_s") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_volume, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_volume_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_volume *out)
@@ -349,12 +298,14 @@ SBX_API sbx_op sbx_volume_list(sbx_client *c, const sbx_list_opts *opts, sbx_lis
 
 SBX_API sbx_op sbx_pool_create(sbx_client *c, const sbx_pool_opts *opts, sbx_pool *out)
 {
-    return sbxi_pool_write(c, true, sbx_s(NULL), opts, out);
+    return sbxi_old_write(c, &sbxi_old_pool, NULL, opts, out, NULL);
 }
 
 SBX_API sbx_op sbx_pool_update(sbx_client *c, sbx_str name, const sbx_pool_opts *opts, sbx_pool *out)
 {
-    return sbxi_pool_write(c, false, name, opts, out);
+    const char *fixed = !opts ? NULL : opts->template_name.p ? SBXI_T("template_name") : opts->wait_s ? SBXI_T("wait_s") : NULL;
+
+    return sbxi_old_write(c, &sbxi_old_pool, &name, opts, out, fixed);
 }
 
 SBX_API sbx_op sbx_pool_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_pool *out)

@@ -123,12 +123,13 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
     return sbxi_snapshot_make(c, &sbxi_snapshot_capture_row, box, name, sbx_s(NULL), opts, out);
 }
 
-static sbx_op sbxi_snapshot_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
+static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, void *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
+    bool registry = row->resource == SBX_RESOURCE_REGISTRY;
     sbxi_build b;
 
-    sbxi_name_call(&b, c, row, snapshot, "snapshot", o, out, NULL);
+    sbxi_name_call(&b, c, row, snapshot, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
     if (row == &sbxi_snapshot_wait_row)
         sbxi_build_wait(&b, o->wait_s, 300, o->poll_ms, 2000);
     return sbxi_build_end(&b);
@@ -136,17 +137,17 @@ static sbx_op sbxi_snapshot_call(sbx_client *c, const sbxi_row *row, sbx_str sna
 
 SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_get_row, snapshot, opts, out);
+    return sbxi_named_call(c, &sbxi_snapshot_get_row, snapshot, opts, out);
 }
 
 SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_wait_row, snapshot, opts, out);
+    return sbxi_named_call(c, &sbxi_snapshot_wait_row, snapshot, opts, out);
 }
 
 SBX_API sbx_op sbx_snapshot_delete(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts)
 {
-    return sbxi_snapshot_call(c, &sbxi_snapshot_delete_row, snapshot, opts, NULL);
+    return sbxi_named_call(c, &sbxi_snapshot_delete_row, snapshot, opts, NULL);
 }
 
 SBX_API sbx_op sbx_snapshot_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)
@@ -210,18 +211,12 @@ SBX_API sbx_op sbx_registry_update(sbx_client *c, sbx_str name, const sbx_regist
 
 SBX_API sbx_op sbx_registry_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_registry *out)
 {
-    sbxi_build b;
-
-    sbxi_name_call(&b, c, &sbxi_registry_get_row, name, "name", opts ? opts : &sbxi_no_opts.box, out, NULL);
-    return sbxi_build_end(&b);
+    return sbxi_named_call(c, &sbxi_registry_get_row, name, opts, out);
 }
 
 SBX_API sbx_op sbx_registry_delete(sbx_client *c, sbx_str name, const sbx_box_opts *opts)
 {
-    sbxi_build b;
-
-    sbxi_name_call(&b, c, &sbxi_registry_delete_row, name, "name", opts ? opts : &sbxi_no_opts.box, NULL, NULL);
-    return sbxi_build_end(&b);
+    return sbxi_named_call(c, &sbxi_registry_delete_row, name, opts, NULL);
 }
 
 SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_result *out)

@@ -416,6 +416,7 @@ static void test_taken(void **state)
     C.proxy = &P;
     C.access = &D;
     C.mounts_n = 2;
+    M[1].git.remote_url = sbx_s("HTTPS://example.com:8443/@scope/r\xc3\xa9.git");
     ASSERT_CODE(sbx_await(K.c, sbx_create(K.c, &C, NULL)), SBX_OK);
     C.mount_auth = NULL;
     C.proxy = NULL;
