@@ -52,7 +52,7 @@ PRIVATE = [
 ]
 
 # transports/sandbox_NAME.h that --with can add, in order.
-TRANSPORTS = ["posix", "proxy", "bearssl", "curl", "files", "tunnel", "context", "build"]
+TRANSPORTS = ["posix", "proxy", "bearssl", "curl", "files", "listen", "tunnel", "context", "build"]
 
 # feature -> files that --without leaves out altogether. Every SBX_NO_NAME that
 # the sources know can be named to it; what stands here only saves more.

@@ -6,6 +6,8 @@
        #include "sandbox.h"                before any system header
        #include "sandbox_tunnel.h"         a transport stands in any order
 
+   Beside it must lie sandbox_listen.h, a part of it.
+
        sbx_forward_opts o = { .remote_port = 5432 };
        tunnel = sbx_tunnel_open(c, &box, NULL);
        sbx_forward_open(c, tunnel, &o, &f, &err);
@@ -128,14 +130,11 @@ SBX_EXTERN_C_END
 #endif
 #endif
 
+#include "sandbox_listen.h"
+
 #include <sys/types.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,10 +143,6 @@ SBX_EXTERN_C_END
 #include <unistd.h>
 #if !SBX_TUNNEL_POLL
 #include <sys/epoll.h>
-#endif
-
-#if !defined(EAI_NONAME) || !defined(CLOCK_MONOTONIC) || (defined(__GLIBC__) && !defined(__USE_MISC))
-#error "sandbox_tunnel.h: POSIX is hidden (-std=c99?) and a system header came first: include sandbox.h before every system header in this file, or compile it with -D_DEFAULT_SOURCE"
 #endif
 
 SBX_EXTERN_C_BEGIN
@@ -258,21 +253,11 @@ SBX_API bool sbx_forward_next(sbx_forward *f, sbx_forward_report *out)
 
 /* ---- a connection's end ---- */
 
-static void sbxi_fwd_reset(int fd)
-{
-    struct linger l;
-
-    l.l_onoff = 1;
-    l.l_linger = 0;
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-    close(fd);
-}
-
 /* Its place is free again. */
 static void sbxi_fwd_end(sbx_forward *f, sbxi_fwd_conn *conn, sbx_code code, const char *text)
 {
     if (conn->fd >= 0 && code)
-        sbxi_fwd_reset(conn->fd);
+        sbxi_listen_reset(conn->fd);
     else if (conn->fd >= 0)
         close(conn->fd);
     conn->fd = -1;
@@ -292,7 +277,7 @@ static void sbxi_fwd_fail(sbx_forward *f, sbxi_fwd_conn *conn, int sys)
 {
     conn->sys = sys;
     conn->is |= SBXI_FWD_LOST;
-    sbxi_fwd_reset(conn->fd);
+    sbxi_listen_reset(conn->fd);
     conn->fd = -1;
     sbx_cancel(f->c, conn->op);
 }
@@ -479,17 +464,6 @@ static void sbxi_fwd_dial(sbx_forward *f, sbxi_fwd_conn *conn)
     sbxi_fwd_end(f, conn, (sbx_code)conn->op.gen, e.text);
 }
 
-static bool sbxi_fwd_prepare(int fd)
-{
-    int flags = fcntl(fd, F_GETFL), one = 1;
-
-#ifdef SO_NOSIGPIPE
-    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &one, sizeof one);
-#endif
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* without effect on a Unix socket */
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-}
-
 static bool sbxi_fwd_watch(sbx_forward *f, int fd, uint32_t mark, bool edges)
 {
 #if SBX_TUNNEL_POLL
@@ -519,10 +493,10 @@ static void sbxi_fwd_take(sbx_forward *f, int fd)
     uint32_t id = f->free;
     sbxi_fwd_conn *conn = &f->conns[id];
 
-    if (!sbxi_fwd_prepare(fd) || !sbxi_fwd_watch(f, fd, id, true)) {
+    if (!sbxi_listen_prepare(fd) || !sbxi_fwd_watch(f, fd, id, true)) {
         int sys = errno;
 
-        sbxi_fwd_reset(fd);
+        sbxi_listen_reset(fd);
         sbxi_fwd_stuck(f, sys);
         return;
     }
@@ -821,60 +795,14 @@ static sbx_forward *sbxi_fwd_lay(const sbx_forward_opts *o, void *allocated)
     return f;
 }
 
-typedef union sbxi_fwd_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
-} sbxi_fwd_address;
-
-/* The address to listen on; 0: it is none. */
-static socklen_t sbxi_fwd_address_of(const sbx_forward_opts *o, sbxi_fwd_address *a)
-{
-    const char *host = o->local_host ? o->local_host : "127.0.0.1";
-    struct addrinfo hints, *found;
-    char port[8];
-    socklen_t n;
-
-    memset(a, 0, sizeof *a);
-    if (host[0] == '/') {
-        if (strlen(host) >= sizeof a->un.sun_path)
-            return 0;
-        a->un.sun_family = AF_UNIX;
-        memcpy(a->un.sun_path, host, strlen(host) + 1);
-        return (socklen_t)sizeof a->un;
-    }
-    memset(&hints, 0, sizeof hints);
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-    snprintf(port, sizeof port, "%u", o->local_port);
-    if (getaddrinfo(host, port, &hints, &found))
-        return 0;
-    n = found->ai_addrlen <= sizeof *a ? found->ai_addrlen : 0;
-    memcpy(a, found->ai_addr, n);
-    freeaddrinfo(found);
-    return n;
-}
-
 /* False with errno. */
-static bool sbxi_fwd_listen(sbx_forward *f, const sbx_forward_opts *o, sbxi_fwd_address *a, socklen_t n)
+static bool sbxi_fwd_listen(sbx_forward *f, const sbx_forward_opts *o, sbxi_listen_address *a, socklen_t n)
 {
-    int one = 1;
-
-    f->listener = socket(a->any.sa_family, SOCK_STREAM, 0);
+    f->listener = sbxi_listen_open(a, n, o->backlog ? o->backlog : 128, &f->port);
     if (f->listener < 0)
-        return false;
-    if (a->any.sa_family != AF_UNIX)
-        setsockopt(f->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (!sbxi_fwd_prepare(f->listener) || bind(f->listener, &a->any, n))
         return false;
     if (a->any.sa_family == AF_UNIX)
         f->path = o->local_host;
-    n = (socklen_t)sizeof *a;
-    if (listen(f->listener, o->backlog ? o->backlog : 128) || getsockname(f->listener, &a->any, &n))
-        return false;
-    if (a->any.sa_family != AF_UNIX)
-        f->port = ntohs(a->any.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
 #if !SBX_TUNNEL_POLL
     f->ep = epoll_create1(EPOLL_CLOEXEC);
     if (f->ep < 0 || (sbx_poll_handle(f->c) >= 0 && !sbxi_fwd_watch(f, (int)sbx_poll_handle(f->c), SBXI_FWD_CLIENT, false)))
@@ -885,8 +813,8 @@ static bool sbxi_fwd_listen(sbx_forward *f, const sbx_forward_opts *o, sbxi_fwd_
 
 SBX_API sbx_code sbx_forward_open(sbx_client *c, sbx_op tunnel, const sbx_forward_opts *opts, sbx_forward **out, sbx_error *err)
 {
-    sbxi_fwd_address a;
-    socklen_t n = sbxi_fwd_address_of(opts, &a);
+    sbxi_listen_address a;
+    socklen_t n = sbxi_listen_parse(opts->local_host ? opts->local_host : "127.0.0.1", opts->local_port, &a);
     void *allocated = NULL;
     sbx_forward *f;
 
@@ -934,7 +862,7 @@ SBX_API void sbx_forward_close(sbx_forward *f)
         sbxi_fwd_conn *conn = &f->conns[i];
 
         if (conn->fd >= 0)
-            sbxi_fwd_reset(conn->fd);
+            sbxi_listen_reset(conn->fd);
         if (conn->op.slot) {
             sbx_cancel(f->c, conn->op);
             sbx_await(f->c, conn->op); /* takes the END, which is there */
