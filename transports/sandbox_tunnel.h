@@ -155,7 +155,7 @@ enum {
     SBXI_FWD_EVENTS = 256,   /* of the client, before the local sockets have their turn */
     SBXI_FWD_REPORTS = 32,
     SBXI_FWD_FORWARDS = 15,
-    SBXI_FWD_STUCK_MS = 100, /* until accepting is tried again after EMFILE */
+    SBXI_FWD_RETRY_MS = 100, /* until accepting is tried again after EMFILE, or dialling where there was no room */
     SBXI_FWD_NAP_MS = 5
 };
 
@@ -168,7 +168,7 @@ enum {
 enum {
     SBXI_FWD_STARTED = 1,
     SBXI_FWD_READABLE = 2, /* the local socket may have more */
-    SBXI_FWD_HUNG = 4,     /* its end, or a mark, is behind what it sent: a short read is not the last one */
+    SBXI_FWD_HUNG = 4,     /* its end, or a mark, may be behind what it sent: a short read is not the last one */
     SBXI_FWD_FULL = 8,     /* the tunnel takes nothing until WRITABLE */
     SBXI_FWD_HELD = 16,    /* the local socket takes nothing */
     SBXI_FWD_ENDED = 32,   /* our half */
@@ -193,13 +193,14 @@ struct sbx_forward {
     const char *path;     /* of a Unix socket */
     void *allocated;
     uint64_t accepted, missed;
-    int64_t retry_at;     /* accepting failed for want of something */
+    int64_t retry_at;     /* of one that is stuck, or waits for room */
     uint32_t max, live, free, first, last; /* first, last: queue of those that are READABLE */
     uint32_t waiting;     /* accepted, and still refused by the tunnel for want of room */
     int listener, ep;
     int32_t dial_ms;
     uint16_t port, remote;
-    bool acceptable, stuck;
+    bool acceptable;
+    bool stuck, told;     /* accepting failed, and that was reported */
     uint32_t report_at, report_n;
     sbx_forward_report reports[SBXI_FWD_REPORTS];
 };
@@ -265,7 +266,8 @@ static void sbxi_fwd_end(sbx_forward *f, sbxi_fwd_conn *conn, sbx_code code, con
     conn->op.slot = 0;
     conn->number = 0;
     f->live--;
-    f->stuck = false;
+    f->stuck = false; /* what it had may be what was wanting */
+    f->retry_at = 0;
     if (!(conn->is & SBXI_FWD_QUEUED)) { /* else it becomes free when its turn comes */
         conn->next = f->free;
         f->free = (uint32_t)(conn - f->conns);
@@ -299,8 +301,9 @@ static void sbxi_fwd_queue(sbx_forward *f, sbxi_fwd_conn *conn)
     f->last = id;
 }
 
-/* What was looked at leaves the socket. Linux drops it without copying. */
-static void sbxi_fwd_consume(sbx_forward *f, int fd, size_t n)
+/* What was looked at leaves the socket. Linux drops it without copying. False,
+   with errno: it could not be, and would come twice. */
+static bool sbxi_fwd_consume(sbx_forward *f, int fd, size_t n)
 {
 #ifdef __linux__
     const int flags = MSG_DONTWAIT | MSG_TRUNC;
@@ -314,9 +317,10 @@ static void sbxi_fwd_consume(sbx_forward *f, int fd, size_t n)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return;
+            return false;
         n -= (size_t)got;
     }
+    return true;
 }
 
 /* One piece from the local socket into the tunnel; what the tunnel does not
@@ -343,8 +347,11 @@ static bool sbxi_fwd_up(sbx_forward *f, sbxi_fwd_conn *conn)
         sbxi_fwd_fail(f, conn, EIO);
         return false;
     }
-    sbxi_fwd_consume(f, conn->fd, taken);
     conn->up += taken;
+    if (!sbxi_fwd_consume(f, conn->fd, taken)) {
+        sbxi_fwd_fail(f, conn, errno);
+        return false;
+    }
     if (taken < (size_t)n)
         conn->is |= SBXI_FWD_FULL;
     else if (n < SBXI_FWD_PIECE && !(conn->is & SBXI_FWD_HUNG) && !SBX_TUNNEL_POLL)
@@ -434,7 +441,8 @@ SBX_API bool sbx_forward_event(sbx_forward *f, const sbx_event *ev)
     } else if (ev->kind == SBX_EV_DATA) {
         sbxi_fwd_down(f, conn, ev->data);
     } else if (ev->kind == SBX_EV_EOF) {
-        shutdown(conn->fd, SHUT_WR);
+        if (shutdown(conn->fd, SHUT_WR) && errno != ENOTCONN) /* some systems say that of one whose other end is gone */
+            sbxi_fwd_fail(f, conn, errno);
     } else {
         conn->is = (uint8_t)((conn->is | SBXI_FWD_STARTED) & ~SBXI_FWD_FULL);
         sbxi_fwd_pump(f, conn);
@@ -458,6 +466,7 @@ static void sbxi_fwd_dial(sbx_forward *f, sbxi_fwd_conn *conn)
         return;
     if (conn->op.gen == SBX_ERR_FULL) {
         f->waiting = (uint32_t)(conn - f->conns);
+        f->retry_at = sbxi_fwd_now() + SBXI_FWD_RETRY_MS; /* room may come without any event of ours */
         return;
     }
     sbx_error_of(f->c, conn->op, &e);
@@ -479,13 +488,13 @@ static bool sbxi_fwd_watch(sbx_forward *f, int fd, uint32_t mark, bool edges)
 #endif
 }
 
-/* The system has no descriptor or memory left: later. */
+/* The system has no descriptor or memory left, or does not allow it: later. */
 static void sbxi_fwd_stuck(sbx_forward *f, int sys)
 {
-    if (f->retry_at == INT64_MAX) /* once for all tries that follow */
+    if (!f->told) /* once for all tries that follow */
         sbxi_fwd_report(f, NULL, SBX_ERR_FULL, sys, NULL);
-    f->stuck = true;
-    f->retry_at = sbxi_fwd_now() + SBXI_FWD_STUCK_MS;
+    f->stuck = f->told = true;
+    f->retry_at = sbxi_fwd_now() + SBXI_FWD_RETRY_MS;
 }
 
 static void sbxi_fwd_take(sbx_forward *f, int fd)
@@ -505,8 +514,8 @@ static void sbxi_fwd_take(sbx_forward *f, int fd)
     memset(conn, 0, sizeof *conn);
     conn->fd = fd;
     conn->number = ++f->accepted;
-    conn->is = SBXI_FWD_READABLE;
-    f->retry_at = INT64_MAX;
+    conn->is = SBXI_FWD_READABLE | (f->path ? SBXI_FWD_HUNG : 0); /* descriptors that are passed through a Unix socket are marks */
+    f->told = false;
     sbxi_fwd_dial(f, conn);
 }
 
@@ -522,13 +531,13 @@ static void sbxi_fwd_accept(sbx_forward *f)
     if (f->waiting != SBXI_FWD_NONE)
         sbxi_fwd_dial(f, &f->conns[f->waiting]);
     for (unsigned i = 0; i < SBXI_FWD_ACCEPTS && sbxi_fwd_may_accept(f); i++) {
-        int fd = accept(f->listener, NULL, NULL);
+        int fd = sbxi_listen_accept(f->listener);
 
         if (fd >= 0)
             sbxi_fwd_take(f, fd);
-        else if (sbxi_fwd_later(errno))
-            f->acceptable = errno == EINTR;
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            f->acceptable = false;
+        else if (errno != EINTR && errno != ECONNABORTED)
             sbxi_fwd_stuck(f, errno);
     }
 }
@@ -655,7 +664,7 @@ SBX_API int64_t sbx_forward_deadline(const sbx_forward *f)
 {
     if (f->first != SBXI_FWD_NONE || sbxi_fwd_may_accept(f))
         return 0;
-    return f->stuck ? f->retry_at : INT64_MAX;
+    return f->stuck || f->waiting != SBXI_FWD_NONE ? f->retry_at : INT64_MAX;
 }
 
 SBX_API int sbx_forward_handle(const sbx_forward *f)
@@ -706,8 +715,9 @@ static bool sbxi_fwd_sleep(sbx_forward *const *forwards, size_t n, int timeout_m
 SBX_API bool sbx_forward_wait(sbx_forward *const *forwards, size_t n, sbx_event *ev, int64_t timeout_ms)
 {
     sbx_client *c = n && n <= SBXI_FWD_FORWARDS ? forwards[0]->c : NULL;
-    int64_t until = timeout_ms < 0 ? INT64_MAX : sbxi_fwd_now() + timeout_ms;
+    int64_t until = sbxi_fwd_now();
 
+    until = timeout_ms < 0 || timeout_ms > INT64_MAX - until ? INT64_MAX : until + timeout_ms;
     while (c) {
         int64_t at, now;
         bool client;
@@ -788,7 +798,6 @@ static sbx_forward *sbxi_fwd_lay(const sbx_forward_opts *o, void *allocated)
         f->conns[i].next = i + 1 < f->max ? i + 1 : SBXI_FWD_NONE;
     }
     f->first = f->waiting = SBXI_FWD_NONE;
-    f->retry_at = INT64_MAX;
     f->remote = o->remote_port;
     f->dial_ms = o->dial_ms;
     f->listener = f->ep = -1;
@@ -819,6 +828,8 @@ SBX_API sbx_code sbx_forward_open(sbx_client *c, sbx_op tunnel, const sbx_forwar
     sbx_forward *f;
 
     *out = NULL;
+    if (!n && errno == ENOMEM)
+        return sbxi_fwd_error(err, SBX_ERR_MEMORY, "local_host", "cannot be read: no memory", 0);
     if (!n)
         return sbxi_fwd_error(err, SBX_ERR_ARGUMENT, "local_host", "must be an IP literal, or the path of a Unix socket, which begins with '/' and has a length limit (Linux: 107 bytes)", 0);
     if (!opts->remote_port)
