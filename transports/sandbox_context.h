@@ -360,7 +360,10 @@ typedef struct sbxi_tar_link {
 } sbxi_tar_link;
 
 /* Makes a tar of a directory piece by piece (POSIX.1-2017, pax: ustar with
-   extended headers where a name or a size needs one), or passes one file. */
+   extended headers where a name or a size needs one), or passes one file.
+   Everything is opened by its name in the directory that is open, never by its
+   path and never through a link: what is swapped for a link meanwhile does not
+   lead outside. */
 typedef struct sbxi_tar {
     const sbxi_ignore *ignore;
     const char *keep; /* a file that is never left out; NULL = none */
@@ -389,18 +392,39 @@ static void sbxi_tar_close(sbxi_tar *t)
     t->fd = -1;
 }
 
+/* The directory that is read; what is named in it. */
+static int sbxi_tar_at(const sbxi_tar *t)
+{
+    return t->depth ? dirfd(t->dirs[t->depth - 1]) : AT_FDCWD;
+}
+
+static const char *sbxi_tar_name(const sbxi_tar *t)
+{
+    return t->depth ? t->path + t->dir_n[t->depth - 1] + 1 : t->path;
+}
+
 static sbx_code sbxi_tar_enter(sbxi_tar *t, size_t n)
 {
+    DIR *d;
+    int fd;
+
     if (t->depth == SBXI_IMAGE_DEPTH)
         return sbxi_image_error(t->err, SBX_ERR_TOO_LARGE, "local_path", "more than 64 directories deep:", t->path, 0);
-    t->dirs[t->depth] = opendir(t->path);
-    if (!t->dirs[t->depth])
-        return sbxi_image_local(t->err, "cannot read", t->path);
+    fd = openat(sbxi_tar_at(t), sbxi_tar_name(t), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        sbx_code code = sbxi_image_local(t->err, "cannot read", t->path);
+
+        if (fd >= 0)
+            close(fd);
+        return code;
+    }
+    t->dirs[t->depth] = d;
     t->dir_n[t->depth++] = n;
     return SBX_OK;
 }
 
-/* From the start; `root` is its directory, or the file where it is plain. */
+/* From the start; `root` is its directory, or the file where it is plain, and no link. */
 static SBX_UNUSED sbx_code sbxi_tar_begin(sbxi_tar *t, const char *root, bool plain)
 {
     struct stat st;
@@ -415,7 +439,7 @@ static SBX_UNUSED sbx_code sbxi_tar_begin(sbxi_tar *t, const char *root, bool pl
     memcpy(t->path, root, t->root_n + 1);
     if (!plain)
         return sbxi_tar_enter(t, t->root_n);
-    t->fd = open(root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    t->fd = open(root, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (t->fd < 0 || fstat(t->fd, &st))
         return sbxi_image_local(t->err, "cannot open", root);
     if (!S_ISREG(st.st_mode))
@@ -542,7 +566,7 @@ static sbx_code sbxi_tar_file(sbxi_tar *t, const char *name, size_t n)
     struct stat st;
     const char *known;
 
-    t->fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    t->fd = openat(sbxi_tar_at(t), sbxi_tar_name(t), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (t->fd < 0 || fstat(t->fd, &st))
         return sbxi_image_local(t->err, "cannot open", t->path);
     known = sbxi_tar_known(t, name, n, &st);
@@ -562,7 +586,7 @@ static sbx_code sbxi_tar_file(sbxi_tar *t, const char *name, size_t n)
 
 static sbx_code sbxi_tar_symlink(sbxi_tar *t, const char *name, size_t n, const struct stat *st)
 {
-    ssize_t got = readlink(t->path, t->target, sizeof t->target);
+    ssize_t got = readlinkat(sbxi_tar_at(t), sbxi_tar_name(t), t->target, sizeof t->target);
 
     if (got < 0)
         return sbxi_image_local(t->err, "cannot read", t->path);
@@ -615,7 +639,7 @@ static sbx_code sbxi_tar_entry(sbxi_tar *t)
     t->path[at] = '/';
     memcpy(t->path + at + 1, e->d_name, n + 1);
     n += at - t->root_n;
-    if (lstat(t->path, &st)) /* gone since it was listed */
+    if (fstatat(sbxi_tar_at(t), sbxi_tar_name(t), &st, AT_SYMLINK_NOFOLLOW)) /* gone since it was listed */
         return errno == ENOENT ? SBX_OK : sbxi_image_local(t->err, "cannot read", t->path);
     out = sbxi_ignore_out(t->ignore, name, n) && strcmp(name, ".dockerignore") != 0 && !(t->keep && strcmp(name, t->keep) == 0);
     if (S_ISDIR(st.st_mode))

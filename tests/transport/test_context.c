@@ -356,6 +356,50 @@ static void test_changing(void **state)
     end_tree();
 }
 
+/* Directories that become links elsewhere while they are read: what lies there
+   is not sent. */
+static void test_swapped(void **state)
+{
+    static char all[1 << 20];
+    size_t n, got = 0;
+    sbx_code code;
+
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        begin_tree();
+        shell("mkdir -p %s/in/a/b %s/else/b/c && ln -s secret %s/else/l && for f in f b/g b/c/h; do echo secret >%s/else/$f; done", dir, dir, dir, dir);
+        shell("cd %s/in/a && echo own >f && echo own >b/g && ln -s own l", dir);
+        assert_int_equal(sbxi_tar_begin(&tar, in_dir("in"), false), SBX_OK);
+        if (way == 0)
+            shell("mv %s/in %s/away && ln -s else %s/in", dir, dir, dir);
+        assert_int_equal(sbxi_tar_fill(&tar, all, 512, &got), SBX_OK); /* a/ */
+        if (way == 1)
+            shell("mv %s/in/a %s/away && ln -s ../else %s/in/a", dir, dir, dir);
+        do {
+            code = sbxi_tar_fill(&tar, all + got, 512, &n);
+            got += n;
+            if (way == 2 && code == SBX_OK && memmem(all, got, "a/b/", 5))
+                shell("cd %s/in/a && if [ ! -L b ]; then mv b ../../away && ln -s ../../else/b b; fi", dir);
+        } while (code == SBX_OK && n);
+        assert_null(memmem(all, got, "secret", 6));
+        if (code == SBX_OK)
+            assert_non_null(memmem(all, got, "own", 3));
+        end_tree();
+    }
+}
+
+/* The root, and a file that is sent alone, are looked up once. */
+static void test_swapped_root(void **state)
+{
+    (void)state;
+    begin_tree();
+    shell("cd %s && echo secret >other && rmdir in && ln -s /etc in && ln -s other D", dir);
+    assert_int_equal(sbxi_tar_begin(&tar, in_dir("in"), false), SBX_ERR_ARGUMENT);
+    assert_int_equal(sbxi_tar_begin(&tar, in_dir("D"), true), SBX_ERR_ARGUMENT);
+    assert_int_equal(err.sys, ELOOP);
+    end_tree();
+}
+
 static void test_refused(void **state)
 {
     char name[256], p[16384];
@@ -413,7 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ignore), cmocka_unit_test(test_ignore_malformed), cmocka_unit_test(test_ignore_descend), cmocka_unit_test(test_tree),
         cmocka_unit_test(test_many_links), cmocka_unit_test(test_ignored), cmocka_unit_test(test_huge), cmocka_unit_test(test_changing),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_swapped), cmocka_unit_test(test_swapped_root), cmocka_unit_test(test_refused), cmocka_unit_test(test_plain),
     };
 
     return cmocka_run_group_tests_name("build context", tests, NULL, NULL);
