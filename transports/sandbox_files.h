@@ -67,10 +67,10 @@ SBX_EXTERN_C_END
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SBXI_FILES_NAME 1024
@@ -151,7 +151,7 @@ static const char sbxi_files_down_name[] = "download";
 static uint64_t sbxi_files_kept(const sbxi_files_down *d)
 {
     char etag[sizeof d->stat.etag + 1];
-    int fd = open(d->tag, O_RDONLY | O_CLOEXEC);
+    int fd = open(d->tag, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     ssize_t n = fd < 0 ? -1 : read(fd, etag, sizeof etag);
     struct stat st;
 
@@ -162,24 +162,40 @@ static uint64_t sbxi_files_kept(const sbxi_files_down *d)
     return fstat(d->fd, &st) == 0 && (uint64_t)st.st_size <= d->stat.size ? (uint64_t)st.st_size : 0;
 }
 
+/* A file of its own beside the place. Not by mkstemp: the mode less the umask is
+   what open gives, and asking for the umask changes it for all threads. */
+static sbx_code sbxi_files_create(sbxi_files_down *d, mode_t mode)
+{
+    char *end = d->part + strlen(d->part) - 6;
+    uint32_t name = (uint32_t)time(NULL) * 2654435761u ^ (uint32_t)getpid() << 8;
+
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(end, 7, "%06x", (unsigned)((name + i * 40503u) & 0xFFFFFF));
+        d->fd = open(d->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (d->fd >= 0)
+            return SBX_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return sbxi_files_local(d->err, sbxi_files_down_name, "cannot create", d->part);
+}
+
+/* The names that are kept can be foretold: what lies there may be another's
+   link or pipe, and is not followed, nor waited for. */
 static sbx_code sbxi_files_open_part(sbxi_files_down *d)
 {
-    mode_t mode = d->o->mode ? (mode_t)d->o->mode : 0644, mask;
+    const int own = O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    mode_t mode = d->o->mode ? (mode_t)d->o->mode : 0644;
+    struct stat st;
     int fd;
 
-    if (!d->o->resume) {
-        d->fd = mkstemp(d->part);
-        if (d->fd < 0)
-            return sbxi_files_local(d->err, sbxi_files_down_name, "cannot create", d->part);
-        mask = umask(0);
-        umask(mask);
-        fcntl(d->fd, F_SETFD, FD_CLOEXEC);
-        fchmod(d->fd, mode & ~mask);
-        return SBX_OK;
-    }
-    d->fd = open(d->part, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+    if (!d->o->resume)
+        return sbxi_files_create(d, mode);
+    d->fd = open(d->part, O_RDWR | own, mode);
     if (d->fd < 0)
         return sbxi_files_local(d->err, sbxi_files_down_name, "cannot create", d->part);
+    if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
+        return sbxi_files_error(d->err, SBX_ERR_ARGUMENT, sbxi_files_down_name, "is no file:", d->part, 0);
     /* Only a strong tag tells that two parts belong together. */
     if (d->stat.etag[0] == '"')
         d->done = sbxi_files_kept(d);
@@ -187,7 +203,7 @@ static sbx_code sbxi_files_open_part(sbxi_files_down *d)
         return sbxi_files_local(d->err, sbxi_files_down_name, "cannot write", d->part);
     if (d->done)
         return SBX_OK;
-    fd = open(d->tag, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fd = open(d->tag, O_WRONLY | O_TRUNC | own, 0600);
     if (fd < 0 || !sbxi_files_write(fd, d->stat.etag, strlen(d->stat.etag))) {
         sbx_code code = sbxi_files_local(d->err, sbxi_files_down_name, "cannot write", d->tag);
 
