@@ -18525,8 +18525,11 @@ static void sbxi_tunnel_settle(sbx_client *c, sbxi_session *s)
 
 /* ---- saying ---- */
 
+/* Behind half a pong only its rest may come: that of the ping is to arrive. */
 static sbxi_got sbxi_tunnel_room(sbx_client *c, sbxi_link *l)
 {
+    if (l->out.frame.left)
+        return SBXI_GOT_BLOCKED;
     if (l->tx && c->net.tx.size - l->tx_end < SBXI_TUNNEL_ROOM) {
         sbxi_got got = sbxi_link_flush(&c->net, l);
 
@@ -19026,6 +19029,7 @@ static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     sbxi_link *l = sbxi_op_link(c, op);
     sbxi_got sent, got;
     sbx_fault fault;
+    bool wanting;
 
     (void)ev;
     if (!s->open)
@@ -19049,11 +19053,14 @@ static sbxi_run sbxi_tunnel_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     op->s.stuck = sent == SBXI_GOT_BLOCKED && got == SBXI_GOT_BLOCKED && !s->data_n && (op->piece_n || l->rx_at < l->rx_end);
     if (sbxi_tunnel_done(c, op, s, l))
         return SBXI_RUN_IDLE;
-    if (s->wanting && !l->tx && sbxi_link_has_room(&c->net, l))
+    wanting = s->wanting && !l->tx && !l->out.frame.left;
+    if (wanting && sbxi_link_has_room(&c->net, l)) {
         sbxi_tunnel_writable(c, s);
+        wanting = false;
+    }
     if (!c->net.run_left)
         sbxi_op_wake(c, op);
-    return sent == SBXI_GOT_STARVED || got == SBXI_GOT_STARVED || (s->wanting && !l->tx) ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    return sent == SBXI_GOT_STARVED || got == SBXI_GOT_STARVED || wanting ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Lets the tunnel go on now that a ring has room. */

@@ -779,13 +779,58 @@ static void test_drops(void **state)
     }
 }
 
+/* A WebSocket ping of which a part has come: its pong stands half in the send
+   buffer, and nothing may come between. Who wants to write is not told that it
+   can, again and again; and what the tunnel has to say meanwhile is not lost. */
+static void test_half_a_ping(void **state)
+{
+    sbx_op tunnel;
+    sbx_event ev;
+    size_t taken;
+    got g;
+
+    (void)state;
+    kit_start(1);
+    tunnel = tunnel_with(0, 2);
+    dial(&g, tunnel, 9);
+    g.half_open = true;
+    for (int i = 0; i < 20; i++) {
+        while (sbx_next(K.c, &ev))
+            if (ev.user)
+                take((got *)ev.user, &ev);
+        sbx_wait(K.c, 100);
+    }
+    assert_int_equal(g.started, 1);
+    sim_conn_write(K.s->tunnel, "\x89\x03" "ab", 4, K.s->now);
+    for (int i = 0; i < 10; i++)
+        sbx_wait(K.c, 1);
+    ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_s("hello"), false, &taken), SBX_OK);
+    for (int i = 0; !taken && i < 100; i++) {
+        if (!sbx_next(K.c, &ev)) {
+            assert_true(sbx_next_deadline(K.c) > K.s->now); /* it can sleep */
+            break;
+        }
+        assert_int_equal(ev.kind, 0); /* there is nothing to tell */
+    }
+    ASSERT_CODE(sbx_tunnel_send(K.c, g.op, sbx_s(""), true, &taken), SBX_OK);
+    for (int i = 0; i < 10; i++)
+        sbx_wait(K.c, 1);
+    sim_conn_write(K.s->tunnel, "c", 1, K.s->now);
+    pull_to_end(&g);
+    ASSERT_CODE(g.code, SBX_OK);
+    assert_int_equal(K.s->tunnel_fins, 1);
+    got_free(&g);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_reopen_fails), cmocka_unit_test(test_goaway),
         cmocka_unit_test(test_violations), cmocka_unit_test(test_peer_opens), cmocka_unit_test(test_unsaid_end), cmocka_unit_test(test_pings), cmocka_unit_test(test_slow_program), cmocka_unit_test(test_ping_without_buffer), cmocka_unit_test(test_ping_late), cmocka_unit_test(test_takes_nothing),
         cmocka_unit_test(test_deadlines), cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_drains), cmocka_unit_test(test_client_ends),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_drops),
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_drops), cmocka_unit_test(test_half_a_ping),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
