@@ -38,8 +38,8 @@ typedef struct sbxi_field {
     { name, sizeof(name) - 1, kind, (uint16_t)offsetof(type, member), (uint16_t)sizeof(((type *)0)->member) }
 
 /* Of a member that comes twice in one object the last value that fits its kind
-   counts, as to any JSON parser; of lists the first, for its items are out. */
-/* Of what is missing all is zero, but for numbers that are -1 then: those of
+   counts, as to any JSON parser; of lists the first, for its items are out.
+   Of what is missing all is zero, but for numbers that are -1 then: those of
    `minus` bytes from `minus_off` on, members that stand together. */
 typedef struct sbxi_model {
     const sbxi_field *fields;
