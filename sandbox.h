@@ -1374,6 +1374,12 @@ typedef struct sbx_trace {
     sbx_str text;  /* valid during the hook only */
 } sbx_trace;
 
+/* What writes the typed mounts, proxy and access of a sandbox
+   (langsmith_config); a function of the library's, not to be called. */
+typedef const struct sbxi_config *(*sbx_config)(void);
+SBX_API const struct sbxi_config *sbx_typed_config(void);
+#define SBX_CONFIG sbx_typed_config
+
 /* What a client is made of. All zero is valid but for `endpoint` (which
    sbx_open takes from the environment). Times are milliseconds, sizes bytes.
    Zero is the default, given behind the colon; SBX_FOREVER switches a time
@@ -1422,6 +1428,8 @@ typedef struct sbx_client_desc {
     bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
                               such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
 
+    sbx_config config; /* SBX_CONFIG: the options with typed mounts, proxy and access can be given, and the program is linked with
+                          what they need; NULL = none of them (sbx_open: SBX_CONFIG) */
     void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
     void *resize_user;
     void (*trace)(void *user, const sbx_trace *t);  /* must not call the client */
@@ -1722,7 +1730,9 @@ SBX_EXTERN_C_BEGIN
    What is wrong is refused before anything is sent (SBX_ERR_ARGUMENT); the
    error names the option by its way, `mounts[2].s3.bucket`. What the JSON
    forms hold is not looked into: checks between mounts and proxy need both
-   typed. Under SBX_NO_CONFIG the typed forms are SBX_ERR_UNSUPPORTED.
+   typed. A client of sbx_client_init knows the typed forms if its description
+   says `.config = SBX_CONFIG`, else and under SBX_NO_CONFIG they are
+   SBX_ERR_UNSUPPORTED.
 
    Secrets are in no error text and no trace, and the request that holds them
    is wiped when it ends. Answers tell of a secret only that it is set. */
@@ -12543,9 +12553,6 @@ extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_find_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
-#if !SBX_NO_CONFIG
-extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
-#endif
 SBX_EXTERN_C_END
 
 /* Puts a call together step by step; the first thing that is refused sticks. */
@@ -12622,11 +12629,14 @@ SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
    ends for good when it failed or its time is over. What `after` returns. */
 SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message);
 
-#if !SBX_NO_CONFIG
-/* Which mounts need which credentials, of options whose parts are right by
-   themselves. A proxy given as JSON is not looked into. */
-SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
-#endif
+/* The typed forms of a sandbox's configuration, reached by the client's
+   description. */
+struct sbxi_config {
+    const sbxi_schema *create, *update; /* of those options' structs */
+    /* Which mounts need which credentials, of options whose parts are right by
+       themselves. A proxy given as JSON is not looked into. */
+    const char *(*mounts_bad)(const sbx_create_opts *o, const char **why);
+};
 /* Calls that read a file, or its stat, from there on where it is known which. */
 SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out);
 SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out);
@@ -13673,18 +13683,34 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     return NULL;
 }
 
-/* A typed form stands in place of the JSON one. */
-static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
+#if SBX_NO_CONFIG
+SBX_API const struct sbxi_config *sbx_typed_config(void)
 {
-    if (SBX_NO_CONFIG)
-        sbxi_build_absent(b, typed, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
-    else if (typed && excluded)
+    return NULL;
+}
+#endif
+
+/* What writes typed forms; NULL: this client has nothing that does. */
+static const struct sbxi_config *sbxi_config_of(const sbx_client *c)
+{
+    return !SBX_NO_CONFIG && c->desc.config ? c->desc.config() : NULL;
+}
+
+/* A typed form stands in place of the JSON one. */
+static void sbxi_build_typed(sbxi_build *b, const struct sbxi_config *config, bool typed, bool excluded, const char *field)
+{
+    if (!typed)
+        return;
+    if (!config)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBX_NO_CONFIG ? SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON") : SBXI_T("needs `config` in the client's description: SBX_CONFIG"));
+    else if (excluded)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
 }
 
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
+    const struct sbxi_config *config = sbxi_config_of(c);
     const char *why, *bad;
     sbxi_build b;
     sbx_jsonw w;
@@ -13696,17 +13722,17 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_old(&b, o->template_name.p != NULL, "template_name");
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
-    sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
-    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
-    sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
+    sbxi_build_typed(&b, config, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
+    sbxi_build_typed(&b, config, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
+    sbxi_build_typed(&b, config, o->access != NULL, o->access_delegation.p != NULL, "access");
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
-#if !SBX_NO_CONFIG
-    bad = b.op ? sbxi_mounts_bad(o, &why) : NULL;
+    if (config)
+        sbxi_build_opts(&b, &w, config->create, o);
+    bad = config && b.op ? config->mounts_bad(o, &why) : NULL;
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-#endif
 #if SBX_NO_OWNED
     if (o->delete_on_close)
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
@@ -13799,6 +13825,7 @@ SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_resul
 SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
 {
     const sbx_update_opts *o = opts ? opts : &sbxi_no_opts.update;
+    const struct sbxi_config *config = sbxi_config_of(c);
     sbxi_build b;
     sbx_jsonw w;
 
@@ -13809,11 +13836,13 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     if (o->name.n > 127)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
-    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
+    sbxi_build_typed(&b, config, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
+    if (config)
+        sbxi_build_opts(&b, &w, config->update, o);
     sbxi_build_json_end(&b, &w);
     sbxi_build_or_get(&b, &sbxi_get_row);
     sbxi_build_result(&b, out, info, o->raw, o->raw_n);
@@ -14554,6 +14583,17 @@ SBX_API const struct sbxi_via *sbx_via_http(void)
     return &sbxi_via_execute;
 }
 
+#if SBX_NO_SSE
+static const struct sbxi_via sbxi_via_events = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
+};
+
+SBX_API const struct sbxi_via *sbx_via_sse(void)
+{
+    return &sbxi_via_events;
+}
+#endif
+
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;
@@ -15098,7 +15138,7 @@ static const char *sbxi_mount_auth_bad(const sbx_create_opts *o, unsigned i, con
     return needed && !given && (i || (rule < 2 && !o->proxy_config.p)) ? options[i] : NULL;
 }
 
-SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why)
+static const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why)
 {
     const char *bad = sbxi_mount_auth_bad(o, 0, why);
 
@@ -15109,7 +15149,7 @@ static const sbxi_param sbxi_mounts_params[] = {
     SBXI_CONF_SUB("auth", "mount_auth", SBXI_P_REF | SBXI_P_ALWAYS, sbx_create_opts, mount_auth, &sbxi_mount_auth_shape.schema),
     SBXI_CONF_SUB("mounts", "mounts", SBXI_P_LIST | SBXI_P_NEED, sbx_create_opts, mounts, &sbxi_mount_shape.schema),
 };
-const sbxi_shape sbxi_mounts_shape = SBXI_SHAPE(sbxi_mounts_params, sbx_create_opts, NULL);
+static const sbxi_shape sbxi_mounts_shape = SBXI_SHAPE(sbxi_mounts_params, sbx_create_opts, NULL);
 
 /* ---- proxy ---- */
 
@@ -15194,7 +15234,7 @@ static const sbxi_param sbxi_proxy_params[] = {
     SBXI_CONF_GROUP("access_control", SBXI_P_PART, &sbxi_access_lists_shape.schema),
     SBXI_CONF_SUB("callbacks", "callbacks", SBXI_P_LIST, sbx_box_proxy, callbacks, &sbxi_callback_shape.schema),
 };
-const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_box_proxy, NULL);
+static const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_box_proxy, NULL);
 
 /* ---- access ---- */
 
@@ -15213,8 +15253,25 @@ static const char *sbxi_access_begin(sbx_jsonw *w, const void *at, const char **
 }
 
 static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_delegation, permissions) };
-const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
+static const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
 
+/* ---- of the calls ---- */
+
+static const sbxi_param sbxi_typed_create_params[] = {
+    SBXI_CONF_GROUP("mount_config", SBXI_P_PART, &sbxi_mounts_shape.schema),
+    SBXI_CONF_SUB("proxy_config", "proxy", SBXI_P_REF, sbx_create_opts, proxy, &sbxi_proxy_shape.schema),
+    SBXI_CONF_SUB("access_delegation", "access", SBXI_P_REF, sbx_create_opts, access, &sbxi_access_shape.schema),
+};
+static const sbxi_schema sbxi_typed_create_schema = { sbxi_typed_create_params, SBXI_COUNT(sbxi_typed_create_params), 0 };
+static const sbxi_param sbxi_typed_update_params[] = { SBXI_CONF_SUB("proxy_config", "proxy", SBXI_P_REF, sbx_update_opts, proxy, &sbxi_proxy_shape.schema) };
+static const sbxi_schema sbxi_typed_update_schema = { sbxi_typed_update_params, SBXI_COUNT(sbxi_typed_update_params), 0 };
+
+static const struct sbxi_config sbxi_typed_config = { &sbxi_typed_create_schema, &sbxi_typed_update_schema, sbxi_mounts_bad };
+
+SBX_API const struct sbxi_config *sbx_typed_config(void)
+{
+    return &sbxi_typed_config;
+}
 #endif
 
 /* ======== src/langsmith_files.c ======== */
@@ -16177,11 +16234,6 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("template_name", "template_name", SBXI_P_STR, template_name, 0, NULL),
     SBXI_CREATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, 0, NULL),
 #endif
-#if !SBX_NO_CONFIG
-    { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
-    SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
-    SBXI_CREATE("access_delegation", "access", SBXI_P_REF, access, 0, &sbxi_access_shape.schema),
-#endif
 };
 const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
 const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
@@ -16201,9 +16253,6 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
     SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
     SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
-#if !SBX_NO_CONFIG
-    SBXI_UPDATE("proxy_config", "proxy", SBXI_P_REF, proxy, &sbxi_proxy_shape.schema),
-#endif
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };
@@ -17037,16 +17086,12 @@ static const struct sbxi_via sbxi_via_events = {
     &sbxi_sse_start_row, &sbxi_sse_resume_row, &sbxi_execute_sse_schema, &sbxi_sse_schema, NULL,
     SBXI_HAS_PTY | SBXI_HAS_INPUT | SBXI_HAS_KILL | SBXI_HAS_NO_ID | SBXI_HAS_AGENT, 0, NULL, SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS")
 };
-#else
-static const struct sbxi_via sbxi_via_events = {
-    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
-};
-#endif
 
 SBX_API const struct sbxi_via *sbx_via_sse(void)
 {
     return &sbxi_via_events;
 }
+#endif
 
 /* ======== src/langsmith_stream.c ======== */
 
@@ -19923,6 +19968,8 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
         d.endpoint = endpoint = sbxi_env_endpoint();
     if (!d.api_key)
         d.api_key = sbxi_env2("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY");
+    if (!d.config)
+        d.config = SBX_CONFIG;
     if (!d.resize)
         d.resize = sbxi_heap_resize;
     sbxi_env_seconds(&d.ws_open_ms, "_SANDBOX_WS_TIMEOUT_OPEN");

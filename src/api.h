@@ -63,6 +63,12 @@ typedef struct sbx_trace {
     sbx_str text;  /* valid during the hook only */
 } sbx_trace;
 
+/* What writes the typed mounts, proxy and access of a sandbox
+   (langsmith_config); a function of the library's, not to be called. */
+typedef const struct sbxi_config *(*sbx_config)(void);
+SBX_API const struct sbxi_config *sbx_typed_config(void);
+#define SBX_CONFIG sbx_typed_config
+
 /* What a client is made of. All zero is valid but for `endpoint` (which
    sbx_open takes from the environment). Times are milliseconds, sizes bytes.
    Zero is the default, given behind the colon; SBX_FOREVER switches a time
@@ -111,6 +117,8 @@ typedef struct sbx_client_desc {
     bool allow_http_boxes; /* with an https endpoint, send the key also to a data plane of http://, unencrypted. Default: calls on
                               such a sandbox's data plane are refused (SBX_ERR_ARGUMENT, box.url), but for localhost, 127.* and ::1 */
 
+    sbx_config config; /* SBX_CONFIG: the options with typed mounts, proxy and access can be given, and the program is linked with
+                          what they need; NULL = none of them (sbx_open: SBX_CONFIG) */
     void *(*resize)(void *user, void *p, size_t n); /* allocator for results that ask for it (`alloc`): realloc's rules, n 0 frees; NULL = none */
     void *resize_user;
     void (*trace)(void *user, const sbx_trace *t);  /* must not call the client */

@@ -439,18 +439,34 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
     return NULL;
 }
 
-/* A typed form stands in place of the JSON one. */
-static void sbxi_build_typed(sbxi_build *b, bool typed, bool excluded, const char *field)
+#if SBX_NO_CONFIG
+SBX_API const struct sbxi_config *sbx_typed_config(void)
 {
-    if (SBX_NO_CONFIG)
-        sbxi_build_absent(b, typed, field, SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON"));
-    else if (typed && excluded)
+    return NULL;
+}
+#endif
+
+/* What writes typed forms; NULL: this client has nothing that does. */
+static const struct sbxi_config *sbxi_config_of(const sbx_client *c)
+{
+    return !SBX_NO_CONFIG && c->desc.config ? c->desc.config() : NULL;
+}
+
+/* A typed form stands in place of the JSON one. */
+static void sbxi_build_typed(sbxi_build *b, const struct sbxi_config *config, bool typed, bool excluded, const char *field)
+{
+    if (!typed)
+        return;
+    if (!config)
+        sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBX_NO_CONFIG ? SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON") : SBXI_T("needs `config` in the client's description: SBX_CONFIG"));
+    else if (excluded)
         sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
 }
 
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
 {
     const sbx_create_opts *o = opts ? opts : &sbxi_no_opts.create;
+    const struct sbxi_config *config = sbxi_config_of(c);
     const char *why, *bad;
     sbxi_build b;
     sbx_jsonw w;
@@ -462,17 +478,17 @@ SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *o
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
     sbxi_build_old(&b, o->template_name.p != NULL, "template_name");
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
-    sbxi_build_typed(&b, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
-    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
-    sbxi_build_typed(&b, o->access != NULL, o->access_delegation.p != NULL, "access");
+    sbxi_build_typed(&b, config, o->mounts_n || o->mount_auth, o->mount_config.p != NULL, o->mounts_n ? "mounts" : "mount_auth");
+    sbxi_build_typed(&b, config, o->proxy != NULL, o->proxy_config.p != NULL, "proxy");
+    sbxi_build_typed(&b, config, o->access != NULL, o->access_delegation.p != NULL, "access");
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, o->no_wait ? &sbxi_create_no_wait_schema : &sbxi_create_schema, o);
-#if !SBX_NO_CONFIG
-    bad = b.op ? sbxi_mounts_bad(o, &why) : NULL;
+    if (config)
+        sbxi_build_opts(&b, &w, config->create, o);
+    bad = config && b.op ? config->mounts_bad(o, &why) : NULL;
     if (bad)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-#endif
 #if SBX_NO_OWNED
     if (o->delete_on_close)
         sbxi_build_refuse(&b, SBX_ERR_UNSUPPORTED, "delete_on_close", SBXI_T("is not in this build (SBX_NO_OWNED)"));
@@ -565,6 +581,7 @@ SBX_API sbx_op sbx_list(sbx_client *c, const sbx_list_opts *opts, sbx_list_resul
 SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_opts *opts, sbx_box *out, sbx_box_info *info)
 {
     const sbx_update_opts *o = opts ? opts : &sbxi_no_opts.update;
+    const struct sbxi_config *config = sbxi_config_of(c);
     sbxi_build b;
     sbx_jsonw w;
 
@@ -575,11 +592,13 @@ SBX_API sbx_op sbx_update(sbx_client *c, const sbx_box *box, const sbx_update_op
     if (o->name.n > 127)
         sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, "name", SBXI_T("must be 127 bytes at most"));
     sbxi_build_old(&b, o->ttl_s != 0, "ttl_s");
-    sbxi_build_typed(&b, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
+    sbxi_build_typed(&b, config, o->proxy != NULL, o->proxy_config.p || o->clear_mask & SBX_CLEAR_PROXY_CONFIG, "proxy");
     sbxi_build_box(&b, box);
     sbxi_build_headers(&b, &o->call);
     sbxi_build_json(&b, &w);
     sbxi_build_opts(&b, &w, &sbxi_update_schema, o);
+    if (config)
+        sbxi_build_opts(&b, &w, config->update, o);
     sbxi_build_json_end(&b, &w);
     sbxi_build_or_get(&b, &sbxi_get_row);
     sbxi_build_result(&b, out, info, o->raw, o->raw_n);

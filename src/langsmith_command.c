@@ -678,6 +678,17 @@ SBX_API const struct sbxi_via *sbx_via_http(void)
     return &sbxi_via_execute;
 }
 
+#if SBX_NO_SSE
+static const struct sbxi_via sbxi_via_events = {
+    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
+};
+
+SBX_API const struct sbxi_via *sbx_via_sse(void)
+{
+    return &sbxi_via_events;
+}
+#endif
+
 SBX_API sbx_op sbx_run(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *opts, sbx_result *out)
 {
     const sbx_run_opts *o = opts ? opts : &sbxi_no_opts.run;

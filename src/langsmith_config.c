@@ -327,7 +327,7 @@ static const char *sbxi_mount_auth_bad(const sbx_create_opts *o, unsigned i, con
     return needed && !given && (i || (rule < 2 && !o->proxy_config.p)) ? options[i] : NULL;
 }
 
-SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why)
+static const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why)
 {
     const char *bad = sbxi_mount_auth_bad(o, 0, why);
 
@@ -338,7 +338,7 @@ static const sbxi_param sbxi_mounts_params[] = {
     SBXI_CONF_SUB("auth", "mount_auth", SBXI_P_REF | SBXI_P_ALWAYS, sbx_create_opts, mount_auth, &sbxi_mount_auth_shape.schema),
     SBXI_CONF_SUB("mounts", "mounts", SBXI_P_LIST | SBXI_P_NEED, sbx_create_opts, mounts, &sbxi_mount_shape.schema),
 };
-const sbxi_shape sbxi_mounts_shape = SBXI_SHAPE(sbxi_mounts_params, sbx_create_opts, NULL);
+static const sbxi_shape sbxi_mounts_shape = SBXI_SHAPE(sbxi_mounts_params, sbx_create_opts, NULL);
 
 /* ---- proxy ---- */
 
@@ -423,7 +423,7 @@ static const sbxi_param sbxi_proxy_params[] = {
     SBXI_CONF_GROUP("access_control", SBXI_P_PART, &sbxi_access_lists_shape.schema),
     SBXI_CONF_SUB("callbacks", "callbacks", SBXI_P_LIST, sbx_box_proxy, callbacks, &sbxi_callback_shape.schema),
 };
-const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_box_proxy, NULL);
+static const sbxi_shape sbxi_proxy_shape = SBXI_SHAPE(sbxi_proxy_params, sbx_box_proxy, NULL);
 
 /* ---- access ---- */
 
@@ -442,6 +442,23 @@ static const char *sbxi_access_begin(sbx_jsonw *w, const void *at, const char **
 }
 
 static const sbxi_param sbxi_access_params[] = { SBXI_CONF("permissions", "permissions", SBXI_P_STRS, sbx_delegation, permissions) };
-const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
+static const sbxi_shape sbxi_access_shape = SBXI_SHAPE(sbxi_access_params, sbx_delegation, sbxi_access_begin);
 
+/* ---- of the calls ---- */
+
+static const sbxi_param sbxi_typed_create_params[] = {
+    SBXI_CONF_GROUP("mount_config", SBXI_P_PART, &sbxi_mounts_shape.schema),
+    SBXI_CONF_SUB("proxy_config", "proxy", SBXI_P_REF, sbx_create_opts, proxy, &sbxi_proxy_shape.schema),
+    SBXI_CONF_SUB("access_delegation", "access", SBXI_P_REF, sbx_create_opts, access, &sbxi_access_shape.schema),
+};
+static const sbxi_schema sbxi_typed_create_schema = { sbxi_typed_create_params, SBXI_COUNT(sbxi_typed_create_params), 0 };
+static const sbxi_param sbxi_typed_update_params[] = { SBXI_CONF_SUB("proxy_config", "proxy", SBXI_P_REF, sbx_update_opts, proxy, &sbxi_proxy_shape.schema) };
+static const sbxi_schema sbxi_typed_update_schema = { sbxi_typed_update_params, SBXI_COUNT(sbxi_typed_update_params), 0 };
+
+static const struct sbxi_config sbxi_typed_config = { &sbxi_typed_create_schema, &sbxi_typed_update_schema, sbxi_mounts_bad };
+
+SBX_API const struct sbxi_config *sbx_typed_config(void)
+{
+    return &sbxi_typed_config;
+}
 #endif

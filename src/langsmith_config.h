@@ -17,7 +17,9 @@ SBX_EXTERN_C_BEGIN
    What is wrong is refused before anything is sent (SBX_ERR_ARGUMENT); the
    error names the option by its way, `mounts[2].s3.bucket`. What the JSON
    forms hold is not looked into: checks between mounts and proxy need both
-   typed. Under SBX_NO_CONFIG the typed forms are SBX_ERR_UNSUPPORTED.
+   typed. A client of sbx_client_init knows the typed forms if its description
+   says `.config = SBX_CONFIG`, else and under SBX_NO_CONFIG they are
+   SBX_ERR_UNSUPPORTED.
 
    Secrets are in no error text and no trace, and the request that holds them
    is wiped when it ends. Answers tell of a secret only that it is set. */

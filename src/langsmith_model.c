@@ -233,11 +233,6 @@ static const sbxi_param sbxi_create_params[] = {
     SBXI_CREATE("template_name", "template_name", SBXI_P_STR, template_name, 0, NULL),
     SBXI_CREATE("ttl_seconds", "ttl_s", SBXI_P_TTL, ttl_s, 0, NULL),
 #endif
-#if !SBX_NO_CONFIG
-    { SBXI_PARAM_NAMES("mount_config", ""), SBXI_P_PART, 0, 0, 0, &sbxi_mounts_shape.schema },
-    SBXI_CREATE("proxy_config", "proxy", SBXI_P_REF, proxy, 0, &sbxi_proxy_shape.schema),
-    SBXI_CREATE("access_delegation", "access", SBXI_P_REF, access, 0, &sbxi_access_shape.schema),
-#endif
 };
 const sbxi_schema sbxi_create_schema = { sbxi_create_params, SBXI_COUNT(sbxi_create_params), 0 };
 const sbxi_schema sbxi_create_no_wait_schema = { sbxi_create_params + 1, SBXI_COUNT(sbxi_create_params) - 1, 0 };
@@ -257,9 +252,6 @@ static const sbxi_param sbxi_update_params[] = {
     SBXI_UPDATE("cpu_millicores", "cpu_millicores", SBXI_P_I64, cpu_millicores, NULL),
     SBXI_CLEARABLE("run_config", "run_config", SBXI_P_OBJECT, sbx_update_opts, run_config, 0, &sbxi_run_config_schema, SBX_CLEAR_RUN_CONFIG),
     SBXI_CLEARABLE("proxy_config", "proxy_config", SBXI_P_RAW, sbx_update_opts, proxy_config, 0, NULL, SBX_CLEAR_PROXY_CONFIG),
-#if !SBX_NO_CONFIG
-    SBXI_UPDATE("proxy_config", "proxy", SBXI_P_REF, proxy, &sbxi_proxy_shape.schema),
-#endif
     SBXI_CLEARABLE("tag_value_ids", "tag_value_ids", SBXI_P_STRS, sbx_update_opts, tag_value_ids, 0, NULL, SBX_CLEAR_TAGS),
 };
 const sbxi_schema sbxi_update_schema = { sbxi_update_params, SBXI_COUNT(sbxi_update_params), offsetof(sbx_update_opts, clear_mask) };

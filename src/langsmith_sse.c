@@ -302,13 +302,9 @@ static const struct sbxi_via sbxi_via_events = {
     &sbxi_sse_start_row, &sbxi_sse_resume_row, &sbxi_execute_sse_schema, &sbxi_sse_schema, NULL,
     SBXI_HAS_PTY | SBXI_HAS_INPUT | SBXI_HAS_KILL | SBXI_HAS_NO_ID | SBXI_HAS_AGENT, 0, NULL, SBXI_T("is not possible over SSE: leave via at SBX_VIA_WS")
 };
-#else
-static const struct sbxi_via sbxi_via_events = {
-    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_SSE is not in this build (SBX_NO_SSE)"), NULL
-};
-#endif
 
 SBX_API const struct sbxi_via *sbx_via_sse(void)
 {
     return &sbxi_via_events;
 }
+#endif

@@ -114,6 +114,8 @@ SBX_API sbx_code sbx_open(const sbx_client_desc *desc, sbx_client **out, sbx_err
         d.endpoint = endpoint = sbxi_env_endpoint();
     if (!d.api_key)
         d.api_key = sbxi_env2("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY");
+    if (!d.config)
+        d.config = SBX_CONFIG;
     if (!d.resize)
         d.resize = sbxi_heap_resize;
     sbxi_env_seconds(&d.ws_open_ms, "_SANDBOX_WS_TIMEOUT_OPEN");

@@ -52,9 +52,6 @@ extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_find_rules, sbxi_stream_rules;
 extern const sbxi_row sbxi_command_row, sbxi_execute_row;
-#if !SBX_NO_CONFIG
-extern const sbxi_shape sbxi_mounts_shape, sbxi_proxy_shape, sbxi_access_shape;
-#endif
 SBX_EXTERN_C_END
 
 /* Puts a call together step by step; the first thing that is refused sticks. */
@@ -131,11 +128,14 @@ SBXI_FN bool sbxi_delete_failed(sbx_client *c, sbxi_op *op);
    ends for good when it failed or its time is over. What `after` returns. */
 SBXI_FN bool sbxi_poll(sbx_client *c, sbxi_op *op, const sbxi_row *row, sbx_status status, const char *word, const char *message);
 
-#if !SBX_NO_CONFIG
-/* Which mounts need which credentials, of options whose parts are right by
-   themselves. A proxy given as JSON is not looked into. */
-SBXI_FN const char *sbxi_mounts_bad(const sbx_create_opts *o, const char **why);
-#endif
+/* The typed forms of a sandbox's configuration, reached by the client's
+   description. */
+struct sbxi_config {
+    const sbxi_schema *create, *update; /* of those options' structs */
+    /* Which mounts need which credentials, of options whose parts are right by
+       themselves. A proxy given as JSON is not looked into. */
+    const char *(*mounts_bad)(const sbx_create_opts *o, const char **why);
+};
 /* Calls that read a file, or its stat, from there on where it is known which. */
 SBXI_FN sbx_op sbxi_read_call(sbxi_build *b, const sbx_read_opts *o, sbx_read_result *out);
 SBXI_FN sbx_op sbxi_stat_call(sbxi_build *b, const sbx_box_opts *o, sbx_file_stat *out);

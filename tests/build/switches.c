@@ -70,7 +70,7 @@ int main(void)
 {
     int traced = 0;
     sbx_client_desc desc = { .transport = &transport, .endpoint = "http://a/", .max_ops = 12, .max_links = 2, .max_requests = 12, .request_bytes = 512,
-                             .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
+                             .buffers = 2, .rx_bytes = 512, .tx_bytes = 1024, .config = SBX_CONFIG, .resize = no_memory, .trace = on_trace, .trace_user = &traced };
     sbx_create_opts create = { .delete_on_close = true };
     sbx_run_opts http = { .via = SBX_VIA_HTTP, .discard = true }, alloc = { .alloc = true }, agent = { .pty = true }, sse = { .via = SBX_VIA_SSE };
     sbx_box_proxy proxy = { .rules_n = 0 };

@@ -600,6 +600,7 @@ static void describe(run *r, sbx_client_desc *d)
     d->transport_config = &r->w;
     d->endpoint = "http://api.test/v2/sandboxes";
     d->api_key = "key-1";
+    d->config = SBX_CONFIG;
     d->max_ops = z[0];
     d->max_links = z[1];
     d->max_requests = z[2];

@@ -47,6 +47,7 @@ static void kit_new(uint64_t seed)
     K.d.transport_config = K.s;
     K.d.endpoint = SIM_API;
     K.d.api_key = "key-1";
+    K.d.config = SBX_CONFIG;
     K.d.resize = kit_resize;
     assert_true(sbx_box_named(&K.box, sbx_s("one"), sbx_s("http://dp.test/b/one")));
 }

@@ -482,11 +482,40 @@ static void test_secrets_are_wiped(void **state)
     }
 }
 
+/* A client whose description does not name them refuses the typed forms, and
+   takes JSON all the same. */
+static void test_not_named(void **state)
+{
+    static const char *const fields[] = { "mounts", "mount_auth", "proxy", "access", "proxy" };
+    sbx_mount mount = { 0 };
+    sbx_mount_auth auth = { 0 };
+    sbx_box_proxy proxy = { 0 };
+    sbx_delegation access = { 0 };
+
+    (void)state;
+    kit_new(1);
+    K.d.config = NULL;
+    kit_open();
+    for (unsigned i = 0; i < 5; i++) {
+        sbx_create_opts create = { .mounts = i == 0 ? &mount : NULL, .mounts_n = i == 0, .mount_auth = i == 1 ? &auth : NULL, .proxy = i == 2 ? &proxy : NULL, .access = i == 3 ? &access : NULL };
+        sbx_update_opts update = { .proxy = &proxy };
+        sbx_op op = i < 4 ? sbx_create(K.c, &create, NULL) : sbx_update(K.c, &K.box, &update, NULL, NULL);
+
+        assert_int_equal(op.slot, 0);
+        ASSERT_CODE(kit_error(op).code, SBX_ERR_UNSUPPORTED);
+        assert_string_equal(kit_error(op).field, fields[i]);
+        assert_non_null(strstr(kit_error(op).text, "SBX_CONFIG"));
+    }
+    assert_int_equal(K.s->connects, 0);
+    kit_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mounts), cmocka_unit_test(test_proxy), cmocka_unit_test(test_access_and_update),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_longest_option), cmocka_unit_test(test_taken), cmocka_unit_test(test_secrets_are_wiped),
+        cmocka_unit_test(test_not_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
