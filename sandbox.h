@@ -3075,7 +3075,7 @@ SBX_EXTERN_C_END
 #endif
 #define SBXI_INLINE static inline SBXI_UNUSED
 
-/* A text for people. */
+/* A text for people; also the name of an option that is refused. */
 #if SBX_NO_ERROR_TEXT
 #define SBXI_T(text) ""
 #else
@@ -9441,8 +9441,8 @@ typedef struct sbxi_row {
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand.
        SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event.
-       SBXI_ANSWER_EVENTS: a piece of output came, `model` is its sbx_json_tok,
-       whose text becomes bytes in place. */
+       SBXI_ANSWER_EVENTS: likewise; then, in a stream, a piece of output came,
+       `model` is its sbx_json_tok, whose text becomes bytes in place. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
        SBXI_ANSWER_HTTP: an attempt begins; may put another row first.
@@ -9801,6 +9801,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */
 SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name); /* in small letters */
 SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
 
@@ -9988,12 +9989,12 @@ static const char *sbxi_check_call(const sbx_call *call, const char **why)
 {
     *why = SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER");
     if (call->total_ms < SBX_FOREVER)
-        return "call.total_ms";
+        return SBXI_T("call.total_ms");
     if (call->timeout_ms < SBX_FOREVER)
-        return "call.timeout_ms";
+        return SBXI_T("call.timeout_ms");
     *why = SBXI_T("must be 100 at most, 0 (the client's) or SBX_NONE");
     if (call->max_retries < SBX_NONE || call->max_retries > 100)
-        return "call.max_retries";
+        return SBXI_T("call.max_retries");
     return NULL;
 }
 
@@ -10164,16 +10165,16 @@ SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *
 
     *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
     if (*why)
-        return "call.headers";
+        return SBXI_T("call.headers");
     if (call->api_key.p) {
         *why = call->api_key.n ? NULL : SBXI_T("must not be empty");
         if (*why)
-            return "call.api_key";
+            return SBXI_T("call.api_key");
         key.name = sbx_s("X-Api-Key");
         key.value = call->api_key;
         *why = sbxi_header_lines(p, room, &n, &key, 1);
         if (*why)
-            return "call.api_key";
+            return SBXI_T("call.api_key");
     }
     if (n > room)
         op->block->overflow = true;
@@ -10642,7 +10643,7 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
         h->size = size;
 }
 
-static SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
+SBXI_FN SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
 {
     return sbxi_eq_nocase(e->name, sbx_s(name));
 }
@@ -10706,31 +10707,22 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
         op->flags |= SBXI_OP_ACCEPTED;
 }
 
-/* Whether a Content-Type is that of event streams, whatever its parameters. */
-static bool sbxi_is_event_stream(sbx_str type)
-{
-    static const char name[] = "text/event-stream";
-    size_t n = sizeof name - 1;
-
-    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
-}
-
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
 
     if (e->trailer)
         return;
-    if (SBXI_IS_HTTP(op))
+    if (SBXI_IS_HTTP(op) || sbxi_op_is_sse(op))
         op->row->decoded(c, op, (void *)e);
-    else if (sbxi_header_is(e, "retry-after"))
+    if (SBXI_IS_HTTP(op))
+        return;
+    if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (!SBX_NO_URLS && op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (sbxi_op_is_sse(op) && sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
-        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 /* ---- the head ---- */
@@ -12185,7 +12177,7 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         return SBXI_NAME_OF(s);
     }
     *why = SBXI_T("must be 100 at most");
-    return d->max_retries > 100 ? "max_retries" : NULL;
+    return d->max_retries > 100 ? SBXI_T("max_retries") : NULL;
 }
 
 #if !SBX_NO_ERROR_TEXT
@@ -12224,28 +12216,28 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
         *why = sbxi_url_why(sbx_s(d->endpoint ? d->endpoint : ""));
-        return "endpoint";
+        return SBXI_T("endpoint");
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
         *why = SBXI_T("must be 511 bytes at most");
-        return "api_key";
+        return SBXI_T("api_key");
     }
     *why = SBXI_T("must not have CR, LF or other control characters");
     if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
-        return "api_key";
+        return SBXI_T("api_key");
     if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
-        return "tenant_id";
+        return SBXI_T("tenant_id");
     if (d->user_agent && !sbx_http1_value_ok(sbx_s(d->user_agent)))
-        return "user_agent";
+        return SBXI_T("user_agent");
     *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
     if (*why)
-        return "headers";
+        return SBXI_T("headers");
     *why = SBXI_T("is not in this build (SBX_NO_TRACE)");
     if (SBX_NO_TRACE && d->trace)
-        return "trace";
+        return SBXI_T("trace");
     if (!d->transport || !d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
         *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
-        return "transport";
+        return SBXI_T("transport");
     }
     return NULL;
 }
@@ -13655,10 +13647,10 @@ SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char
 {
     *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
     if (n > 128 || (n && !labels))
-        return "labels";
+        return SBXI_T("labels");
     for (size_t i = 0; i < n; i++)
         if (!labels[i].name.n || labels[i].name.n > 256 || labels[i].value.n > 4096)
-            return "labels";
+            return SBXI_T("labels");
     return NULL;
 }
 
@@ -13666,20 +13658,20 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 {
     *why = sbxi_why_one_snapshot;
     if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
-        return "snapshot";
+        return SBXI_T("snapshot");
     if (o->snapshot_name.p && o->snapshot_id.p)
-        return "snapshot_name";
+        return SBXI_T("snapshot_name");
     if (sbxi_labels_bad(o->labels, o->labels_n, why))
-        return "labels";
+        return SBXI_T("labels");
     *why = SBXI_T("and a snapshot exclude each other");
     if (o->template_name.p && (o->snapshot.p || o->snapshot_name.p || o->snapshot_id.p))
-        return "template_name";
+        return SBXI_T("template_name");
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
-        return "name";
+        return SBXI_T("name");
     *why = SBXI_T("and no_wait exclude each other");
     if (o->no_wait && o->wait_s)
-        return "wait_s";
+        return SBXI_T("wait_s");
     return NULL;
 }
 
@@ -15342,19 +15334,19 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
 {
     *why = SBXI_T("must not be negative");
     if (o->length < 0)
-        return "length";
+        return SBXI_T("length");
     *why = SBXI_T("cannot be given with a negative offset (the last bytes are meant)");
     if (o->offset < 0 && o->length)
-        return "length";
+        return SBXI_T("length");
     *why = SBXI_T("must be above -2^63, and with length 2^63 - 1 at most");
     if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
-        return "offset";
+        return SBXI_T("offset");
     *why = SBXI_T("excludes a buffer and alloc");
     if (o->stream && (o->out.p || o->alloc))
-        return "stream";
+        return SBXI_T("stream");
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_bytes && !o->alloc)
-        return "max_bytes";
+        return SBXI_T("max_bytes");
     return NULL;
 }
 
@@ -16797,7 +16789,7 @@ SBX_API sbx_op sbx_registry_list(sbx_client *c, const sbx_list_opts *opts, sbx_l
 static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op);
 static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static void sbxi_sse_refine(sbxi_op *op);
-static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok);
+static void sbxi_sse_decoded(sbx_client *c, sbxi_op *op, void *what);
 static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 
 /* A 404 that names no command or sandbox is of the path itself. */
@@ -16816,7 +16808,7 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
-      sbxi_sse_prepare, NULL, sbxi_sse_decode, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
+      sbxi_sse_prepare, NULL, sbxi_sse_decoded, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
 static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
 static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
 
@@ -16910,15 +16902,33 @@ static void sbxi_sse_ack(sbx_client *c, sbxi_op *op)
 
 /* ---- events ---- */
 
-/* The text of an event's `data` as bytes, in place. */
-static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok)
+/* Whether a Content-Type is that of event streams, whatever its parameters. */
+static bool sbxi_is_event_stream(sbx_str type)
 {
-    sbx_json_tok *t = (sbx_json_tok *)tok;
+    static const char name[] = "text/event-stream";
+    size_t n = sizeof name - 1;
+
+    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
+}
+
+/* The text of an event's `data` as bytes, in place. */
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, sbx_json_tok *t)
+{
     uint32_t *state = &op->u.command.held.out.base64;
 
     t->n = sbxi_base64_decode(state, t->p, t->n);
     if (*state == SBXI_BASE64_BAD || (!t->more && *state && *state != SBXI_BASE64_PADDED))
         sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+}
+
+static void sbxi_sse_decoded(sbx_client *c, sbxi_op *op, void *what)
+{
+    const sbx_http1_event *e = (const sbx_http1_event *)what;
+
+    if (op->state == SBXI_OP_STREAM)
+        sbxi_sse_decode(c, op, (sbx_json_tok *)what);
+    else if (sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
+        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 static void sbxi_sse_type(sbx_client *c, sbxi_op *op, const sbx_sse_event *e)

@@ -85,7 +85,7 @@
 #endif
 #define SBXI_INLINE static inline SBXI_UNUSED
 
-/* A text for people. */
+/* A text for people; also the name of an option that is refused. */
 #if SBX_NO_ERROR_TEXT
 #define SBXI_T(text) ""
 #else

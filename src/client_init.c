@@ -113,7 +113,7 @@ static const char *sbxi_desc_range(const sbx_client_desc *d, const char **why, u
         return SBXI_NAME_OF(s);
     }
     *why = SBXI_T("must be 100 at most");
-    return d->max_retries > 100 ? "max_retries" : NULL;
+    return d->max_retries > 100 ? SBXI_T("max_retries") : NULL;
 }
 
 #if !SBX_NO_ERROR_TEXT
@@ -152,28 +152,28 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
 
     if (!d->endpoint || !sbxi_url_parse(sbx_s(d->endpoint), &url)) {
         *why = sbxi_url_why(sbx_s(d->endpoint ? d->endpoint : ""));
-        return "endpoint";
+        return SBXI_T("endpoint");
     }
     if (d->api_key && strlen(d->api_key) >= sizeof(((sbx_client *)0)->key)) {
         *why = SBXI_T("must be 511 bytes at most");
-        return "api_key";
+        return SBXI_T("api_key");
     }
     *why = SBXI_T("must not have CR, LF or other control characters");
     if (d->api_key && !sbx_http1_value_ok(sbx_s(d->api_key)))
-        return "api_key";
+        return SBXI_T("api_key");
     if (d->tenant_id && !sbx_http1_value_ok(sbx_s(d->tenant_id)))
-        return "tenant_id";
+        return SBXI_T("tenant_id");
     if (d->user_agent && !sbx_http1_value_ok(sbx_s(d->user_agent)))
-        return "user_agent";
+        return SBXI_T("user_agent");
     *why = sbxi_header_lines(NULL, 0, &n, d->headers, d->headers_n);
     if (*why)
-        return "headers";
+        return SBXI_T("headers");
     *why = SBXI_T("is not in this build (SBX_NO_TRACE)");
     if (SBX_NO_TRACE && d->trace)
-        return "trace";
+        return SBXI_T("trace");
     if (!d->transport || !d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
         *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
-        return "transport";
+        return SBXI_T("transport");
     }
     return NULL;
 }

@@ -411,10 +411,10 @@ SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char
 {
     *why = SBXI_T("must be 128 at most, names of 1 to 256 and values of up to 4,096 bytes");
     if (n > 128 || (n && !labels))
-        return "labels";
+        return SBXI_T("labels");
     for (size_t i = 0; i < n; i++)
         if (!labels[i].name.n || labels[i].name.n > 256 || labels[i].value.n > 4096)
-            return "labels";
+            return SBXI_T("labels");
     return NULL;
 }
 
@@ -422,20 +422,20 @@ static const char *sbxi_create_bad(const sbx_create_opts *o, const char **why)
 {
     *why = sbxi_why_one_snapshot;
     if (o->snapshot.p && (o->snapshot_name.p || o->snapshot_id.p))
-        return "snapshot";
+        return SBXI_T("snapshot");
     if (o->snapshot_name.p && o->snapshot_id.p)
-        return "snapshot_name";
+        return SBXI_T("snapshot_name");
     if (sbxi_labels_bad(o->labels, o->labels_n, why))
-        return "labels";
+        return SBXI_T("labels");
     *why = SBXI_T("and a snapshot exclude each other");
     if (o->template_name.p && (o->snapshot.p || o->snapshot_name.p || o->snapshot_id.p))
-        return "template_name";
+        return SBXI_T("template_name");
     *why = SBXI_T("must be 127 bytes at most");
     if (o->name.n > 127)
-        return "name";
+        return SBXI_T("name");
     *why = SBXI_T("and no_wait exclude each other");
     if (o->no_wait && o->wait_s)
-        return "wait_s";
+        return SBXI_T("wait_s");
     return NULL;
 }
 

@@ -66,19 +66,19 @@ static const char *sbxi_read_bad(const sbx_read_opts *o, const char **why)
 {
     *why = SBXI_T("must not be negative");
     if (o->length < 0)
-        return "length";
+        return SBXI_T("length");
     *why = SBXI_T("cannot be given with a negative offset (the last bytes are meant)");
     if (o->offset < 0 && o->length)
-        return "length";
+        return SBXI_T("length");
     *why = SBXI_T("must be above -2^63, and with length 2^63 - 1 at most");
     if (o->offset == INT64_MIN || (o->offset > 0 && o->length > INT64_MAX - o->offset))
-        return "offset";
+        return SBXI_T("offset");
     *why = SBXI_T("excludes a buffer and alloc");
     if (o->stream && (o->out.p || o->alloc))
-        return "stream";
+        return SBXI_T("stream");
     *why = SBXI_T("needs alloc: a buffer's size is a cap of its own");
     if (o->max_bytes && !o->alloc)
-        return "max_bytes";
+        return SBXI_T("max_bytes");
     return NULL;
 }
 

@@ -13,7 +13,7 @@
 static void sbxi_sse_prepare(sbx_client *c, sbxi_op *op);
 static sbxi_run sbxi_sse_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static void sbxi_sse_refine(sbxi_op *op);
-static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok);
+static void sbxi_sse_decoded(sbx_client *c, sbxi_op *op, void *what);
 static bool sbxi_sse_failed(sbx_client *c, sbxi_op *op);
 
 /* A 404 that names no command or sandbox is of the path itself. */
@@ -32,7 +32,7 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
-      sbxi_sse_prepare, NULL, sbxi_sse_decode, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
+      sbxi_sse_prepare, NULL, sbxi_sse_decoded, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
 static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
 static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
 
@@ -126,15 +126,33 @@ static void sbxi_sse_ack(sbx_client *c, sbxi_op *op)
 
 /* ---- events ---- */
 
-/* The text of an event's `data` as bytes, in place. */
-static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, void *tok)
+/* Whether a Content-Type is that of event streams, whatever its parameters. */
+static bool sbxi_is_event_stream(sbx_str type)
 {
-    sbx_json_tok *t = (sbx_json_tok *)tok;
+    static const char name[] = "text/event-stream";
+    size_t n = sizeof name - 1;
+
+    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
+}
+
+/* The text of an event's `data` as bytes, in place. */
+static void sbxi_sse_decode(sbx_client *c, sbxi_op *op, sbx_json_tok *t)
+{
     uint32_t *state = &op->u.command.held.out.base64;
 
     t->n = sbxi_base64_decode(state, t->p, t->n);
     if (*state == SBXI_BASE64_BAD || (!t->more && *state && *state != SBXI_BASE64_PADDED))
         sbxi_stream_protocol_error(c, op, SBXI_T("the server's output is not well-formed base64"));
+}
+
+static void sbxi_sse_decoded(sbx_client *c, sbxi_op *op, void *what)
+{
+    const sbx_http1_event *e = (const sbx_http1_event *)what;
+
+    if (op->state == SBXI_OP_STREAM)
+        sbxi_sse_decode(c, op, (sbx_json_tok *)what);
+    else if (sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
+        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 static void sbxi_sse_type(sbx_client *c, sbxi_op *op, const sbx_sse_event *e)

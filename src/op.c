@@ -156,12 +156,12 @@ static const char *sbxi_check_call(const sbx_call *call, const char **why)
 {
     *why = SBXI_T("must be positive milliseconds, 0 (the default) or SBX_FOREVER");
     if (call->total_ms < SBX_FOREVER)
-        return "call.total_ms";
+        return SBXI_T("call.total_ms");
     if (call->timeout_ms < SBX_FOREVER)
-        return "call.timeout_ms";
+        return SBXI_T("call.timeout_ms");
     *why = SBXI_T("must be 100 at most, 0 (the client's) or SBX_NONE");
     if (call->max_retries < SBX_NONE || call->max_retries > 100)
-        return "call.max_retries";
+        return SBXI_T("call.max_retries");
     return NULL;
 }
 
@@ -332,16 +332,16 @@ SBXI_FN const char *sbxi_op_headers(sbx_client *c, sbxi_op *op, const sbx_call *
 
     *why = sbxi_header_lines(p, room, &n, call->headers, call->headers_n);
     if (*why)
-        return "call.headers";
+        return SBXI_T("call.headers");
     if (call->api_key.p) {
         *why = call->api_key.n ? NULL : SBXI_T("must not be empty");
         if (*why)
-            return "call.api_key";
+            return SBXI_T("call.api_key");
         key.name = sbx_s("X-Api-Key");
         key.value = call->api_key;
         *why = sbxi_header_lines(p, room, &n, &key, 1);
         if (*why)
-            return "call.api_key";
+            return SBXI_T("call.api_key");
     }
     if (n > room)
         op->block->overflow = true;

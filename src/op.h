@@ -77,8 +77,8 @@ typedef struct sbxi_row {
     bool (*after)(sbx_client *c, sbxi_op *op);
     /* An item or object was decoded and may be finished by hand.
        SBXI_ANSWER_HTTP: a header came, `model` is its sbx_http1_event.
-       SBXI_ANSWER_EVENTS: a piece of output came, `model` is its sbx_json_tok,
-       whose text becomes bytes in place. */
+       SBXI_ANSWER_EVENTS: likewise; then, in a stream, a piece of output came,
+       `model` is its sbx_json_tok, whose text becomes bytes in place. */
     void (*decoded)(sbx_client *c, sbxi_op *op, void *model);
     /* SBXI_ANSWER_STREAM: the upgrade is done; runs like sbxi_op_run.
        SBXI_ANSWER_HTTP: an attempt begins; may put another row first.
@@ -437,6 +437,7 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op);
 /* Composes the request's head (and small body) into the send buffer. */
 SBXI_FN bool sbxi_op_compose(sbx_client *c, sbxi_op *op);
+SBXI_FN SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name); /* in small letters */
 SBXI_FN sbxi_run sbxi_op_item(sbx_client *c, sbxi_op *op, sbx_event *ev);
 SBXI_FN sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev);
 

@@ -182,7 +182,7 @@ static void sbxi_content_range(sbxi_op *op, sbx_str v)
         h->size = size;
 }
 
-static SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
+SBXI_FN SBXI_ONCE bool sbxi_header_is(const sbx_http1_event *e, const char *name)
 {
     return sbxi_eq_nocase(e->name, sbx_s(name));
 }
@@ -246,31 +246,22 @@ static SBXI_NOINLINE void sbxi_upgrade_header(sbxi_op *op, const sbx_http1_event
         op->flags |= SBXI_OP_ACCEPTED;
 }
 
-/* Whether a Content-Type is that of event streams, whatever its parameters. */
-static bool sbxi_is_event_stream(sbx_str type)
-{
-    static const char name[] = "text/event-stream";
-    size_t n = sizeof name - 1;
-
-    return type.n >= n && sbxi_eq_nocase(sbx_sn(type.p, n), sbx_sn(name, n)) && (type.n == n || type.p[n] == ';' || type.p[n] == ' ');
-}
-
 static SBXI_NOINLINE void sbxi_op_header(sbx_client *c, sbxi_op *op, const sbx_http1_event *e)
 {
     const sbxi_link *l = sbxi_op_link(c, op);
 
     if (e->trailer)
         return;
-    if (SBXI_IS_HTTP(op))
+    if (SBXI_IS_HTTP(op) || sbxi_op_is_sse(op))
         op->row->decoded(c, op, (void *)e);
-    else if (sbxi_header_is(e, "retry-after"))
+    if (SBXI_IS_HTTP(op))
+        return;
+    if (sbxi_header_is(e, "retry-after"))
         op->fail.retry_after_s = sbxi_retry_after(c, e->value);
     else if (!SBX_NO_URLS && op->row->answer == SBXI_ANSWER_MODEL && op->u.http.dated && sbxi_header_is(e, "date"))
         sbxi_http_date(e->value, &op->u.http.until);
     else if (op->row->answer == SBXI_ANSWER_FILE || op->row->answer == SBXI_ANSWER_STAT)
         sbxi_file_header(op, l, e);
-    else if (sbxi_op_is_sse(op) && sbxi_header_is(e, "content-type") && sbxi_is_event_stream(e->value))
-        op->flags |= SBXI_OP_ACCEPTED;
 }
 
 /* ---- the head ---- */

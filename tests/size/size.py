@@ -44,7 +44,7 @@ POINTERS = [
     (re.compile(r"sbxi_level_begin"), re.compile(r"sbxi_\w+_begin$")),        # a shape's begin
     (re.compile(r"sbx_run$"), re.compile(r"sbxi_run_http$")),                 # a way to run a command
     (re.compile(r"sbx_create$"), re.compile(r"sbxi_mounts_bad$")),            # of the typed configuration
-    (re.compile(r"sbxi_(message|deliver|stream)"), re.compile(r"sbxi_(agent_\w+|sse_decode)$")), # what a message may hold
+    (re.compile(r"sbxi_(message|deliver|stream)"), re.compile(r"sbxi_(agent_\w+|sse_decoded)$")), # what a message may hold
 ]
 ARM = os.environ.get("ARM", "arm-none-eabi-")
 FRAME_LIMIT = 256
