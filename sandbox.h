@@ -17368,6 +17368,17 @@ static void sbxi_message_id(sbxi_op *op, const sbx_json_tok *t)
     }
 }
 
+/* What a message says to an agent's channel begins. */
+static SBXI_ONCE void sbxi_agent_begin(sbxi_op *op)
+{
+    sbxi_agent *a = sbxi_agent_of(op);
+
+    if (a) {
+        a->channel_n = 0;
+        a->base64 = 0;
+    }
+}
+
 /* A member begins: what an earlier one of its name said does not count. False:
    that was acted on already. */
 static SBXI_ONCE bool sbxi_message_member(sbxi_op *op)
@@ -17458,10 +17469,7 @@ SBXI_FN void sbxi_message_begin(sbxi_op *op, bool whole)
     op->s.has_offset = op->s.same = op->s.placed = op->s.replaced = false;
     op->s.whole = whole;
     op->s.has_data = false;
-    if (sbxi_agent_of(op)) {
-        op->block->answer.agent.channel_n = 0;
-        op->block->answer.agent.base64 = 0;
-    }
+    sbxi_agent_begin(op);
 }
 
 /* A final `error` message. */
