@@ -3082,6 +3082,14 @@ SBX_EXTERN_C_END
 #define SBXI_T(text) text
 #endif
 
+/* A text of a table, which no other has: where the language allows, in a
+   section of its own, so that it is linked with its table only. */
+#ifdef __cplusplus
+#define SBXI_APART(text) text
+#else
+#define SBXI_APART(text) ((const char[]){ text })
+#endif
+
 #define SBXI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SBXI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define SBXI_COUNT(a) (sizeof(a) / sizeof(0 [a]))
@@ -13331,10 +13339,10 @@ static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SB
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };
-static const sbxi_row sbxi_status_row = { "get_status", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_status_row = { SBXI_APART("get_status"), "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_model_after, sbxi_status_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_poll_row = { "wait_ready", "GET", "/boxes/", "/status", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_status_model, &sbxi_control_rules, NULL, sbxi_poll_after, sbxi_status_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", "/start", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", "/stop", SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_start_row = { "start", "POST", "/boxes/", SBXI_APART("/start"), SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_start_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_stop_row = { "stop", "POST", "/boxes/", SBXI_APART("/stop"), SBXI_CTL_ONCE, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, NULL, NULL };
 
 /* ---- polling ---- */
 
@@ -13913,7 +13921,7 @@ static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
 #if !SBX_NO_EXECUTE
-const sbxi_row sbxi_execute_row = { "run", "POST", "/execute", "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
+const sbxi_row sbxi_execute_row = { "run", "POST", SBXI_APART("/execute"), "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
 #endif
 
 /* ---- phases ---- */
@@ -15278,8 +15286,8 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
 static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_push_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", SBXI_APART("/glob"), "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", SBXI_APART("/grep"), "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- read ---- */
 
@@ -15824,26 +15832,26 @@ static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sb
 #define SBXI_OLD_LIST(name, path, model, resource) \
     { name, "GET", path, "", SBXI_CTL, SBXI_ANSWER_LIST, resource, 0, model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL }
 
-static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE("template_create", "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED("template_get", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED(SBXI_APART("template_get"), "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_update_row = SBXI_OLD_NAMED("template_update", "PATCH", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_reget_row = SBXI_OLD_NAMED("template_update", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_delete_row = SBXI_OLD_DELETE("template_delete", "/templates", &sbxi_drop_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_list_row = SBXI_OLD_LIST("template_list", "/templates", &sbxi_template_page_model, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_delete_row = SBXI_OLD_DELETE(SBXI_APART("template_delete"), "/templates", &sbxi_drop_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_list_row = SBXI_OLD_LIST(SBXI_APART("template_list"), "/templates", &sbxi_template_page_model, SBX_RESOURCE_TEMPLATE);
 
-static const sbxi_row sbxi_volume_create_row = SBXI_OLD_CREATE("volume_create", "/volumes", &sbxi_volume_model, &sbxi_volume_create_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_get_row = SBXI_OLD_NAMED("volume_get", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_create_row = SBXI_OLD_CREATE(SBXI_APART("volume_create"), "/volumes", &sbxi_volume_model, &sbxi_volume_create_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_get_row = SBXI_OLD_NAMED(SBXI_APART("volume_get"), "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
 static const sbxi_row sbxi_volume_update_row = SBXI_OLD_NAMED("volume_update", "PATCH", "/volumes", &sbxi_volume_model, &sbxi_volume_update_rules, SBX_RESOURCE_VOLUME);
 static const sbxi_row sbxi_volume_reget_row = SBXI_OLD_NAMED("volume_update", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_delete_row = SBXI_OLD_DELETE("volume_delete", "/volumes", &sbxi_drop_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_list_row = SBXI_OLD_LIST("volume_list", "/volumes", &sbxi_volume_page_model, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_delete_row = SBXI_OLD_DELETE(SBXI_APART("volume_delete"), "/volumes", &sbxi_drop_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_list_row = SBXI_OLD_LIST(SBXI_APART("volume_list"), "/volumes", &sbxi_volume_page_model, SBX_RESOURCE_VOLUME);
 
-static const sbxi_row sbxi_pool_create_row = SBXI_OLD_CREATE("pool_create", "/pools", &sbxi_pool_model, &sbxi_pool_create_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_get_row = SBXI_OLD_NAMED("pool_get", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_create_row = SBXI_OLD_CREATE(SBXI_APART("pool_create"), "/pools", &sbxi_pool_model, &sbxi_pool_create_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_get_row = SBXI_OLD_NAMED(SBXI_APART("pool_get"), "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
 static const sbxi_row sbxi_pool_update_row = SBXI_OLD_NAMED("pool_update", "PATCH", "/pools", &sbxi_pool_model, &sbxi_pool_update_rules, SBX_RESOURCE_POOL);
 static const sbxi_row sbxi_pool_reget_row = SBXI_OLD_NAMED("pool_update", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_delete_row = SBXI_OLD_DELETE("pool_delete", "/pools", &sbxi_named_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST("pool_list", "/pools", &sbxi_pool_page_model, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_delete_row = SBXI_OLD_DELETE(SBXI_APART("pool_delete"), "/pools", &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST(SBXI_APART("pool_list"), "/pools", &sbxi_pool_page_model, SBX_RESOURCE_POOL);
 
 /* ---- calls ---- */
 
@@ -16574,13 +16582,13 @@ static bool sbxi_snapshot_made(sbx_client *c, sbxi_op *op);
 
 static const sbxi_row sbxi_snapshot_build_row = { "snapshot_build", "POST", "/snapshots", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_build_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_snapshot_built_row = { "snapshot_build", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_capture_row = { "snapshot_capture", "POST", "/boxes/", "/snapshot", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_capture_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_capture_row = { "snapshot_capture", "POST", "/boxes/", SBXI_APART("/snapshot"), SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_capture_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_snapshot_captured_row = { "snapshot_capture", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_wait_row = { "snapshot_wait", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_get_row = { "snapshot_get", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_model_after, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_delete_row = { "snapshot_delete", "DELETE", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_SNAPSHOT_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
-static const sbxi_row sbxi_snapshot_list_row = { "snapshot_list", "GET", "/snapshots", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_snapshot_decoded, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_snapshot_tags_row = { "snapshot_tags", "GET", "/snapshots-by-name/", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_tags_model, &sbxi_named_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_snapshot_wait_row = { SBXI_APART("snapshot_wait"), "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_get_row = { SBXI_APART("snapshot_get"), "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_model_after, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_delete_row = { SBXI_APART("snapshot_delete"), "DELETE", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_SNAPSHOT_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_snapshot_list_row = { SBXI_APART("snapshot_list"), "GET", "/snapshots", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_snapshot_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_snapshot_tags_row = { SBXI_APART("snapshot_tags"), "GET", SBXI_APART("/snapshots-by-name/"), "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_tags_model, &sbxi_named_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- waiting ---- */
 
@@ -16717,12 +16725,12 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 
 static const char sbxi_registries[] = "/api/v2/sandboxes/registries", sbxi_registries_of[] = "/api/v2/sandboxes/registries/";
 
-static const sbxi_row sbxi_registry_create_row = { "registry_create", "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_registry_get_row = { "registry_get", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_get_row = { SBXI_APART("registry_get"), "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_update_row = { "registry_update", "PATCH", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_reget_row = { "registry_update", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_registry_delete_row = { "registry_delete", "DELETE", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_NONE, SBXI_REGISTRY_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
-static const sbxi_row sbxi_registry_list_row = { "registry_list", "GET", sbxi_registries, "", SBXI_ROOT, SBXI_ANSWER_LIST, SBXI_REGISTRY_ROW, &sbxi_registry_page_model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_registry_delete_row = { SBXI_APART("registry_delete"), "DELETE", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_NONE, SBXI_REGISTRY_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_registry_list_row = { SBXI_APART("registry_list"), "GET", sbxi_registries, "", SBXI_ROOT, SBXI_ANSWER_LIST, SBXI_REGISTRY_ROW, &sbxi_registry_page_model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
 
 static sbx_op sbxi_registry_write(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_registry_opts *opts, sbx_registry *out)
 {
@@ -16809,8 +16817,8 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
       sbxi_sse_prepare, NULL, sbxi_sse_decoded, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
-static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
-static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
+static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW(SBXI_APART("/execute/stream/start"));
+static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW(SBXI_APART("/execute/stream/resume"));
 
 /* ---- what a failing answer means ---- */
 
@@ -17841,7 +17849,7 @@ static bool sbxi_service_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_service_row = { "service_open", "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_service_row = { SBXI_APART("service_open"), "POST", "/boxes/", "/service-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_share_rules, sbxi_grant_prepare, sbxi_service_after, NULL, NULL, NULL, NULL };
 
 static void sbxi_service_body(sbxi_build *b, int port, sbx_access access, int32_t expires_in_s)
 {
@@ -17925,8 +17933,8 @@ static void sbxi_port_decoded(sbx_client *c, sbxi_op *op, void *model)
     p->access = (sbx_access)i;
 }
 
-static const sbxi_row sbxi_service_list_row = { "service_list", "GET", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_LIST, SBX_RESOURCE_SANDBOX, 0, &sbxi_port_page_model, &sbxi_named_rules, NULL, sbxi_list_after, sbxi_port_decoded, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_service_close_row = { "service_close", "DELETE", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_NONE, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_service_list_row = { SBXI_APART("service_list"), "GET", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_LIST, SBX_RESOURCE_SANDBOX, 0, &sbxi_port_page_model, &sbxi_named_rules, NULL, sbxi_list_after, sbxi_port_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_service_close_row = { SBXI_APART("service_close"), "DELETE", "/boxes/", "/service-urls", SBXI_CTL, SBXI_ANSWER_NONE, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_named_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
 
 SBX_API sbx_op sbx_service_list(sbx_client *c, const sbx_box *box, const sbx_list_opts *opts, sbx_list_result *out)
 {
@@ -18298,7 +18306,7 @@ static bool sbxi_download_after(sbx_client *c, sbxi_op *op)
     return false;
 }
 
-static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", "/download-url", SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_named_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_download_row = { "download_url", "POST", "/boxes/", SBXI_APART("/download-url"), SBXI_CTL, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_grant_model, &sbxi_named_rules, sbxi_grant_prepare, sbxi_download_after, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_download_url(sbx_client *c, const sbx_box *box, sbx_str path, const sbx_download_opts *opts, sbx_download *out)
 {
@@ -18377,8 +18385,8 @@ static void sbxi_build_url(sbxi_build *b, sbx_str url, const sbx_call *call)
 
 #define SBXI_LINK_ROW "", "", SBXI_BASE_URL, SBXI_RETRY_SAFE
 
-static const sbxi_row sbxi_fetch_row = { "fetch", "GET", SBXI_LINK_ROW, SBXI_ANSWER_FILE, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
-static const sbxi_row sbxi_fetch_stat_row = { "fetch_stat", "HEAD", SBXI_LINK_ROW, SBXI_ANSWER_STAT, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_fetch_row = { SBXI_APART("fetch"), "GET", SBXI_LINK_ROW, SBXI_ANSWER_FILE, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
+static const sbxi_row sbxi_fetch_stat_row = { SBXI_APART("fetch_stat"), "HEAD", SBXI_LINK_ROW, SBXI_ANSWER_STAT, SBX_RESOURCE_FILE, 60000, NULL, &sbxi_fetch_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
 
 SBX_API sbx_op sbx_fetch(sbx_client *c, sbx_str url, const sbx_read_opts *opts, sbx_read_result *out)
 {
@@ -18502,8 +18510,8 @@ static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_dial_finished(sbx_client *c, sbxi_op *op);
 
-const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
-const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
+const sbxi_row sbxi_tunnel_row = { SBXI_APART("tunnel_open"), "GET", SBXI_APART("/tunnel"), "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
+const sbxi_row sbxi_dial_row = { SBXI_APART("tunnel_dial"), "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
 
 /* ---- connections ---- */
 

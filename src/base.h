@@ -92,6 +92,14 @@
 #define SBXI_T(text) text
 #endif
 
+/* A text of a table, which no other has: where the language allows, in a
+   section of its own, so that it is linked with its table only. */
+#ifdef __cplusplus
+#define SBXI_APART(text) text
+#else
+#define SBXI_APART(text) ((const char[]){ text })
+#endif
+
 #define SBXI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define SBXI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define SBXI_COUNT(a) (sizeof(a) / sizeof(0 [a]))

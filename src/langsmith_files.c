@@ -10,8 +10,8 @@ static bool sbxi_find_after(sbx_client *c, sbxi_op *op);
 static const sbxi_row sbxi_read_row = { "read", "GET", "/download", "", SBXI_DATA, SBXI_ANSWER_FILE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_read_failed, sbxi_read_finished };
 static const sbxi_row sbxi_write_row = { "write", "POST", "/upload", "", SBXI_DATA, SBXI_ANSWER_NONE, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, NULL, NULL, NULL, sbxi_push_failed, NULL };
 static const sbxi_row sbxi_stat_row = { "stat", "HEAD", "/download", "", SBXI_DATA, SBXI_ANSWER_STAT, SBXI_FILE_ROW, NULL, &sbxi_data_rules, NULL, sbxi_stat_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_glob_row = { "glob", "POST", "/glob", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_grep_row = { "grep", "POST", "/grep", "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_glob_row = { "glob", "POST", SBXI_APART("/glob"), "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_grep_row = { "grep", "POST", SBXI_APART("/grep"), "", SBXI_DATA, SBXI_ANSWER_LIST, SBXI_FILE_ROW, &sbxi_match_page_model, &sbxi_find_rules, NULL, sbxi_find_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- read ---- */
 

@@ -158,26 +158,26 @@ static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sb
 #define SBXI_OLD_LIST(name, path, model, resource) \
     { name, "GET", path, "", SBXI_CTL, SBXI_ANSWER_LIST, resource, 0, model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL }
 
-static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE("template_create", "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED("template_get", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED(SBXI_APART("template_get"), "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_update_row = SBXI_OLD_NAMED("template_update", "PATCH", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_reget_row = SBXI_OLD_NAMED("template_update", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_delete_row = SBXI_OLD_DELETE("template_delete", "/templates", &sbxi_drop_rules, SBX_RESOURCE_TEMPLATE);
-static const sbxi_row sbxi_template_list_row = SBXI_OLD_LIST("template_list", "/templates", &sbxi_template_page_model, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_delete_row = SBXI_OLD_DELETE(SBXI_APART("template_delete"), "/templates", &sbxi_drop_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_list_row = SBXI_OLD_LIST(SBXI_APART("template_list"), "/templates", &sbxi_template_page_model, SBX_RESOURCE_TEMPLATE);
 
-static const sbxi_row sbxi_volume_create_row = SBXI_OLD_CREATE("volume_create", "/volumes", &sbxi_volume_model, &sbxi_volume_create_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_get_row = SBXI_OLD_NAMED("volume_get", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_create_row = SBXI_OLD_CREATE(SBXI_APART("volume_create"), "/volumes", &sbxi_volume_model, &sbxi_volume_create_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_get_row = SBXI_OLD_NAMED(SBXI_APART("volume_get"), "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
 static const sbxi_row sbxi_volume_update_row = SBXI_OLD_NAMED("volume_update", "PATCH", "/volumes", &sbxi_volume_model, &sbxi_volume_update_rules, SBX_RESOURCE_VOLUME);
 static const sbxi_row sbxi_volume_reget_row = SBXI_OLD_NAMED("volume_update", "GET", "/volumes", &sbxi_volume_model, &sbxi_named_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_delete_row = SBXI_OLD_DELETE("volume_delete", "/volumes", &sbxi_drop_rules, SBX_RESOURCE_VOLUME);
-static const sbxi_row sbxi_volume_list_row = SBXI_OLD_LIST("volume_list", "/volumes", &sbxi_volume_page_model, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_delete_row = SBXI_OLD_DELETE(SBXI_APART("volume_delete"), "/volumes", &sbxi_drop_rules, SBX_RESOURCE_VOLUME);
+static const sbxi_row sbxi_volume_list_row = SBXI_OLD_LIST(SBXI_APART("volume_list"), "/volumes", &sbxi_volume_page_model, SBX_RESOURCE_VOLUME);
 
-static const sbxi_row sbxi_pool_create_row = SBXI_OLD_CREATE("pool_create", "/pools", &sbxi_pool_model, &sbxi_pool_create_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_get_row = SBXI_OLD_NAMED("pool_get", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_create_row = SBXI_OLD_CREATE(SBXI_APART("pool_create"), "/pools", &sbxi_pool_model, &sbxi_pool_create_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_get_row = SBXI_OLD_NAMED(SBXI_APART("pool_get"), "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
 static const sbxi_row sbxi_pool_update_row = SBXI_OLD_NAMED("pool_update", "PATCH", "/pools", &sbxi_pool_model, &sbxi_pool_update_rules, SBX_RESOURCE_POOL);
 static const sbxi_row sbxi_pool_reget_row = SBXI_OLD_NAMED("pool_update", "GET", "/pools", &sbxi_pool_model, &sbxi_named_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_delete_row = SBXI_OLD_DELETE("pool_delete", "/pools", &sbxi_named_rules, SBX_RESOURCE_POOL);
-static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST("pool_list", "/pools", &sbxi_pool_page_model, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_delete_row = SBXI_OLD_DELETE(SBXI_APART("pool_delete"), "/pools", &sbxi_named_rules, SBX_RESOURCE_POOL);
+static const sbxi_row sbxi_pool_list_row = SBXI_OLD_LIST(SBXI_APART("pool_list"), "/pools", &sbxi_pool_page_model, SBX_RESOURCE_POOL);
 
 /* ---- calls ---- */
 

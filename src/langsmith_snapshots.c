@@ -24,13 +24,13 @@ static bool sbxi_snapshot_made(sbx_client *c, sbxi_op *op);
 
 static const sbxi_row sbxi_snapshot_build_row = { "snapshot_build", "POST", "/snapshots", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_build_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_snapshot_built_row = { "snapshot_build", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_capture_row = { "snapshot_capture", "POST", "/boxes/", "/snapshot", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_capture_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_capture_row = { "snapshot_capture", "POST", "/boxes/", SBXI_APART("/snapshot"), SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_MAKE_ROW, &sbxi_snapshot_model, &sbxi_snapshot_capture_rules, NULL, sbxi_snapshot_made, sbxi_snapshot_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_snapshot_captured_row = { "snapshot_capture", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_wait_row = { "snapshot_wait", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_get_row = { "snapshot_get", "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_model_after, sbxi_snapshot_decoded, NULL, NULL, NULL };
-static const sbxi_row sbxi_snapshot_delete_row = { "snapshot_delete", "DELETE", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_SNAPSHOT_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
-static const sbxi_row sbxi_snapshot_list_row = { "snapshot_list", "GET", "/snapshots", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_snapshot_decoded, sbxi_op_item, NULL, NULL };
-static const sbxi_row sbxi_snapshot_tags_row = { "snapshot_tags", "GET", "/snapshots-by-name/", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_tags_model, &sbxi_named_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_snapshot_wait_row = { SBXI_APART("snapshot_wait"), "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_snapshot_polled, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_get_row = { SBXI_APART("snapshot_get"), "GET", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_model, &sbxi_named_rules, NULL, sbxi_model_after, sbxi_snapshot_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_snapshot_delete_row = { SBXI_APART("snapshot_delete"), "DELETE", "/snapshots/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_SNAPSHOT_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_snapshot_list_row = { SBXI_APART("snapshot_list"), "GET", "/snapshots", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_snapshot_decoded, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_snapshot_tags_row = { SBXI_APART("snapshot_tags"), "GET", SBXI_APART("/snapshots-by-name/"), "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_SNAPSHOT_ROW, &sbxi_snapshot_tags_model, &sbxi_named_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
 
 /* ---- waiting ---- */
 
@@ -167,12 +167,12 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 
 static const char sbxi_registries[] = "/api/v2/sandboxes/registries", sbxi_registries_of[] = "/api/v2/sandboxes/registries/";
 
-static const sbxi_row sbxi_registry_create_row = { "registry_create", "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_registry_get_row = { "registry_get", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_get_row = { SBXI_APART("registry_get"), "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_update_row = { "registry_update", "PATCH", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_reget_row = { "registry_update", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
-static const sbxi_row sbxi_registry_delete_row = { "registry_delete", "DELETE", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_NONE, SBXI_REGISTRY_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
-static const sbxi_row sbxi_registry_list_row = { "registry_list", "GET", sbxi_registries, "", SBXI_ROOT, SBXI_ANSWER_LIST, SBXI_REGISTRY_ROW, &sbxi_registry_page_model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
+static const sbxi_row sbxi_registry_delete_row = { SBXI_APART("registry_delete"), "DELETE", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_NONE, SBXI_REGISTRY_ROW, NULL, &sbxi_drop_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, NULL };
+static const sbxi_row sbxi_registry_list_row = { SBXI_APART("registry_list"), "GET", sbxi_registries, "", SBXI_ROOT, SBXI_ANSWER_LIST, SBXI_REGISTRY_ROW, &sbxi_registry_page_model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL };
 
 static sbx_op sbxi_registry_write(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_registry_opts *opts, sbx_registry *out)
 {

@@ -33,8 +33,8 @@ static const sbxi_rules sbxi_sse_rules = { sbxi_sse_rule_list, SBXI_COUNT(sbxi_s
 #define SBXI_SSE_ROW(path) \
     { "command", "POST", path, "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_EVENTS, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_sse_rules, \
       sbxi_sse_prepare, NULL, sbxi_sse_decoded, sbxi_sse_run, sbxi_sse_failed, sbxi_stream_finished }
-static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW("/execute/stream/start");
-static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW("/execute/stream/resume");
+static const sbxi_row sbxi_sse_start_row = SBXI_SSE_ROW(SBXI_APART("/execute/stream/start"));
+static const sbxi_row sbxi_sse_resume_row = SBXI_SSE_ROW(SBXI_APART("/execute/stream/resume"));
 
 /* ---- what a failing answer means ---- */
 

@@ -17,8 +17,8 @@ static sbxi_run sbxi_dial_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
 static bool sbxi_dial_failed(sbx_client *c, sbxi_op *op);
 static void sbxi_dial_finished(sbx_client *c, sbxi_op *op);
 
-const sbxi_row sbxi_tunnel_row = { "tunnel_open", "GET", "/tunnel", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
-const sbxi_row sbxi_dial_row = { "tunnel_dial", "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
+const sbxi_row sbxi_tunnel_row = { SBXI_APART("tunnel_open"), "GET", SBXI_APART("/tunnel"), "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_tunnel_run, sbxi_tunnel_failed, sbxi_tunnel_finished };
+const sbxi_row sbxi_dial_row = { SBXI_APART("tunnel_dial"), "", "", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_NONE, 0, NULL, NULL, NULL, NULL, NULL, sbxi_dial_run, sbxi_dial_failed, sbxi_dial_finished };
 
 /* ---- connections ---- */
 
