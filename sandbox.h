@@ -362,6 +362,16 @@
    (SBX_ERR_FULL, SBX_ERR_TOO_LARGE), output is cut and counted, or the sender
    waits; nothing is dropped silently.
 
+   The one that is met first: calls made in one go, with no step between them,
+   need a request each until it is answered (a command: until it started), and
+   max_requests is 16. The 17th call is refused with SBX_ERR_FULL, its field
+   "max_requests": a refused call keeps nothing, so it cannot queue. Step and
+   pull events, then call again; or set max_requests to as many calls as are
+   made in one go. A running command holds none (but one with headers of its
+   own), and a connection: where all of those are taken (max_links, 32) the next
+   call waits for one, and keeps its request. An END with the server's words
+   keeps its request until it was pulled.
+
 
    Configuration
    -------------
@@ -10035,11 +10045,11 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
     } else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL)) {
         code = SBX_ERR_FULL;
         field = "max_ops";
-        text = SBXI_T("operations are open already: pull END events, or raise it");
+        text = SBXI_T("operations are open already: pull END events, or raise it in sbx_client_desc");
     } else if (c->blocks.free_head == SBXI_NIL) {
         code = SBX_ERR_FULL;
         field = "max_requests";
-        text = SBXI_T("requests wait for their answer already: pull events first, or raise it");
+        text = SBXI_T("requests wait for their answer already: step and pull events first, or raise it in sbx_client_desc");
     }
     if (code != SBX_OK) {
         *refused = sbxi_op_refuse(c, NULL, code, name, field, text);
@@ -11599,6 +11609,13 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
 }
 
+/* It finds no buffer while the caller waits for it alone, so that nobody pulls
+   those that hold them. */
+static bool sbxi_op_hopeless(const sbx_client *c, const sbxi_op *op)
+{
+    return op->list == SBXI_LIST_STARVED && c->net.awaited == sbxi_op_id(c, op);
+}
+
 /* An attempt's time is over unless bytes came meanwhile, or the caller holds
    the next ones back. */
 static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
@@ -11608,7 +11625,7 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
     int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)))
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)) || sbxi_op_hopeless(c, op))
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
@@ -11653,7 +11670,9 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
         op->attempt_at = SBXI_NEVER;
         sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
                          op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
-                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
+                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") :
+                         sbxi_op_hopeless(c, op) ? SBXI_T("no buffer became free in time: pull the streams that are half read, or raise buffers") :
+                         SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
         if (op->state == SBXI_OP_START && op->attempts < UINT8_MAX)
             op->attempts++; /* to wait in vain is one, too */
@@ -11755,6 +11774,15 @@ static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
         sbxi_op_list(c, op, SBXI_LIST_RUN);
 }
 
+/* A buffer of which nothing is left to read is not kept for what may come. */
+static void sbxi_client_tidy(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = op->state == SBXI_OP_FREE ? NULL : sbxi_op_link(c, op);
+
+    if (l && !op->piece_n && c->borrowed != sbxi_op_id(c, op) && !(op->state == SBXI_OP_STREAM && op->s.has_data))
+        sbxi_link_consumed(&c->net, l);
+}
+
 /* One operation's share of a turn. */
 #define SBXI_RUN_BYTES 262144u
 
@@ -11771,6 +11799,7 @@ static void sbxi_client_run(sbx_client *c)
         sbxi_op_list(c, op, SBXI_LIST_NONE);
         c->net.run_left = SBXI_RUN_BYTES;
         sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+        sbxi_client_tidy(c, op);
         if (spent == SBXI_NIL && !c->net.run_left && op->list == SBXI_LIST_RUN)
             spent = id;
     }
@@ -11847,11 +11876,10 @@ static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
     c->net.run_left = SBXI_RUN_BYTES;
     r = sbxi_op_run(c, op, ev);
     sbxi_client_sort(c, op, r);
-    if (r != SBXI_RUN_EVENT)
-        return false;
-    if (op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
+    if (r == SBXI_RUN_EVENT && op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
         c->borrowed = sbxi_op_id(c, op);
-    return true;
+    sbxi_client_tidy(c, op);
+    return r == SBXI_RUN_EVENT;
 }
 
 SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)

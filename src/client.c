@@ -72,6 +72,15 @@ static void sbxi_client_sort(sbx_client *c, sbxi_op *op, sbxi_run r)
         sbxi_op_list(c, op, SBXI_LIST_RUN);
 }
 
+/* A buffer of which nothing is left to read is not kept for what may come. */
+static void sbxi_client_tidy(sbx_client *c, sbxi_op *op)
+{
+    sbxi_link *l = op->state == SBXI_OP_FREE ? NULL : sbxi_op_link(c, op);
+
+    if (l && !op->piece_n && c->borrowed != sbxi_op_id(c, op) && !(op->state == SBXI_OP_STREAM && op->s.has_data))
+        sbxi_link_consumed(&c->net, l);
+}
+
 /* One operation's share of a turn. */
 #define SBXI_RUN_BYTES 262144u
 
@@ -88,6 +97,7 @@ static void sbxi_client_run(sbx_client *c)
         sbxi_op_list(c, op, SBXI_LIST_NONE);
         c->net.run_left = SBXI_RUN_BYTES;
         sbxi_client_sort(c, op, sbxi_op_run(c, op, NULL));
+        sbxi_client_tidy(c, op);
         if (spent == SBXI_NIL && !c->net.run_left && op->list == SBXI_LIST_RUN)
             spent = id;
     }
@@ -164,11 +174,10 @@ static bool sbxi_client_event(sbx_client *c, sbxi_op *op, sbx_event *ev)
     c->net.run_left = SBXI_RUN_BYTES;
     r = sbxi_op_run(c, op, ev);
     sbxi_client_sort(c, op, r);
-    if (r != SBXI_RUN_EVENT)
-        return false;
-    if (op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
+    if (r == SBXI_RUN_EVENT && op->state != SBXI_OP_FREE && (ev->data.p || ev->item))
         c->borrowed = sbxi_op_id(c, op);
-    return true;
+    sbxi_client_tidy(c, op);
+    return r == SBXI_RUN_EVENT;
 }
 
 SBXI_FN bool sbxi_client_pull(sbx_client *c, sbxi_op *only, sbx_event *ev)

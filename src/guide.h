@@ -350,6 +350,16 @@
    (SBX_ERR_FULL, SBX_ERR_TOO_LARGE), output is cut and counted, or the sender
    waits; nothing is dropped silently.
 
+   The one that is met first: calls made in one go, with no step between them,
+   need a request each until it is answered (a command: until it started), and
+   max_requests is 16. The 17th call is refused with SBX_ERR_FULL, its field
+   "max_requests": a refused call keeps nothing, so it cannot queue. Step and
+   pull events, then call again; or set max_requests to as many calls as are
+   made in one go. A running command holds none (but one with headers of its
+   own), and a connection: where all of those are taken (max_links, 32) the next
+   call waits for one, and keeps its request. An END with the server's words
+   keeps its request until it was pulled.
+
 
    Configuration
    -------------

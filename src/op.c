@@ -194,11 +194,11 @@ SBXI_FN sbxi_op *sbxi_op_new(sbx_client *c, const sbxi_row *row, const sbx_call 
     } else if (id == SBXI_NIL || (c->ops_used + 1 >= c->desc.max_ops && c->shutdown == SBXI_NIL)) {
         code = SBX_ERR_FULL;
         field = "max_ops";
-        text = SBXI_T("operations are open already: pull END events, or raise it");
+        text = SBXI_T("operations are open already: pull END events, or raise it in sbx_client_desc");
     } else if (c->blocks.free_head == SBXI_NIL) {
         code = SBX_ERR_FULL;
         field = "max_requests";
-        text = SBXI_T("requests wait for their answer already: pull events first, or raise it");
+        text = SBXI_T("requests wait for their answer already: step and pull events first, or raise it in sbx_client_desc");
     }
     if (code != SBX_OK) {
         *refused = sbxi_op_refuse(c, NULL, code, name, field, text);

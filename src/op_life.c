@@ -465,6 +465,13 @@ SBXI_FN sbxi_run sbxi_op_run(sbx_client *c, sbxi_op *op, sbx_event *ev)
     }
 }
 
+/* It finds no buffer while the caller waits for it alone, so that nobody pulls
+   those that hold them. */
+static bool sbxi_op_hopeless(const sbx_client *c, const sbxi_op *op)
+{
+    return op->list == SBXI_LIST_STARVED && c->net.awaited == sbxi_op_id(c, op);
+}
+
 /* An attempt's time is over unless bytes came meanwhile, or the caller holds
    the next ones back. */
 static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
@@ -474,7 +481,7 @@ static SBXI_ONCE bool sbxi_op_progressed(sbx_client *c, sbxi_op *op)
     int32_t ms = events ? c->desc.sse_read_ms : op->timeout_ms;
     int64_t at;
 
-    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)))
+    if (!l || op->state == SBXI_OP_CONNECT || op->s.acked || (op->s.stuck && !(l->ready & SBX_WRITABLE)) || sbxi_op_hopeless(c, op))
         return false;
     /* Where a turn only guessed that something came, it is looked for now. */
     if (l->ready & SBXI_GUESSED && !op->piece_n && !op->s.has_data)
@@ -519,7 +526,9 @@ SBXI_FN void sbxi_op_timer(sbx_client *c, sbxi_op *op)
         op->attempt_at = SBXI_NEVER;
         sbxi_op_set_fail(op, SBX_ERR_DEADLINE, SBX_LAYER_TRANSPORT,
                          op->state == SBXI_OP_START ? SBXI_T("no connection became free in time: end streams, or raise max_links") :
-                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") : SBXI_T("the server did not answer in time"));
+                         op->state == SBXI_OP_CONNECT ? SBXI_T("the connection was not made in time") :
+                         sbxi_op_hopeless(c, op) ? SBXI_T("no buffer became free in time: pull the streams that are half read, or raise buffers") :
+                         SBXI_T("the server did not answer in time"));
         op->fail.status = 0;
         if (op->state == SBXI_OP_START && op->attempts < UINT8_MAX)
             op->attempts++; /* to wait in vain is one, too */

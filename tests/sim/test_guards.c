@@ -135,6 +135,67 @@ static void ping_waits_for_a_buffer(void **state)
     kit_end();
 }
 
+/* Streams that are half read have all receive buffers, and nobody pulls them:
+   what is waited for ends at its deadline and says why. */
+static void all_buffers_are_held(void **state)
+{
+    sim_plan p = { 0 };
+    sbx_op ops[3];
+    sbx_event ev;
+    int64_t begun;
+
+    (void)state;
+    for (unsigned via = 0; via < 3; via++) {
+        kit_new(1);
+        K.d.buffers = 2;
+        K.d.max_retries = SBX_NONE;
+        kit_open();
+        p.talk[0] = STARTED OUT("a", 0) OUT("b", 1) "@ms 90000000\n" EXIT(0);
+        sim_add_plan(K.s, &p);
+        for (unsigned i = 0; i < 2; i++) {
+            ops[i] = sbx_command(K.c, &K.box, sbx_s("true"), NULL);
+            do
+                assert_true(sbx_next_of(K.c, &ops[i], &ev));
+            while (ev.kind != SBX_EV_STDOUT);
+        }
+        begun = K.s->now;
+        if (via == 0) {
+            ops[2] = sbx_command(K.c, &K.box, sbx_s("true"), NULL);
+        } else if (via == 1) {
+            ops[2] = sbx_list(K.c, NULL, NULL);
+        } else {
+            ops[2] = sbx_get(K.c, sbx_s("one"), NULL, NULL, NULL);
+        }
+        ASSERT_CODE(sbx_await(K.c, ops[2]), SBX_ERR_DEADLINE);
+        assert_non_null(strstr(kit_error(ops[2]).text, "buffers"));
+        assert_true(K.s->now - begun < 200000);
+        cancel_all(ops, 2);
+        kit_end();
+    }
+}
+
+/* What was read to its end keeps no buffer, though its events were not pulled. */
+static void started_commands_hold_no_buffer(void **state)
+{
+    sim_plan p = { 0 };
+    sbx_op ops[8];
+    sbx_event ev;
+
+    (void)state;
+    kit_new(1);
+    K.d.buffers = 2;
+    kit_open();
+    p.until_kill = true;
+    sim_add_plan(K.s, &p);
+    for (unsigned i = 0; i < 8; i++) {
+        ops[i] = sbx_command(K.c, &K.box, sbx_s("true"), NULL);
+        assert_true(sbx_next_of(K.c, &ops[i], &ev));
+        assert_int_equal(ev.kind, SBX_EV_STARTED);
+    }
+    cancel_all(ops, 8);
+    kit_end();
+}
+
 static sim_conn *peer_to_free;
 static void free_the_peer(sim *s)
 {
@@ -846,7 +907,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(input_waits_for_a_buffer), cmocka_unit_test(ping_waits_for_a_buffer),
-        cmocka_unit_test(awaited_input_waits_for_a_buffer),
+        cmocka_unit_test(started_commands_hold_no_buffer), cmocka_unit_test(all_buffers_are_held), cmocka_unit_test(awaited_input_waits_for_a_buffer),
         cmocka_unit_test(a_push_waits_for_a_buffer),
         cmocka_unit_test(a_trickle_prolongs_no_close),
         cmocka_unit_test(a_single_slot_is_enough_to_shut_down),

@@ -183,6 +183,41 @@ static void test_full(void **state)
     kit_end();
 }
 
+/* Calls made in one go meet max_requests first; commands begun in turn do not. */
+static void test_requests_full(void **state)
+{
+    sbx_op ops[32];
+    sbx_event ev;
+    sim_plan p = { 0 };
+    sbx_error e;
+
+    (void)state;
+    kit_start(1);
+    for (unsigned i = 0; i < 17; i++)
+        ops[i] = sbx_get(K.c, sbx_s("x"), NULL, NULL, NULL);
+    assert_int_equal(ops[16].slot, 0);
+    assert_int_equal(ops[16].gen, SBX_ERR_FULL);
+    e = kit_error(ops[16]);
+    assert_string_equal(e.field, "max_requests");
+    assert_non_null(strstr(e.text, "step and pull events"));
+    assert_non_null(strstr(e.text, "sbx_client_desc"));
+    for (unsigned i = 0; i < 16; i++)
+        ASSERT_CODE(sbx_await(K.c, ops[i]), SBX_ERR_NOT_FOUND);
+    p.until_kill = true;
+    sim_add_plan(K.s, &p);
+    for (unsigned i = 0; i < 32; i++) {
+        ops[i] = sbx_command(K.c, &K.box, sbx_s("true"), NULL);
+        assert_int_not_equal(ops[i].slot, 0);
+        assert_true(sbx_next_of(K.c, &ops[i], &ev));
+        assert_int_equal(ev.kind, SBX_EV_STARTED);
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        ASSERT_CODE(sbx_kill(K.c, ops[i]), SBX_OK);
+        ASSERT_CODE(sbx_await(K.c, ops[i]), SBX_OK);
+    }
+    kit_end();
+}
+
 /* ---- hostile answers ---- */
 
 static void endless_head(sim *s, sim_conn *c)
@@ -393,7 +428,7 @@ static void test_ports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_full), cmocka_unit_test(test_hostile), cmocka_unit_test(test_noise), cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_full), cmocka_unit_test(test_requests_full), cmocka_unit_test(test_hostile), cmocka_unit_test(test_noise), cmocka_unit_test(test_ports),
     };
 
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
