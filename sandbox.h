@@ -17560,8 +17560,9 @@ SBXI_FN SBXI_ONCE sbxi_run sbxi_message_end(sbx_client *c, sbxi_op *op)
             sbxi_stream_started(c, op); /* older servers acknowledge no reconnect */
         if (!op->s.whole) {
             /* It was delivered as it came; a gap shows only now. */
-            if (sbxi_op_is_sse(op) && op->s.has_offset && !op->s.placed && k->offset != k->assumed) {
-                sbxi_stream_protocol_error(c, op, SBXI_T("the server named another offset behind an event's output than it was asked for"));
+            if (op->s.has_offset && !op->s.placed && k->offset != k->assumed &&
+                (sbxi_op_is_sse(op) || (k->offset < k->assumed && !(op->s.loose >> stream & 1)))) {
+                sbxi_stream_protocol_error(c, op, SBXI_T("the server named another offset behind a long message's output than it was asked for"));
                 return SBXI_RUN_IDLE;
             }
             if (op->s.has_offset && !op->s.placed && k->offset > k->assumed) {

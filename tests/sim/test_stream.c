@@ -609,6 +609,26 @@ static void test_replaced(void **state)
     kit_end();
 }
 
+/* A message that streamed says behind its output that all of it came before:
+   neither that, nor the loss of what follows, passes in silence. Behind a
+   replaced character it may. */
+static void test_late_repetition(void **state)
+{
+    sbx_op op;
+
+    (void)state;
+    for (unsigned loose = 0; loose < 2; loose++) {
+        kit_new(17);
+        K.d.rx_bytes = 512;
+        kit_open();
+        talk(loose ? STARTED OUT("a\\ufffdb", 0) "@big stdout 1997 0 3\n" OUT("end", 2000) EXIT(0)
+                   : STARTED OUT("abcdef", 0) "@big stdout 1997 0 3\n" OUT("end", 2000) EXIT(0), NULL, NULL);
+        op = command(NULL);
+        assert_non_null(strstr(record_all(op), loose ? "end(OK,0)" : "end(PROTOCOL,-1)"));
+        kit_end();
+    }
+}
+
 /* Larger than the receive buffer, in fragments, and behind an overrun: the gap
    shows behind the message, and says where it was. */
 static void test_late_gap(void **state)
@@ -752,7 +772,7 @@ int main(void)
         cmocka_unit_test(test_pong_deadline), cmocka_unit_test(test_pong_deadline_in_message), cmocka_unit_test(test_slow_consumer),
         cmocka_unit_test(test_pong_deadline_without_wait), cmocka_unit_test(test_late_step_without_wait), cmocka_unit_test(test_unpulled_without_wait),
         cmocka_unit_test(test_pong_deadline_with_a_loud_wait), cmocka_unit_test(test_ping_late),
-        cmocka_unit_test(test_gap), cmocka_unit_test(test_sent_again), cmocka_unit_test(test_replaced), cmocka_unit_test(test_late_gap),
+        cmocka_unit_test(test_gap), cmocka_unit_test(test_sent_again), cmocka_unit_test(test_replaced), cmocka_unit_test(test_late_gap), cmocka_unit_test(test_late_repetition),
         cmocka_unit_test(test_sent_again_from_afar), cmocka_unit_test(test_twice), cmocka_unit_test(test_without_offsets), cmocka_unit_test(test_attach),
     };
 
