@@ -2785,7 +2785,7 @@ typedef struct sbx_template_opts {
 
 /* POST …/templates. `out` may be NULL, here and below; on SBX_ERR_TOO_LARGE it
    has what fitted. Not repeated once sent.
-   Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_OUTCOME (it may exist). */
+   Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_NOT_FOUND (resource volume), SBX_ERR_OUTCOME (it may exist). */
 SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out);
 /* GET …/templates/{name}. Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out);
@@ -12574,8 +12574,8 @@ extern const sbxi_model sbxi_snapshot_model, sbxi_snapshot_page_model, sbxi_snap
 extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
 extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_execute_sse_schema, sbxi_sse_schema, sbxi_find_schema;
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
-/* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
-extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
+/* named: 404 is the thing, or a path that the server does not know; made: likewise, of a POST whose path names no thing; drop: a DELETE that 409 may refuse. */
+extern const sbxi_rules sbxi_named_rules, sbxi_made_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
 extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
@@ -12636,6 +12636,8 @@ SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str 
 /* Where a call's bytes are collected; false: refused. */
 SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default);
 
+/* `refine`: a 404 without words of the service's own is an unknown path. */
+SBXI_FN void sbxi_refine_endpoint(sbxi_op *op);
 SBXI_FN sbx_status sbxi_status_of(char text[16]);
 SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char **why);
 
@@ -15834,8 +15836,12 @@ static void sbxi_refine_volume(sbxi_op *op)
 
 #define SBXI_OLD_RULES(list, next, refine) { list, SBXI_COUNT(list), next, refine }
 
+/* What a template's creation may miss is a volume that it mounts. */
+static const sbxi_rule sbxi_template_create_list[] = { { 404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_VOLUME, NULL } };
+static const sbxi_rules sbxi_template_create_rules = SBXI_OLD_RULES(sbxi_template_create_list, &sbxi_control_rules, sbxi_refine_endpoint);
+
 static const sbxi_rule sbxi_volume_create_list[] = { { 503, SBX_ERR_CREATION, 0, NULL }, { 504, SBX_ERR_TIMEOUT, 0, NULL } };
-static const sbxi_rules sbxi_volume_create_rules = SBXI_OLD_RULES(sbxi_volume_create_list, &sbxi_list_rules, sbxi_refine_volume);
+static const sbxi_rules sbxi_volume_create_rules = SBXI_OLD_RULES(sbxi_volume_create_list, &sbxi_made_rules, sbxi_refine_volume);
 
 static const sbxi_rule sbxi_volume_update_list[] = { { 400, SBX_ERR_VALIDATION, 0, NULL } };
 static const sbxi_rules sbxi_volume_update_rules = SBXI_OLD_RULES(sbxi_volume_update_list, &sbxi_named_rules, sbxi_refine_volume);
@@ -15844,9 +15850,10 @@ static const sbxi_rule sbxi_pool_create_list[] = {
     { 400, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound" },
     { 504, SBX_ERR_TIMEOUT, 0, NULL },
     { 409, SBX_ERR_EXISTS, 0, NULL },
+    { 404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, NULL },
 };
-static const sbxi_rules sbxi_pool_create_rules = SBXI_OLD_RULES(sbxi_pool_create_list, &sbxi_list_rules, NULL);
-/* All but the last, which is the new name's conflict here. */
+static const sbxi_rules sbxi_pool_create_rules = SBXI_OLD_RULES(sbxi_pool_create_list, &sbxi_control_rules, sbxi_refine_endpoint);
+/* All but the last two: the new name's conflict here, and the pool itself. */
 static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sbxi_named_rules, NULL };
 
 /* ---- rows ---- */
@@ -15860,7 +15867,7 @@ static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sb
 #define SBXI_OLD_LIST(name, path, model, resource) \
     { name, "GET", path, "", SBXI_CTL, SBXI_ANSWER_LIST, resource, 0, model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL }
 
-static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_template_create_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED(SBXI_APART("template_get"), "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_update_row = SBXI_OLD_NAMED("template_update", "PATCH", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_reget_row = SBXI_OLD_NAMED("template_update", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
@@ -16436,7 +16443,7 @@ static bool sbxi_is_unknown_path(const sbxi_op *op)
 }
 
 /* 404 for a collection's own path. */
-static void sbxi_refine_endpoint(sbxi_op *op)
+SBXI_FN void sbxi_refine_endpoint(sbxi_op *op)
 {
     if (!sbxi_is_unknown_path(op))
         return;
@@ -16448,6 +16455,9 @@ static void sbxi_refine_endpoint(sbxi_op *op)
 
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
 const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
+
+static const sbxi_rule sbxi_made_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };
+const sbxi_rules sbxi_made_rules = { sbxi_made_rule_list, SBXI_COUNT(sbxi_made_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
 
 /* 422 is the sandbox that failed, unless it names a part of the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
@@ -16497,7 +16507,7 @@ const sbxi_rules sbxi_drop_rules = { sbxi_drop_rule_list, SBXI_COUNT(sbxi_drop_r
 static const sbxi_rule sbxi_build_image_rule_list[] = { SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull") };
 static const sbxi_rules sbxi_build_image_rules = { sbxi_build_image_rule_list, SBXI_COUNT(sbxi_build_image_rule_list), &sbxi_control_rules, NULL };
 static const sbxi_rule sbxi_build_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY, NULL) };
-const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
+const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_endpoint };
 static const sbxi_rule sbxi_capture_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, NULL) };
 const sbxi_rules sbxi_snapshot_capture_rules = { sbxi_capture_rule_list, SBXI_COUNT(sbxi_capture_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
 
@@ -16753,7 +16763,7 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 
 static const char sbxi_registries[] = "/api/v2/sandboxes/registries", sbxi_registries_of[] = "/api/v2/sandboxes/registries/";
 
-static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_made_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_get_row = { SBXI_APART("registry_get"), "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_update_row = { "registry_update", "PATCH", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_reget_row = { "registry_update", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };

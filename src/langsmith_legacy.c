@@ -132,8 +132,12 @@ static void sbxi_refine_volume(sbxi_op *op)
 
 #define SBXI_OLD_RULES(list, next, refine) { list, SBXI_COUNT(list), next, refine }
 
+/* What a template's creation may miss is a volume that it mounts. */
+static const sbxi_rule sbxi_template_create_list[] = { { 404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_VOLUME, NULL } };
+static const sbxi_rules sbxi_template_create_rules = SBXI_OLD_RULES(sbxi_template_create_list, &sbxi_control_rules, sbxi_refine_endpoint);
+
 static const sbxi_rule sbxi_volume_create_list[] = { { 503, SBX_ERR_CREATION, 0, NULL }, { 504, SBX_ERR_TIMEOUT, 0, NULL } };
-static const sbxi_rules sbxi_volume_create_rules = SBXI_OLD_RULES(sbxi_volume_create_list, &sbxi_list_rules, sbxi_refine_volume);
+static const sbxi_rules sbxi_volume_create_rules = SBXI_OLD_RULES(sbxi_volume_create_list, &sbxi_made_rules, sbxi_refine_volume);
 
 static const sbxi_rule sbxi_volume_update_list[] = { { 400, SBX_ERR_VALIDATION, 0, NULL } };
 static const sbxi_rules sbxi_volume_update_rules = SBXI_OLD_RULES(sbxi_volume_update_list, &sbxi_named_rules, sbxi_refine_volume);
@@ -142,9 +146,10 @@ static const sbxi_rule sbxi_pool_create_list[] = {
     { 400, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "TemplateNotFound" },
     { 504, SBX_ERR_TIMEOUT, 0, NULL },
     { 409, SBX_ERR_EXISTS, 0, NULL },
+    { 404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, NULL },
 };
-static const sbxi_rules sbxi_pool_create_rules = SBXI_OLD_RULES(sbxi_pool_create_list, &sbxi_list_rules, NULL);
-/* All but the last, which is the new name's conflict here. */
+static const sbxi_rules sbxi_pool_create_rules = SBXI_OLD_RULES(sbxi_pool_create_list, &sbxi_control_rules, sbxi_refine_endpoint);
+/* All but the last two: the new name's conflict here, and the pool itself. */
 static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sbxi_named_rules, NULL };
 
 /* ---- rows ---- */
@@ -158,7 +163,7 @@ static const sbxi_rules sbxi_pool_update_rules = { sbxi_pool_create_list, 2, &sb
 #define SBXI_OLD_LIST(name, path, model, resource) \
     { name, "GET", path, "", SBXI_CTL, SBXI_ANSWER_LIST, resource, 0, model, &sbxi_list_rules, NULL, sbxi_list_after, NULL, sbxi_op_item, NULL, NULL }
 
-static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_list_rules, SBX_RESOURCE_TEMPLATE);
+static const sbxi_row sbxi_template_create_row = SBXI_OLD_CREATE(SBXI_APART("template_create"), "/templates", &sbxi_template_model, &sbxi_template_create_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_get_row = SBXI_OLD_NAMED(SBXI_APART("template_get"), "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_update_row = SBXI_OLD_NAMED("template_update", "PATCH", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);
 static const sbxi_row sbxi_template_reget_row = SBXI_OLD_NAMED("template_update", "GET", "/templates", &sbxi_template_model, &sbxi_named_rules, SBX_RESOURCE_TEMPLATE);

@@ -56,7 +56,7 @@ typedef struct sbx_template_opts {
 
 /* POST …/templates. `out` may be NULL, here and below; on SBX_ERR_TOO_LARGE it
    has what fitted. Not repeated once sent.
-   Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_OUTCOME (it may exist). */
+   Errors: SBX_ERR_CONFLICT (the name is taken), SBX_ERR_NOT_FOUND (resource volume), SBX_ERR_OUTCOME (it may exist). */
 SBX_API sbx_op sbx_template_create(sbx_client *c, const sbx_template_opts *opts, sbx_template *out);
 /* GET …/templates/{name}. Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_template_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_template *out);

@@ -407,7 +407,7 @@ static bool sbxi_is_unknown_path(const sbxi_op *op)
 }
 
 /* 404 for a collection's own path. */
-static void sbxi_refine_endpoint(sbxi_op *op)
+SBXI_FN void sbxi_refine_endpoint(sbxi_op *op)
 {
     if (!sbxi_is_unknown_path(op))
         return;
@@ -419,6 +419,9 @@ static void sbxi_refine_endpoint(sbxi_op *op)
 
 static const sbxi_rule sbxi_list_rule_list[] = { SBXI_RULE(404, SBX_ERR_NO_ENDPOINT, 0, NULL) };
 const sbxi_rules sbxi_list_rules = { sbxi_list_rule_list, SBXI_COUNT(sbxi_list_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
+
+static const sbxi_rule sbxi_made_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, 0, NULL) };
+const sbxi_rules sbxi_made_rules = { sbxi_made_rule_list, SBXI_COUNT(sbxi_made_rule_list), &sbxi_control_rules, sbxi_refine_endpoint };
 
 /* 422 is the sandbox that failed, unless it names a part of the request. */
 static const sbxi_rule sbxi_create_rule_list[] = {
@@ -468,7 +471,7 @@ const sbxi_rules sbxi_drop_rules = { sbxi_drop_rule_list, SBXI_COUNT(sbxi_drop_r
 static const sbxi_rule sbxi_build_image_rule_list[] = { SBXI_RULE(422, SBX_ERR_CREATION, 0, "ImagePull") };
 static const sbxi_rules sbxi_build_image_rules = { sbxi_build_image_rule_list, SBXI_COUNT(sbxi_build_image_rule_list), &sbxi_control_rules, NULL };
 static const sbxi_rule sbxi_build_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY, NULL) };
-const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
+const sbxi_rules sbxi_snapshot_build_rules = { sbxi_build_rule_list, SBXI_COUNT(sbxi_build_rule_list), &sbxi_build_image_rules, sbxi_refine_endpoint };
 static const sbxi_rule sbxi_capture_rule_list[] = { SBXI_RULE(404, SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, NULL) };
 const sbxi_rules sbxi_snapshot_capture_rules = { sbxi_capture_rule_list, SBXI_COUNT(sbxi_capture_rule_list), &sbxi_build_image_rules, sbxi_refine_path };
 

@@ -167,7 +167,7 @@ SBX_API sbx_op sbx_snapshot_tags(sbx_client *c, sbx_str name, const sbx_list_opt
 
 static const char sbxi_registries[] = "/api/v2/sandboxes/registries", sbxi_registries_of[] = "/api/v2/sandboxes/registries/";
 
-static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
+static const sbxi_row sbxi_registry_create_row = { SBXI_APART("registry_create"), "POST", sbxi_registries, "", SBXI_BASE_ROOT, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_made_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_get_row = { SBXI_APART("registry_get"), "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_update_row = { "registry_update", "PATCH", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };
 static const sbxi_row sbxi_registry_reget_row = { "registry_update", "GET", sbxi_registries_of, "", SBXI_ROOT, SBXI_ANSWER_MODEL, SBXI_REGISTRY_ROW, &sbxi_registry_model, &sbxi_named_rules, NULL, sbxi_model_after, NULL, NULL, NULL, NULL };

@@ -45,8 +45,8 @@ extern const sbxi_model sbxi_snapshot_model, sbxi_snapshot_page_model, sbxi_snap
 extern const sbxi_schema sbxi_create_schema, sbxi_create_no_wait_schema, sbxi_update_schema, sbxi_list_schema;
 extern const sbxi_schema sbxi_execute_http_schema, sbxi_execute_ws_schema, sbxi_execute_sse_schema, sbxi_sse_schema, sbxi_find_schema;
 extern const sbxi_schema sbxi_snapshot_build_schema, sbxi_snapshot_capture_schema, sbxi_registry_create_schema, sbxi_registry_update_schema;
-/* named: 404 is the thing, or a path that the server does not know; drop: a DELETE that 409 may refuse. */
-extern const sbxi_rules sbxi_named_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
+/* named: 404 is the thing, or a path that the server does not know; made: likewise, of a POST whose path names no thing; drop: a DELETE that 409 may refuse. */
+extern const sbxi_rules sbxi_named_rules, sbxi_made_rules, sbxi_drop_rules, sbxi_snapshot_build_rules, sbxi_snapshot_capture_rules;
 extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
@@ -107,6 +107,8 @@ SBXI_FN sbx_op sbxi_list_call(sbx_client *c, const sbxi_row *row, const sbx_str 
 /* Where a call's bytes are collected; false: refused. */
 SBXI_FN bool sbxi_build_sink(sbxi_build *b, sbxi_sink *s, sbx_buf buf, bool alloc, size_t limit, size_t limit_default);
 
+/* `refine`: a 404 without words of the service's own is an unknown path. */
+SBXI_FN void sbxi_refine_endpoint(sbxi_op *op);
 SBXI_FN sbx_status sbxi_status_of(char text[16]);
 SBXI_FN const char *sbxi_labels_bad(const sbx_pair *labels, size_t n, const char **why);
 

@@ -213,6 +213,12 @@ static void test_answers(void **state)
 {
     static const answer answers[] = {
         { 0, 409, SAYS("", "taken"), SBX_ERR_CONFLICT, SBX_RESOURCE_TEMPLATE, "" },
+        { 0, 404, SAYS("ResourceNotFound", "Volume 'v' not found"), SBX_ERR_NOT_FOUND, SBX_RESOURCE_VOLUME, "ResourceNotFound" },
+        { 0, 404, "<html>", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_TEMPLATE, "" },
+        { 5, 404, SAYS("ResourceNotFound", "no such class"), SBX_ERR_NOT_FOUND, SBX_RESOURCE_VOLUME, "ResourceNotFound" },
+        { 5, 404, "<html>", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_VOLUME, "" },
+        { 10, 404, "{\"detail\":\"no template x\"}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "" },
+        { 10, 404, "", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_POOL, "" },
         { 1, 404, SAYS("NotFound", "no such template"), SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "NotFound" },
         { 1, 404, SAYS("", "no such template"), SBX_ERR_NOT_FOUND, SBX_RESOURCE_TEMPLATE, "" },
         { 2, 409, SAYS("", "taken"), SBX_ERR_CONFLICT, SBX_RESOURCE_TEMPLATE, "" },

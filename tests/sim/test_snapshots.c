@@ -474,6 +474,8 @@ static const struct {
     sbx_resource resource;
 } meanings[] = {
     { BUILD, 401, "{}", SBX_ERR_AUTH, SBX_RESOURCE_SNAPSHOT },
+    { BUILD, 404, "<html>", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SNAPSHOT },
+    { REG_CREATE, 404, "", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_REGISTRY },
     { BUILD, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SNAPSHOT },
     { BUILD, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"Not Found\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_REGISTRY },
     { BUILD, 409, "{}", SBX_ERR_CONFLICT, SBX_RESOURCE_SNAPSHOT },
