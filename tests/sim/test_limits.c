@@ -6,6 +6,8 @@
 
 static char long_name[200], bad_utf8[] = "a\xff";
 
+static char large[5000];
+
 static sbx_op make(unsigned i, const char **field, sbx_code *code)
 {
     static sbx_create_opts c;
@@ -105,7 +107,7 @@ static sbx_op make(unsigned i, const char **field, sbx_code *code)
     case 58: *field = "text"; return sbx_grep(K.c, &box, sbx_s(""), NULL, NULL);
     case 59: *field = "poll_ms"; b.poll_ms = -1; return sbx_wait_ready(K.c, &box, &b, NULL, NULL);
     case 60: *field = "wait_s"; b.wait_s = -2; return sbx_wait_ready(K.c, &box, &b, NULL, NULL);
-    case 61: *field = "request_bytes"; *code = SBX_ERR_TOO_LARGE; r.cwd = sbx_sn((const char *)sim_pattern(), sim_pattern_cut(0, 5000)); return RUN;
+    case 61: *field = "request_bytes"; *code = SBX_ERR_TOO_LARGE; memset(large, 'x', sizeof large); r.cwd = sbx_sn(large, sizeof large); return RUN;
     case 62: *field = "timeout_s"; r.timeout_s = -5; return RUN;
     case 63: *field = "idle_ttl_s"; u.idle_ttl_s = 30; return sbx_update(K.c, &box, &u, NULL, NULL);
     case 64: *field = "command"; return sbx_run(K.c, &box, sbx_s(bad_utf8), &r, NULL);
