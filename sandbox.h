@@ -14314,19 +14314,20 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
         return got != SBXI_GOT_EVENT ? got : sent;
     if (op->s.killing)
         op->s.killed = true; /* delivered: the stream is not opened again for it */
-    if (op->flags & SBXI_OP_WANTS_ROOM && op->s.phase == SBXI_PHASE_RUNNING && sbxi_link_has_room(&c->net, l)) {
+    if (op->flags & SBXI_OP_WANTS_ROOM && op->s.phase == SBXI_PHASE_RUNNING && !l->out.frame.left && sbxi_link_has_room(&c->net, l)) {
         op->flags &= (uint16_t)~SBXI_OP_WANTS_ROOM;
         op->notes |= op->flags & SBXI_OP_STREAMING ? SBXI_NOTE_WRITABLE : 0;
     }
     return got;
 }
 
-/* With nothing to read: whether something waits for a send buffer. */
+/* With nothing to read: whether something waits for a send buffer, and not for
+   the rest of a ping whose pong has begun. */
 static sbxi_run sbxi_stream_idle(const sbxi_op *op, const sbxi_link *l)
 {
     bool waits = op->s.want & ~SBXI_STDIN_CLOSED || op->flags & (SBXI_OP_WANTS_ROOM | SBXI_OP_PING_DUE);
 
-    return waits && op->s.phase == SBXI_PHASE_RUNNING && !l->tx ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
+    return waits && op->s.phase == SBXI_PHASE_RUNNING && !l->tx && !l->out.frame.left ? SBXI_RUN_STARVED : SBXI_RUN_IDLE;
 }
 
 /* Whether something that came is not delivered yet. */

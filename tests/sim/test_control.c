@@ -425,13 +425,51 @@ static void test_huge(void **state)
     kit_end();
 }
 
+/* A ping of which a part has come: its pong stands half in the send buffer. Who
+   wants to write is not told that it can, again and again. */
+static void test_half_a_ping(void **state)
+{
+    sim_plan p = { 0 };
+    sbx_run_opts o = { 0 };
+    size_t taken;
+    sbx_event ev;
+    sbx_op op;
+
+    (void)state;
+    kit_start(1);
+    p.until_eof = true;
+    sim_add_plan(K.s, &p);
+    o.stdin_open = true;
+    op = command(&o);
+    while (sbx_next_of(K.c, &op, &ev) && ev.kind != SBX_EV_STARTED) {
+    }
+    sim_conn_write(the_command()->conn, "\x89\x03" "ab", 4, K.s->now);
+    for (int i = 0; i < 10; i++) {
+        assert_false(sbx_next(K.c, &ev));
+        sbx_wait(K.c, 1);
+    }
+    ASSERT_CODE(sbx_input(K.c, op, sbx_s("hello"), &taken), SBX_OK);
+    assert_int_equal(taken, 0);
+    assert_false(sbx_next(K.c, &ev));
+    assert_true(sbx_next_deadline(K.c) > K.s->now); /* it can sleep */
+    sim_conn_write(the_command()->conn, "c", 1, K.s->now);
+    assert_true(sbx_next_of(K.c, &op, &ev));
+    assert_int_equal(ev.kind, SBX_EV_WRITABLE);
+    ASSERT_CODE(sbx_input(K.c, op, sbx_s("hello"), &taken), SBX_OK);
+    assert_int_equal(taken, 5);
+    ASSERT_CODE(sbx_close_stdin(K.c, op), SBX_OK);
+    record_text[0] = 0;
+    assert_string_equal(record_rest(op), "end(OK,0)");
+    kit_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill), cmocka_unit_test(test_kill_before_start), cmocka_unit_test(test_while_disconnected),
         cmocka_unit_test(test_kill_then_drop), cmocka_unit_test(test_kill_wait_is_bounded), cmocka_unit_test(test_kill_unsent_is_kept),
         cmocka_unit_test(test_input), cmocka_unit_test(test_input_pressure), cmocka_unit_test(test_echo), cmocka_unit_test(test_errors), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_violations), cmocka_unit_test(test_ignored), cmocka_unit_test(test_ping_storm), cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_violations), cmocka_unit_test(test_ignored), cmocka_unit_test(test_ping_storm), cmocka_unit_test(test_huge), cmocka_unit_test(test_half_a_ping),
     };
 
     return cmocka_run_group_tests_name("control of a command", tests, NULL, NULL);
