@@ -20,6 +20,9 @@ typedef struct slot {
     char head[40];
     int64_t total_at;
     uint64_t end[2];
+    unsigned back;         /* of the next data so much is given back */
+    char again[32];        /* its first bytes, which come again */
+    size_t again_n;
 } slot;
 
 typedef struct run {

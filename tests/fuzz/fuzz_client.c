@@ -206,6 +206,20 @@ static void see_started(run *r, slot *s)
             act(r, s, r->actions[i], (unsigned char)(r->actions[i + 1] - '0'));
 }
 
+/* What was given back came again; and some of this is. */
+static void see_tunnel_data(run *r, slot *s, const sbx_event *ev)
+{
+    size_t n = s->back < ev->data.n ? s->back : ev->data.n;
+
+    MUST(memcmp(ev->data.p, s->again, s->again_n < ev->data.n ? s->again_n : ev->data.n) == 0, "other bytes came than were given back");
+    s->back = 0;
+    MUST(sbx_tunnel_unread(r->c, s->op, ev->data.n + 1) == SBX_ERR_STATE, "more was taken back than was given");
+    MUST(sbx_tunnel_unread(r->c, s->op, n) == SBX_OK, "borrowed bytes were not taken back");
+    s->end[0] -= n;
+    s->again_n = n < sizeof s->again ? n : sizeof s->again;
+    memcpy(s->again, ev->data.p + ev->data.n - n, s->again_n);
+}
+
 static void see(run *r, const sbx_event *ev)
 {
     slot *s = slot_of(r, ev->op);
@@ -239,6 +253,8 @@ static void see(run *r, const sbx_event *ev)
         log_data(r, 1, ev->offset, ev->data.p, ev->data.n, s->started && ev->offset == s->end[0]);
         s->started = true;
         s->end[0] = ev->offset + ev->data.n;
+        if (s->kind == '6')
+            see_tunnel_data(r, s, ev);
         break;
     case SBX_EV_ITEM:
         MUST(s->streaming && ev->item, "an item out of place");
@@ -514,6 +530,12 @@ static void act(run *r, slot *s, char what, unsigned v)
     case 'd': sbx_agent_close(r->c, s->op, sbx_s("d")); break;
     case 'z': sbx_close_stdin(r->c, s->op); break;
     case 'b': s->held = sbx_tunnel_hold(r->c, s->op, (v & 1) != 0) == SBX_OK && v & 1; break;
+    case 'r':
+        if (s->kind == '6')
+            s->back = v * 40;
+        else
+            MUST(sbx_tunnel_unread(r->c, s->op, 0) == SBX_ERR_HANDLE, "what is no connection took bytes back");
+        break;
     case 'c': sbx_tunnel_close(r->c, s->op); break;
     case 'y': sbx_pty_resize(r->c, s->op, (uint16_t)v, (uint16_t)(v + 1)); break;
     case 'k': sbx_kill(r->c, s->op); break;
