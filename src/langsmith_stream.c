@@ -502,8 +502,9 @@ static SBXI_ONCE sbxi_run sbxi_message_data(sbx_client *c, sbxi_op *op, sbx_even
             k->assumed = o->base + o->since;
         }
     }
-    if (op->flags & SBXI_OP_STREAMING && op->notes) {
-        /* A start or a gap is told before the output behind it. */
+    if (op->flags & SBXI_OP_STREAMING && (op->notes || !ev)) {
+        /* A start or a gap is told before the output behind it; and output that
+           comes without a start, as behind an acknowledgement, waits to be asked for. */
         op->s.has_data = true;
         k->held.out.data = t->p;
         k->held.out.data_n = (uint32_t)n;

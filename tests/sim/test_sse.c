@@ -730,6 +730,34 @@ static void test_random(void **state)
         run_seed(seed);
 }
 
+/* Behind an acknowledgement output may come without a start, and when nobody asks
+   for events: it waits. */
+static void test_output_without_start(void **state)
+{
+    char seen[16] = { 0 };
+    size_t n = 0;
+    sbx_event ev;
+
+    (void)state;
+    kit_start(1);
+    talk(SSE_STARTED SSE_OUT("ab", 0) SSE_ACK "@end", "@raw event: stdout\\ndata: {\"data\":\"Y2Q=\",\n@ms 50\n@raw \"offset\":2}\\n\\n\n" SSE_EXIT(0), NULL);
+    sse_command();
+    do {
+        assert_true(sbx_wait(K.c, 1000));
+        sbx_step(K.c, K.s->now);
+        while (sbx_next(K.c, &ev) && ev.kind != SBX_EV_END)
+            if (ev.kind == SBX_EV_STDOUT) {
+                assert_int_equal(ev.offset, n);
+                assert_true(n + ev.data.n < sizeof seen);
+                memcpy(seen + n, ev.data.p, ev.data.n);
+                n += ev.data.n;
+            }
+    } while (ev.kind != SBX_EV_END);
+    ASSERT_CODE(ev.code, SBX_OK);
+    assert_string_equal(seen, "abcd");
+    kit_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -739,6 +767,7 @@ int main(void)
         cmocka_unit_test(test_silence), cmocka_unit_test(test_only_beats), cmocka_unit_test(test_offsets), cmocka_unit_test(test_large), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_open_rejected), cmocka_unit_test(test_lost_start), cmocka_unit_test(test_start_takes_a_fresh_connection),
         cmocka_unit_test(test_attach), cmocka_unit_test(test_shutdown_of_many), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_output_without_start),
     };
 
     return cmocka_run_group_tests_name("commands over SSE", tests, NULL, NULL);
