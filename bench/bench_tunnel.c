@@ -379,22 +379,23 @@ static double once(kind k, unsigned port)
     }
 }
 
-static void compare(kind k, const char *what, const char *unit, const unsigned ports[3], const pid_t pids[3], int rounds)
+static void compare(kind k, const char *what, const char *unit, const unsigned ports[3], const pid_t pids[4], int rounds)
 {
-    double v[3][BENCH_MAX], m[3], cpu[3] = { 0 };
+    double v[3][BENCH_MAX], m[3], cpu[4] = { 0 };
 
     for (int r = 0; r < rounds; r++)
         for (int i = 0; i < 3; i++) {
-            double before = processor(pids[i]);
+            double before = processor(pids[i]), server = processor(pids[3]);
 
             v[i][r] = once(k, ports[i]);
             usleep(20000); /* socat's children are counted once they have ended */
             cpu[i] += processor(pids[i]) - before;
+            cpu[3] += i == 2 ? processor(pids[3]) - server : 0;
         }
     for (int i = 0; i < 3; i++)
         m[i] = bench_median(v[i], rounds);
     printf("%-44s %8.0f %s   socat %8.0f   direct %8.0f   ratio to socat %.2f\n", what, m[2], unit, m[1], m[0], k == TRIP ? m[1] / m[2] : m[2] / m[1]);
-    printf("%-44s %8.2f s      socat %8.2f\n", "  processor time of a run", cpu[2] / rounds, cpu[1] / rounds);
+    printf("%-44s %8.2f s      socat %8.2f   sandboxd %5.2f\n", "  processor time of a run", cpu[2] / rounds, cpu[1] / rounds, cpu[3] / rounds);
     if (k == TRIP)
         printf("%-44s %8.0f %s   socat %8.0f\n", "  added to direct", m[2] - m[0], unit, m[1] - m[0]);
 }
@@ -404,7 +405,7 @@ int main(int argc, char **argv)
     int rounds = bench_rounds(), listener;
     struct rlimit limit;
     unsigned ports[3];
-    pid_t pids[3];
+    pid_t pids[4];
     peer service, relay, own;
 
     if (argc == 3)
@@ -422,6 +423,7 @@ int main(int argc, char **argv)
     pids[0] = service.pid;
     pids[1] = relay.pid;
     pids[2] = own.pid;
+    pids[3] = getenv("SANDBOXD_PID") ? (pid_t)atoi(getenv("SANDBOXD_PID")) : 0;
     compare(UP, "bulk into the sandbox, writes of 64 KiB", "MB/s", ports, pids, rounds);
     compare(SHARED, "the same over 4 connections", "MB/s", ports, pids, rounds);
     compare(DOWN, "bulk out of the sandbox", "MB/s", ports, pids, rounds);

@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "box.h"
 #include "boxes.h"
+#include "bulk.h"
 #include "execute.h"
 #include "fault.h"
 #include "files.h"
@@ -305,6 +306,7 @@ int main(int argc, char **argv)
 	server.stopping = true;
 	tunnel_shutdown();
 	ws_shutdown();
+	bulk_shutdown();
 	jobs_shutdown();
 	sse_shutdown();
 	boxes_shutdown();

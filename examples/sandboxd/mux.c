@@ -106,7 +106,6 @@ void mux_end(struct mux *m)
 	for (int i = 0; i < MUX_BUCKETS; i++)
 		while (m->table[i])
 			close_stream(m->table[i], true);
-	buf_free(&m->out);
 }
 
 /* ---- in ---- */

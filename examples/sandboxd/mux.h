@@ -68,7 +68,8 @@ struct mux_stream *mux_find(struct mux *m, uint32_t id);
 void mux_reset(struct mux_stream *s);
 void mux_ping(struct mux *m);
 void mux_go_away(struct mux *m, uint32_t code);
-/* Closes every stream without a word, for a session that is lost. */
+/* Closes every stream without a word, for a session that is lost; what is in
+ * out stays there. */
 void mux_end(struct mux *m);
 
 #endif

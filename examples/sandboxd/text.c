@@ -40,6 +40,20 @@ static int character(const unsigned char *p, size_t n)
 	return len;
 }
 
+bool text_is_utf8(const char *in, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)in;
+
+	for (size_t i = 0; i < n;) {
+		int len = p[i] < 0x80 ? 1 : character(p + i, n - i);
+
+		if (len <= 0)
+			return false;
+		i += (size_t)len;
+	}
+	return true;
+}
+
 size_t json_escape(char *out, const char *in, size_t n, bool last, size_t *used)
 {
 	static const char hex[] = "0123456789abcdef";

@@ -1,4 +1,4 @@
-/* Turning arbitrary output bytes into the inside of a JSON string. */
+/* UTF-8, and turning arbitrary output bytes into the inside of a JSON string. */
 #ifndef SANDBOXD_TEXT_H
 #define SANDBOXD_TEXT_H
 
@@ -6,6 +6,8 @@
 #include <stddef.h>
 
 #include "util.h"
+
+bool text_is_utf8(const char *in, size_t n);
 
 /* The most bytes that json_escape writes for n input bytes. */
 #define JSON_ESCAPE_MAX(n) (6 * (n) + 8)

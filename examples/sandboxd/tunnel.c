@@ -10,14 +10,16 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "bulk.h"
 #include "dial.h"
 #include "mux.h"
 #include "server.h"
-#include "ws.h"
 
-#define PIECE 32768
+#define PIECE 131072 /* of one stream, before the others have their turn */
+#define BATCH 16
 #define MAX_STREAMS 4096
 #define MAX_CONTROL 65536 /* unsent frames without data at which nothing more is read */
 #define VERSION 1
@@ -27,7 +29,7 @@ enum status { STATUS_OK, STATUS_NOT_ALLOWED, STATUS_DIAL_FAILED, STATUS_BAD_VERS
 
 struct tunnel {
 	struct tunnel *next, *prev;
-	struct ws *ws;
+	struct bulk *link;
 	struct mux mux;
 	char box_id[37];
 	struct timer ping;
@@ -67,7 +69,7 @@ static void want_turn(struct stream *s)
 		*(t->ready_last ? &t->ready_last->ready_next : &t->ready_first) = s;
 		t->ready_last = s;
 	}
-	ws_kick(t->ws);
+	bulk_kick(t->link);
 }
 
 static void lose_turn(struct stream *s)
@@ -100,13 +102,23 @@ static void watch(struct stream *s)
 	source_set(&s->socket, events);
 }
 
+/* As much of it as there is room for. */
 static bool send_control(struct tunnel *t)
 {
-	if (!t->mux.out.n)
+	struct buf *out = &t->mux.out;
+	size_t n;
+	char *p;
+
+	if (!out->n)
 		return false;
-	ws_send(t->ws, true, t->mux.out.p, t->mux.out.n);
-	t->mux.out.n = 0;
-	ws_pause(t->ws, false);
+	p = bulk_room(t->link, &n);
+	n = n < out->n ? n : out->n;
+	memcpy(p, out->p, n);
+	bulk_added(t->link, n);
+	out->n -= n;
+	memmove(out->p, out->p + n, out->n);
+	if (!out->n)
+		bulk_pause(t->link, false);
 	return true;
 }
 
@@ -123,34 +135,41 @@ static void send_fin(struct stream *s)
 	end_if_done(s);
 }
 
-static void send_data(struct stream *s, char *frame, size_t n)
+static void add_data(struct stream *s, char *frame, size_t n)
 {
 	mux_data(&s->mux, n, (unsigned char *)frame);
-	ws_send(s->tunnel->ws, true, frame, MUX_HEAD + n);
+	bulk_added(s->tunnel->link, MUX_HEAD + n);
+}
+
+static void send_status(struct stream *s, char *frame)
+{
+	frame[MUX_HEAD] = (char)s->status;
+	s->status = -1;
+	add_data(s, frame, 1);
+	if (s->state == STREAM_DEAF)
+		send_fin(s);
 }
 
 /* One frame of a stream whose turn it is; false when it had nothing. */
 static bool send_turn(struct stream *s)
 {
-	static char frame[MUX_HEAD + PIECE];
-	size_t room = s->mux.may_send < PIECE ? s->mux.may_send : PIECE;
+	size_t room;
+	char *frame = bulk_room(s->tunnel->link, &room);
 	ssize_t n;
 
+	room = room - MUX_HEAD < PIECE ? room - MUX_HEAD : PIECE;
+	room = s->mux.may_send < room ? s->mux.may_send : room;
 	if (s->mux.fin_out || !room)
 		return false;
 	if (s->status >= 0) {
-		frame[MUX_HEAD] = (char)s->status;
-		s->status = -1;
-		send_data(s, frame, 1);
-		if (s->state == STREAM_DEAF)
-			send_fin(s);
+		send_status(s, frame);
 		return true;
 	}
 	if (!source_active(&s->socket))
 		return false;
 	n = recv(s->socket.fd, frame + MUX_HEAD, room, MSG_DONTWAIT);
 	if (n > 0)
-		send_data(s, frame, (size_t)n);
+		add_data(s, frame, (size_t)n);
 	else if (n == 0)
 		send_fin(s);
 	else if (errno != EAGAIN && errno != EINTR)
@@ -177,45 +196,96 @@ static bool next_turn(struct tunnel *t)
 	return false;
 }
 
-static bool fill(struct ws *w)
+static bool fill(struct bulk *b)
 {
-	struct tunnel *t = ws_user(w);
+	struct tunnel *t = bulk_user(b);
 	bool sent;
 
 	if (send_control(t))
 		return true;
 	sent = next_turn(t) || t->mux.out.n;
 	if (!sent && t->mux.peer_leaves && !t->mux.streams)
-		ws_close(w, 1000, "");
+		bulk_close(b, 1000, "");
 	return sent;
 }
 
 /* ---- the service's side ---- */
 
 /* How much of it the service takes now. */
-static size_t deliver(struct stream *s, const char *p, size_t n)
+static size_t deliver(struct stream *s, const struct iovec *v, size_t n)
 {
-	size_t at = 0;
+	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)v, .msg_iovlen = n };
+	size_t taken = 0;
+	ssize_t r = -1;
 
-	while (at < n && s->state != STREAM_DEAF && source_active(&s->socket)) {
-		ssize_t r = send(s->socket.fd, p + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (s->state != STREAM_DEAF && source_active(&s->socket))
+		r = sendmsg(s->socket.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	else
+		errno = EAGAIN;
+	if (r < 0 && errno != EAGAIN && errno != EINTR) /* it takes no more: what it has sent can still be read */
+		s->state = STREAM_DEAF;
+	for (size_t i = 0; s->state == STREAM_DEAF && i < n; i++)
+		taken += v[i].iov_len;
+	taken = r > 0 ? (size_t)r : taken;
+	if (taken)
+		mux_consumed(&s->mux, taken);
+	return taken;
+}
 
-		if (r < 0 && errno == EAGAIN)
-			break;
-		if (r < 0 && errno != EINTR) /* it takes no more: what it has sent can still be read */
-			s->state = STREAM_DEAF;
-		if (r > 0)
-			at += (size_t)r;
+/* What one read brought for a stream, to be delivered by one system call. */
+static struct {
+	struct stream *to;
+	struct iovec v[BATCH];
+	size_t n;
+} batch;
+
+static void keep(struct stream *s, const char *p, size_t n)
+{
+	if (s->in_at > MUX_WINDOW) { /* a service that never quite keeps up */
+		memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
+		s->in.n -= s->in_at;
+		s->in_at = 0;
 	}
-	at = s->state == STREAM_DEAF ? n : at;
-	if (at)
-		mux_consumed(&s->mux, at);
-	return at;
+	buf_add(&s->in, p, n);
+}
+
+static void deliver_batch(void)
+{
+	struct stream *s = batch.to;
+	size_t taken;
+
+	if (!s)
+		return;
+	batch.to = NULL;
+	taken = deliver(s, batch.v, batch.n);
+	for (size_t i = 0; i < batch.n; i++) {
+		size_t skip = taken < batch.v[i].iov_len ? taken : batch.v[i].iov_len;
+
+		keep(s, (char *)batch.v[i].iov_base + skip, batch.v[i].iov_len - skip);
+		taken -= skip;
+	}
+	batch.n = 0;
+	watch(s);
+}
+
+static void add_to_batch(struct stream *s, const char *p, size_t n)
+{
+	if (batch.to != s || batch.n == BATCH)
+		deliver_batch();
+	if (s->in.n) { /* what came before has to wait */
+		keep(s, p, n);
+		return;
+	}
+	batch.to = s;
+	batch.v[batch.n++] = (struct iovec){ (char *)(uintptr_t)p, n };
 }
 
 static void to_service(struct stream *s)
 {
-	s->in_at += deliver(s, s->in.p + s->in_at, s->in.n - s->in_at);
+	struct iovec rest = { s->in.p + s->in_at, s->in.n - s->in_at };
+
+	if (rest.iov_len)
+		s->in_at += deliver(s, &rest, 1);
 	if (s->in_at < s->in.n)
 		return;
 	buf_free(&s->in);
@@ -228,16 +298,18 @@ static void to_service(struct stream *s)
 static void on_socket(struct source *source, uint32_t events)
 {
 	struct stream *s = container(source, struct stream, socket);
+	struct tunnel *t = s->tunnel;
+	uint32_t id = s->mux.id;
 
 	if (events & EPOLLOUT)
 		to_service(s);
-	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
-		source_set(source, source->events & EPOLLOUT);
+	/* It may have ended, here or in its turn. */
+	if (mux_find(&t->mux, id) && events & (EPOLLIN | EPOLLERR | EPOLLHUP))
 		want_turn(s);
-	} else {
+	else
+		bulk_kick(t->link);
+	if (mux_find(&t->mux, id))
 		watch(s);
-		ws_kick(s->tunnel->ws);
-	}
 }
 
 static void answer(struct stream *s, enum status status)
@@ -318,34 +390,25 @@ static void on_data(struct mux_stream *m, const char *p, size_t n)
 {
 	struct stream *s = stream_of(m);
 
-	if (s->state == STREAM_OPEN && !s->in.n) {
-		size_t taken = deliver(s, p, n);
-
-		p += taken;
-		n -= taken;
+	if (s->state == STREAM_OPEN || s->state == STREAM_DEAF) {
+		add_to_batch(s, p, n);
+		return;
 	}
-	if (s->in_at > MUX_WINDOW) { /* a service that never quite keeps up */
-		memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
-		s->in.n -= s->in_at;
-		s->in_at = 0;
-	}
-	buf_add(&s->in, p, n);
+	keep(s, p, n);
 	if (s->state == STREAM_HEADER)
 		read_header(s);
-	else
-		to_service(s);
-	watch(s);
 }
 
 static void on_fin(struct mux_stream *m)
 {
 	struct stream *s = stream_of(m);
 
+	deliver_batch();
 	if (s->state == STREAM_HEADER)
 		send_fin(s);
 	else
 		to_service(s);
-	ws_kick(s->tunnel->ws);
+	bulk_kick(s->tunnel->link);
 }
 
 static void on_window(struct mux_stream *m)
@@ -360,6 +423,10 @@ static void on_closed(struct mux_stream *m, bool by_reset)
 	struct linger now = { 1, 0 };
 	struct box *b = s->held ? box_find(s->dial.box_id, false) : NULL;
 
+	if (batch.to == s) {
+		batch.to = NULL;
+		batch.n = 0;
+	}
 	lose_turn(s);
 	dial_cancel(&s->dial);
 	if (source_active(&s->socket)) {
@@ -378,31 +445,34 @@ static void on_closed(struct mux_stream *m, bool by_reset)
 
 /* ---- the connection ---- */
 
-static void on_message(struct ws *w, bool binary, const char *p, size_t n)
+static void on_bytes(struct bulk *b, char *p, size_t n)
 {
-	struct tunnel *t = ws_user(w);
-	bool ok = binary && mux_input(&t->mux, p, n);
+	struct tunnel *t = bulk_user(b);
 
-	if (!ok) {
-		send_control(t);
+	if (!mux_input(&t->mux, p, n)) {
 		mux_end(&t->mux);
-		ws_close(w, binary ? 1002 : 1003, binary ? "yamux" : "binary messages only");
-		return;
+		bulk_close(b, 1002, "yamux");
+	} else if (t->mux.out.n > MAX_CONTROL) {
+		bulk_pause(b, true);
 	}
-	if (t->mux.out.n > MAX_CONTROL)
-		ws_pause(w, true);
-	ws_kick(w);
 }
 
-static void on_lost(struct ws *w)
+static void on_read(struct bulk *b)
 {
-	struct tunnel *t = ws_user(w);
+	(void)b;
+	deliver_batch();
+}
+
+static void on_lost(struct bulk *b)
+{
+	struct tunnel *t = bulk_user(b);
 
 	*(t->prev ? &t->prev->next : &tunnels) = t->next;
 	if (t->next)
 		t->next->prev = t->prev;
 	timer_del(&t->ping);
 	mux_end(&t->mux);
+	buf_free(&t->mux.out);
 	loop_free_later(t);
 }
 
@@ -411,20 +481,20 @@ static void on_ping(struct timer *timer)
 	struct tunnel *t = container(timer, struct tunnel, ping);
 
 	mux_ping(&t->mux);
-	ws_kick(t->ws);
+	bulk_kick(t->link);
 	timer_set(timer, server.ws_ping_ms, on_ping);
 }
 
-static void on_opened(struct ws *w, void *user)
+static void on_opened(struct bulk *b, void *user)
 {
 	struct tunnel *t = user;
 
-	if (!w) {
+	if (!b) {
 		free(t);
 		return;
 	}
-	t->ws = w;
-	ws_set_user(w, t);
+	t->link = b;
+	bulk_set_user(b, t);
 	t->next = tunnels;
 	if (tunnels)
 		tunnels->prev = t;
@@ -435,7 +505,7 @@ static void on_opened(struct ws *w, void *user)
 
 static void run(struct req *r)
 {
-	static const struct ws_ops ops = { on_message, fill, on_lost };
+	static const struct bulk_ops ops = { on_bytes, on_read, fill, on_lost };
 	static const struct mux_ops mux = { on_open, on_data, on_fin, on_window, on_closed };
 	struct box *b = http_box(r);
 	struct tunnel *t;
@@ -445,14 +515,14 @@ static void run(struct req *r)
 	t = xcalloc(1, sizeof *t);
 	t->mux.ops = &mux;
 	memcpy(t->box_id, b->id, sizeof t->box_id);
-	ws_accept(r, &ops, on_opened, t);
+	bulk_accept(r, &ops, on_opened, t);
 }
 
 void tunnel_shutdown(void)
 {
 	for (struct tunnel *t = tunnels; t; t = t->next) {
 		mux_go_away(&t->mux, 0);
-		ws_kick(t->ws);
+		bulk_kick(t->link);
 	}
 }
 

@@ -1,8 +1,6 @@
 #include "ws.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,7 +10,7 @@
 #include "fault.h"
 #include "loop.h"
 #include "server.h"
-#include "sha1.h"
+#include "upgrade.h"
 
 #define READ_ROUND 65536   /* bytes taken from one peer before others get a turn */
 #define FILL_ROUND 4	   /* messages sent to one peer before others get a turn */
@@ -396,38 +394,34 @@ static void on_ping(struct timer *t)
 
 /* ---- opening ---- */
 
-static void on_upgraded(void *cls, struct MHD_Connection *conn, void *con_cls, const char *extra, size_t extra_n,
-			MHD_socket sock, struct MHD_UpgradeResponseHandle *urh)
+static void on_upgraded(void *user, const struct upgraded *u)
 {
 	static const struct wslay_event_callbacks events = { .recv_callback = on_recv,
 							     .send_callback = on_event_send,
 							     .on_msg_recv_callback = on_message };
 	static const struct wslay_frame_callbacks frames = { .send_callback = on_frame_send };
-	struct req *r = con_cls;
-	struct pending *p = r->state;
-	struct ws *w = xcalloc(1, sizeof *w);
-	int one = 1;
+	struct pending *p = user;
+	struct ws *w = u ? xcalloc(1, sizeof *w) : NULL;
 
-	(void)cls;
-	(void)conn;
+	if (!u) {
+		p->opened(NULL, p->user);
+		free(p);
+		return;
+	}
 	if (wslay_event_context_server_init(&w->rx, &events, w) != 0 || wslay_frame_context_init(&w->tx, &frames, w) != 0)
 		abort();
 	wslay_event_config_set_max_recv_msg_length(w->rx, server.max_message);
-	w->urh = urh;
+	w->urh = u->urh;
 	w->ops = p->ops;
-	w->fault = fault_websocket(r->path);
-	buf_add(&w->early, extra, extra_n);
-	set_nonblock(sock);
-	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	w->fault = fault_websocket(u->path);
+	buf_add(&w->early, u->early, u->early_n);
 	w->next = all;
 	if (all)
 		all->prev = w;
 	all = w;
-	source_add(&w->source, sock, EPOLLIN | EPOLLRDHUP, on_ready);
+	source_add(&w->source, u->fd, EPOLLIN | EPOLLRDHUP, on_ready);
 	if (server.ws_ping_ms)
 		timer_set(&w->ping, server.ws_ping_ms, on_ping);
-	r->state = NULL;
-	r->cleanup = NULL;
 	p->opened(w, p->user);
 	free(p);
 	if (w->early.n && !w->broken) {
@@ -437,46 +431,12 @@ static void on_upgraded(void *cls, struct MHD_Connection *conn, void *con_cls, c
 	}
 }
 
-static void on_refused(struct req *r)
-{
-	struct pending *p = r->state;
-
-	r->state = NULL;
-	if (p)
-		p->opened(NULL, p->user);
-	free(p);
-}
-
 void ws_accept(struct req *r, const struct ws_ops *ops, void (*opened)(struct ws *w, void *user), void *user)
 {
-	const char *key = http_header(r, "Sec-WebSocket-Key"), *version = http_header(r, "Sec-WebSocket-Version");
-	struct MHD_Response *response;
-	struct pending *p;
-	unsigned char digest[20];
-	char accept[32], *text;
+	struct pending *p = xcalloc(1, sizeof *p);
 
-	if (!key || !http_has_token(http_header(r, "Upgrade"), "websocket") ||
-	    !http_has_token(http_header(r, "Connection"), "upgrade") || !version || strcmp(version, "13") != 0) {
-		opened(NULL, user);
-		text = xstrdup("{\"detail\":\"This endpoint is a WebSocket (version 13)\"}");
-		response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-		MHD_add_response_header(response, "Content-Type", "application/json");
-		MHD_add_response_header(response, "Sec-WebSocket-Version", "13");
-		http_reply(r, 426, response);
-		return;
-	}
-	text = xasprintf("%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
-	sha1(text, strlen(text), digest);
-	free(text);
-	base64(digest, sizeof digest, accept);
-	p = xcalloc(1, sizeof *p);
 	*p = (struct pending){ ops, opened, user };
-	r->state = p;
-	r->cleanup = on_refused;
-	response = MHD_create_response_for_upgrade(on_upgraded, NULL);
-	MHD_add_response_header(response, "Upgrade", "websocket");
-	MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
-	http_reply(r, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+	upgrade(r, on_upgraded, p);
 }
 
 void ws_shutdown(void)

@@ -1,4 +1,4 @@
-/* A WebSocket connection: libmicrohttpd's upgrade, wslay's framing, the loop. */
+/* A WebSocket connection for messages: wslay's framing, the loop. */
 #ifndef SANDBOXD_WS_H
 #define SANDBOXD_WS_H
 
