@@ -2970,6 +2970,19 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
    SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
 
+/* sbx_tunnel_send without its copy: *room is where the next bytes go, inside the
+   send buffer, and how many there can be now. n 0: none, wait for
+   SBX_EV_WRITABLE, as before STARTED. It stands until the next call that is
+   given this client, which is sbx_tunnel_commit, in every case where n is not 0.
+   What ends our half is sbx_tunnel_send.
+   Errors: those of sbx_tunnel_send. */
+SBX_API sbx_code sbx_tunnel_reserve(sbx_client *c, sbx_op op, sbx_buf *room);
+
+/* The first n bytes of it, which were written there meanwhile, go out; with 0
+   the buffer is given back. Errors: those of sbx_tunnel_send,
+   SBX_ERR_TOO_LARGE (n is more than there was room for: nothing is sent). */
+SBX_API sbx_code sbx_tunnel_commit(sbx_client *c, sbx_op op, size_t n);
+
 /* Holds a connection's DATA and what comes behind it back from sbx_next, and so
    slows its sender, until it is let go; WRITABLE still comes. For a program
    that cannot pass on what comes; sbx_next_of must not wait for a connection
@@ -8404,6 +8417,7 @@ typedef struct sbxi_link {
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
     bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
     bool heard : 1;   /* bytes came since the transport said last that some would */
+    bool plain : 1;   /* what is in tx need not be wiped: bytes of a tunnel */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;
@@ -8770,8 +8784,10 @@ static void sbxi_link_drop_tx(sbxi_net *net, sbxi_link *l)
 {
     if (!l->tx)
         return;
-    memset(l->tx, 0, l->tx_end);
+    if (!l->plain)
+        memset(l->tx, 0, l->tx_end);
     sbxi_pool_give(&net->tx, l->tx);
+    l->plain = false;
     l->tx = NULL;
     l->tx_at = l->tx_end = 0;
 }
@@ -9250,15 +9266,19 @@ SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_go
 
 SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n)
 {
-    char *at = l->tx + l->tx_end;
+    char *at = l->tx + l->tx_end, *p = at + SBX_WS_HEAD_MAX;
     unsigned char head[SBX_WS_HEAD_MAX];
     size_t head_n;
 
     if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return; /* nothing goes out unmasked; the caller sees entropy_failed */
     head_n = sbx_ws_head(head, opcode, true, n, l->out.frame.mask);
+    if (l->tx_at == l->tx_end) /* nothing stands before it: the payload can stay */
+        l->tx_at = l->tx_end = (uint32_t)(p - head_n - l->tx);
+    else
+        memmove(at + head_n, p, n);
+    at = l->tx + l->tx_end;
     memcpy(at, head, head_n);
-    memmove(at + head_n, at + SBX_WS_HEAD_MAX, n);
     sbx_ws_mask(at + head_n, n, l->out.frame.mask, 0);
     l->tx_end += (uint32_t)(head_n + n);
 }
@@ -9349,8 +9369,9 @@ SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l)
     return l->rx_at < l->rx_end && !(l->half && sbxi_ws_may_wait(net));
 }
 
-/* The beginning of a message that fits into the receive buffer: it is left
-   there until the rest has come, so that the reader sees it whole. */
+/* The beginning of a text message that fits into the receive buffer: it is left
+   there until the rest has come, so that the reader sees it whole. Of binary
+   ones the borders mean nothing. */
 static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
 {
     return sbxi_ws_may_wait(net) && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
@@ -9371,7 +9392,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
                 return got;
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
-            if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+            if (kind == SBX_WS_TEXT && sbxi_ws_rest_to_come(net, l, &after, ev)) {
                 l->half = true;
                 got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)
@@ -19408,57 +19429,129 @@ static sbxi_dial *sbxi_dial_of(const sbx_client *c, sbx_op h, sbxi_op **out)
     return *out && op->u.tunnel.session ? &op->u.tunnel.session->dials[op->u.tunnel.slot] : NULL;
 }
 
-/* One frame of up to n bytes; how many it took. */
-static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n)
+/* Bytes go out in place: heads before them are put into the send buffer when
+   their number is known. *n: how many the buffer and the peer's window take. */
+static char *sbxi_dial_room(sbx_client *c, sbxi_session *s, const sbxi_dial *d, size_t *n)
+{
+    uint32_t take = d->is & SBXI_DIAL_OPEN ? sbx_yamux_sendable(d->stream) : 0;
+    size_t room = 0;
+    sbxi_got got;
+    char *p = take ? sbxi_ws_compose(&c->net, sbxi_op_link(c, sbxi_tunnel_op(c, s)), &room, &got) : NULL;
+
+    /* What keeps the session going stays free. */
+    *n = p && room > SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM ? SBXI_MIN(take, room - (SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM)) : 0;
+    return p ? p + SBX_YAMUX_HEAD : NULL;
+}
+
+/* One frame of the n bytes at p, which is what sbxi_dial_room said. */
+static void sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, char *p, size_t n)
 {
     sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
-    const size_t beside = SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM; /* what keeps the session going stays free */
-    unsigned char out[SBX_YAMUX_HEAD];
-    size_t room, take = SBXI_MIN(n, sbx_yamux_sendable(d->stream));
-    sbxi_got got;
 
-    if (!take || !sbxi_link_room(&c->net, l, &room, &got) || room <= beside)
-        return 0;
-    take = SBXI_MIN(take, room - beside);
-    if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_BINARY, (uint32_t)(SBX_YAMUX_HEAD + take)))
-        return 0;
-    sbx_yamux_data(d->stream, &take, out);
-    sbxi_ws_append(&c->net, l, out, sizeof out);
-    sbxi_ws_append(&c->net, l, p, take);
+    sbx_yamux_data(d->stream, &n, (unsigned char *)p - SBX_YAMUX_HEAD);
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_BINARY, SBX_YAMUX_HEAD + n);
+    if (c->net.entropy_failed)
+        d->stream->send += (uint32_t)n; /* the peer has seen nothing of it */
+    l->plain = true;
     s->turn = sbxi_dial_id(s, d) + 1;
     sbxi_link_flush(&c->net, l);
-    return take;
+}
+
+/* The connection, where it may send now. */
+static sbx_code sbxi_dial_sends(sbx_client *c, sbx_op h, sbxi_op **op, sbxi_dial **d)
+{
+    *d = sbxi_dial_of(c, h, op);
+    if (!*op)
+        return SBX_ERR_HANDLE;
+    if (!*d || c->net.inside || (*d)->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
+        return SBX_ERR_STATE;
+    c->net.entropy_failed = false;
+    return SBX_OK;
+}
+
+static void sbxi_dial_wants_room(sbxi_op *op)
+{
+    op->flags |= SBXI_OP_WANTS_ROOM;
+    op->u.tunnel.session->wanting = true;
+}
+
+/* The tunnel goes on with what a call left. */
+static void sbxi_dial_sent(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op *of = sbxi_tunnel_op(c, op->u.tunnel.session);
+
+    if (of->state == SBXI_OP_STREAM)
+        sbxi_op_wake(c, of);
 }
 
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end, size_t *taken)
 {
-    sbxi_op *op, *of;
-    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
     sbxi_session *s;
-    size_t n;
 
     *taken = 0;
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (!d || c->net.inside || d->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
-        return SBX_ERR_STATE;
+    if (code)
+        return code;
     s = op->u.tunnel.session;
-    of = sbxi_tunnel_op(c, s);
-    c->net.entropy_failed = false;
-    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken)) > 0)
+    while (*taken < data.n) {
+        size_t n;
+        char *p = sbxi_dial_room(c, s, d, &n);
+
+        if (!n)
+            break;
+        n = SBXI_MIN(n, data.n - *taken);
+        memcpy(p, data.p + *taken, n);
+        sbxi_dial_frame(c, s, d, p, n);
+        if (c->net.entropy_failed)
+            return SBX_ERR_ENTROPY;
         *taken += n;
-    if (c->net.entropy_failed)
-        return SBX_ERR_ENTROPY;
+    }
     if (*taken < data.n) {
-        op->flags |= SBXI_OP_WANTS_ROOM;
-        s->wanting = true;
+        sbxi_dial_wants_room(op);
     } else if (end) {
         d->is |= SBXI_DIAL_ENDED;
         sbxi_dial_todo(c, s, d, SBXI_SAY_FIN);
     }
-    if (of->state == SBXI_OP_STREAM)
-        sbxi_op_wake(c, of);
+    sbxi_dial_sent(c, op);
     return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_reserve(sbx_client *c, sbx_op h, sbx_buf *room)
+{
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
+
+    memset(room, 0, sizeof *room);
+    if (code)
+        return code;
+    room->p = sbxi_dial_room(c, op->u.tunnel.session, d, &room->n);
+    if (!room->n)
+        sbxi_dial_wants_room(op);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_commit(sbx_client *c, sbx_op h, size_t n)
+{
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
+    size_t room;
+    char *p;
+
+    if (code)
+        return code;
+    p = sbxi_dial_room(c, op->u.tunnel.session, d, &room);
+    if (n > room)
+        return SBX_ERR_TOO_LARGE;
+    if (n)
+        sbxi_dial_frame(c, op->u.tunnel.session, d, p, n);
+    else if (p)
+        sbxi_link_flush(&c->net, sbxi_op_link(c, sbxi_tunnel_op(c, op->u.tunnel.session))); /* gives back a buffer that is empty */
+    sbxi_dial_sent(c, op);
+    return c->net.entropy_failed ? SBX_ERR_ENTROPY : SBX_OK;
 }
 
 SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)

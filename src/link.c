@@ -232,8 +232,10 @@ static void sbxi_link_drop_tx(sbxi_net *net, sbxi_link *l)
 {
     if (!l->tx)
         return;
-    memset(l->tx, 0, l->tx_end);
+    if (!l->plain)
+        memset(l->tx, 0, l->tx_end);
     sbxi_pool_give(&net->tx, l->tx);
+    l->plain = false;
     l->tx = NULL;
     l->tx_at = l->tx_end = 0;
 }
@@ -712,15 +714,19 @@ SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_go
 
 SBXI_FN void sbxi_ws_composed(sbxi_net *net, sbxi_link *l, unsigned opcode, size_t n)
 {
-    char *at = l->tx + l->tx_end;
+    char *at = l->tx + l->tx_end, *p = at + SBX_WS_HEAD_MAX;
     unsigned char head[SBX_WS_HEAD_MAX];
     size_t head_n;
 
     if (!sbxi_net_random(net, l->out.frame.mask, sizeof l->out.frame.mask))
         return; /* nothing goes out unmasked; the caller sees entropy_failed */
     head_n = sbx_ws_head(head, opcode, true, n, l->out.frame.mask);
+    if (l->tx_at == l->tx_end) /* nothing stands before it: the payload can stay */
+        l->tx_at = l->tx_end = (uint32_t)(p - head_n - l->tx);
+    else
+        memmove(at + head_n, p, n);
+    at = l->tx + l->tx_end;
     memcpy(at, head, head_n);
-    memmove(at + head_n, at + SBX_WS_HEAD_MAX, n);
     sbx_ws_mask(at + head_n, n, l->out.frame.mask, 0);
     l->tx_end += (uint32_t)(head_n + n);
 }
@@ -811,8 +817,9 @@ SBXI_FN bool sbxi_ws_unread(const sbxi_net *net, const sbxi_link *l)
     return l->rx_at < l->rx_end && !(l->half && sbxi_ws_may_wait(net));
 }
 
-/* The beginning of a message that fits into the receive buffer: it is left
-   there until the rest has come, so that the reader sees it whole. */
+/* The beginning of a text message that fits into the receive buffer: it is left
+   there until the rest has come, so that the reader sees it whole. Of binary
+   ones the borders mean nothing. */
 static bool sbxi_ws_rest_to_come(const sbxi_net *net, const sbxi_link *l, const sbx_ws *after, const sbx_ws_event *ev)
 {
     return sbxi_ws_may_wait(net) && ev->first && !ev->last && after->left && after->left <= net->rx.size - (l->rx_end - l->rx_at);
@@ -833,7 +840,7 @@ SBXI_FN sbxi_got sbxi_ws_next(sbxi_net *net, sbxi_link *l, sbx_ws_event *ev)
                 return got;
             after = l->codec.ws;
             kind = sbx_ws_read(&after, &p, l->rx + l->rx_end, ev);
-            if ((kind == SBX_WS_TEXT || kind == SBX_WS_BINARY) && sbxi_ws_rest_to_come(net, l, &after, ev)) {
+            if (kind == SBX_WS_TEXT && sbxi_ws_rest_to_come(net, l, &after, ev)) {
                 l->half = true;
                 got = sbxi_link_more(net, l);
                 if (got != SBXI_GOT_EVENT)

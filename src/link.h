@@ -47,6 +47,7 @@ typedef struct sbxi_link {
     bool is_ws : 1, reused : 1, sent_any : 1, got_any : 1, close_sent : 1, open : 1, pong_open : 1;
     bool half : 1;    /* rx holds the beginning of a message, whose rest did not come yet */
     bool heard : 1;   /* bytes came since the transport said last that some would */
+    bool plain : 1;   /* what is in tx need not be wiped: bytes of a tunnel */
     uint32_t owner; /* operation index */
     char *rx, *tx;
     uint32_t rx_at, rx_end;

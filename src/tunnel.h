@@ -99,6 +99,19 @@ SBX_API sbx_op sbx_tunnel_dial(sbx_client *c, sbx_op tunnel, uint16_t port, cons
    SBX_ERR_ENTROPY. */
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op op, sbx_str data, bool end, size_t *taken);
 
+/* sbx_tunnel_send without its copy: *room is where the next bytes go, inside the
+   send buffer, and how many there can be now. n 0: none, wait for
+   SBX_EV_WRITABLE, as before STARTED. It stands until the next call that is
+   given this client, which is sbx_tunnel_commit, in every case where n is not 0.
+   What ends our half is sbx_tunnel_send.
+   Errors: those of sbx_tunnel_send. */
+SBX_API sbx_code sbx_tunnel_reserve(sbx_client *c, sbx_op op, sbx_buf *room);
+
+/* The first n bytes of it, which were written there meanwhile, go out; with 0
+   the buffer is given back. Errors: those of sbx_tunnel_send,
+   SBX_ERR_TOO_LARGE (n is more than there was room for: nothing is sent). */
+SBX_API sbx_code sbx_tunnel_commit(sbx_client *c, sbx_op op, size_t n);
+
 /* Holds a connection's DATA and what comes behind it back from sbx_next, and so
    slows its sender, until it is let go; WRITABLE still comes. For a program
    that cannot pass on what comes; sbx_next_of must not wait for a connection

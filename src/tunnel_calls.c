@@ -156,57 +156,129 @@ static sbxi_dial *sbxi_dial_of(const sbx_client *c, sbx_op h, sbxi_op **out)
     return *out && op->u.tunnel.session ? &op->u.tunnel.session->dials[op->u.tunnel.slot] : NULL;
 }
 
-/* One frame of up to n bytes; how many it took. */
-static size_t sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, const char *p, size_t n)
+/* Bytes go out in place: heads before them are put into the send buffer when
+   their number is known. *n: how many the buffer and the peer's window take. */
+static char *sbxi_dial_room(sbx_client *c, sbxi_session *s, const sbxi_dial *d, size_t *n)
+{
+    uint32_t take = d->is & SBXI_DIAL_OPEN ? sbx_yamux_sendable(d->stream) : 0;
+    size_t room = 0;
+    sbxi_got got;
+    char *p = take ? sbxi_ws_compose(&c->net, sbxi_op_link(c, sbxi_tunnel_op(c, s)), &room, &got) : NULL;
+
+    /* What keeps the session going stays free. */
+    *n = p && room > SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM ? SBXI_MIN(take, room - (SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM)) : 0;
+    return p ? p + SBX_YAMUX_HEAD : NULL;
+}
+
+/* One frame of the n bytes at p, which is what sbxi_dial_room said. */
+static void sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, char *p, size_t n)
 {
     sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
-    const size_t beside = SBX_WS_HEAD_MAX + SBX_YAMUX_HEAD + SBXI_TUNNEL_ROOM; /* what keeps the session going stays free */
-    unsigned char out[SBX_YAMUX_HEAD];
-    size_t room, take = SBXI_MIN(n, sbx_yamux_sendable(d->stream));
-    sbxi_got got;
 
-    if (!take || !sbxi_link_room(&c->net, l, &room, &got) || room <= beside)
-        return 0;
-    take = SBXI_MIN(take, room - beside);
-    if (!sbxi_ws_frame(&c->net, l, SBX_WS_OP_BINARY, (uint32_t)(SBX_YAMUX_HEAD + take)))
-        return 0;
-    sbx_yamux_data(d->stream, &take, out);
-    sbxi_ws_append(&c->net, l, out, sizeof out);
-    sbxi_ws_append(&c->net, l, p, take);
+    sbx_yamux_data(d->stream, &n, (unsigned char *)p - SBX_YAMUX_HEAD);
+    sbxi_ws_composed(&c->net, l, SBX_WS_OP_BINARY, SBX_YAMUX_HEAD + n);
+    if (c->net.entropy_failed)
+        d->stream->send += (uint32_t)n; /* the peer has seen nothing of it */
+    l->plain = true;
     s->turn = sbxi_dial_id(s, d) + 1;
     sbxi_link_flush(&c->net, l);
-    return take;
+}
+
+/* The connection, where it may send now. */
+static sbx_code sbxi_dial_sends(sbx_client *c, sbx_op h, sbxi_op **op, sbxi_dial **d)
+{
+    *d = sbxi_dial_of(c, h, op);
+    if (!*op)
+        return SBX_ERR_HANDLE;
+    if (!*d || c->net.inside || (*d)->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
+        return SBX_ERR_STATE;
+    c->net.entropy_failed = false;
+    return SBX_OK;
+}
+
+static void sbxi_dial_wants_room(sbxi_op *op)
+{
+    op->flags |= SBXI_OP_WANTS_ROOM;
+    op->u.tunnel.session->wanting = true;
+}
+
+/* The tunnel goes on with what a call left. */
+static void sbxi_dial_sent(sbx_client *c, sbxi_op *op)
+{
+    sbxi_op *of = sbxi_tunnel_op(c, op->u.tunnel.session);
+
+    if (of->state == SBXI_OP_STREAM)
+        sbxi_op_wake(c, of);
 }
 
 SBX_API sbx_code sbx_tunnel_send(sbx_client *c, sbx_op h, sbx_str data, bool end, size_t *taken)
 {
-    sbxi_op *op, *of;
-    sbxi_dial *d = sbxi_dial_of(c, h, &op);
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
     sbxi_session *s;
-    size_t n;
 
     *taken = 0;
-    if (!op)
-        return SBX_ERR_HANDLE;
-    if (!d || c->net.inside || d->is & (SBXI_DIAL_ENDED | SBXI_DIAL_OVER))
-        return SBX_ERR_STATE;
+    if (code)
+        return code;
     s = op->u.tunnel.session;
-    of = sbxi_tunnel_op(c, s);
-    c->net.entropy_failed = false;
-    while (d->is & SBXI_DIAL_OPEN && *taken < data.n && (n = sbxi_dial_frame(c, s, d, data.p + *taken, data.n - *taken)) > 0)
+    while (*taken < data.n) {
+        size_t n;
+        char *p = sbxi_dial_room(c, s, d, &n);
+
+        if (!n)
+            break;
+        n = SBXI_MIN(n, data.n - *taken);
+        memcpy(p, data.p + *taken, n);
+        sbxi_dial_frame(c, s, d, p, n);
+        if (c->net.entropy_failed)
+            return SBX_ERR_ENTROPY;
         *taken += n;
-    if (c->net.entropy_failed)
-        return SBX_ERR_ENTROPY;
+    }
     if (*taken < data.n) {
-        op->flags |= SBXI_OP_WANTS_ROOM;
-        s->wanting = true;
+        sbxi_dial_wants_room(op);
     } else if (end) {
         d->is |= SBXI_DIAL_ENDED;
         sbxi_dial_todo(c, s, d, SBXI_SAY_FIN);
     }
-    if (of->state == SBXI_OP_STREAM)
-        sbxi_op_wake(c, of);
+    sbxi_dial_sent(c, op);
     return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_reserve(sbx_client *c, sbx_op h, sbx_buf *room)
+{
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
+
+    memset(room, 0, sizeof *room);
+    if (code)
+        return code;
+    room->p = sbxi_dial_room(c, op->u.tunnel.session, d, &room->n);
+    if (!room->n)
+        sbxi_dial_wants_room(op);
+    return SBX_OK;
+}
+
+SBX_API sbx_code sbx_tunnel_commit(sbx_client *c, sbx_op h, size_t n)
+{
+    sbxi_op *op;
+    sbxi_dial *d;
+    sbx_code code = sbxi_dial_sends(c, h, &op, &d);
+    size_t room;
+    char *p;
+
+    if (code)
+        return code;
+    p = sbxi_dial_room(c, op->u.tunnel.session, d, &room);
+    if (n > room)
+        return SBX_ERR_TOO_LARGE;
+    if (n)
+        sbxi_dial_frame(c, op->u.tunnel.session, d, p, n);
+    else if (p)
+        sbxi_link_flush(&c->net, sbxi_op_link(c, sbxi_tunnel_op(c, op->u.tunnel.session))); /* gives back a buffer that is empty */
+    sbxi_dial_sent(c, op);
+    return c->net.entropy_failed ? SBX_ERR_ENTROPY : SBX_OK;
 }
 
 SBX_API sbx_code sbx_tunnel_hold(sbx_client *c, sbx_op h, bool hold)

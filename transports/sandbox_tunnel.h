@@ -56,7 +56,7 @@ typedef struct sbx_forward_opts {
     sbx_buf memory;         /* sbx_forward_size bytes; none: malloc */
 } sbx_forward_opts;
 
-/* Bytes of memory for a forward: about 73 KiB, and 48 a connection (56 without
+/* Bytes of memory for a forward: about 7 KiB, and 48 a connection (56 without
    epoll). */
 SBX_API size_t sbx_forward_size(const sbx_forward_opts *opts);
 
@@ -148,8 +148,7 @@ SBX_EXTERN_C_END
 SBX_EXTERN_C_BEGIN
 
 enum {
-    SBXI_FWD_PIECE = 65536,  /* read from a local socket at a time */
-    SBXI_FWD_PIECES = 4,     /* of one connection, before the others have their turn */
+    SBXI_FWD_TURN = 262144,  /* bytes of one connection, before the others have their turn */
     SBXI_FWD_ACCEPTS = 64,   /* in a step */
     SBXI_FWD_BATCH = 64,     /* events taken from the kernel at a time */
     SBXI_FWD_EVENTS = 256,   /* of the client, before the local sockets have their turn */
@@ -189,7 +188,6 @@ struct sbx_forward {
     sbx_op tunnel;
     sbxi_fwd_conn *conns;
     struct pollfd *polls; /* without epoll: listener, client, connections */
-    char *piece;
     const char *path;     /* of a Unix socket */
     void *allocated;
     uint64_t accepted, missed;
@@ -301,62 +299,40 @@ static void sbxi_fwd_queue(sbx_forward *f, sbxi_fwd_conn *conn)
     f->last = id;
 }
 
-/* What was looked at leaves the socket. Linux drops it without copying. False,
-   with errno: it could not be, and would come twice. */
-static bool sbxi_fwd_consume(sbx_forward *f, int fd, size_t n)
+/* What there is room for goes from the local socket into the tunnel's own
+   buffer; all else stays in the socket, but for its end, which needs no room.
+   How many bytes; 0: nothing more can be moved now. */
+static size_t sbxi_fwd_up(sbx_forward *f, sbxi_fwd_conn *conn)
 {
-#ifdef __linux__
-    const int flags = MSG_DONTWAIT | MSG_TRUNC;
-#else
-    const int flags = MSG_DONTWAIT;
-#endif
-
-    while (n) {
-        ssize_t got = recv(fd, f->piece, n, flags);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        n -= (size_t)got;
-    }
-    return true;
-}
-
-/* One piece from the local socket into the tunnel; what the tunnel does not
-   take stays in the socket. False: nothing more can be moved now. */
-static bool sbxi_fwd_up(sbx_forward *f, sbxi_fwd_conn *conn)
-{
-    ssize_t n = recv(conn->fd, f->piece, SBXI_FWD_PIECE, MSG_PEEK | MSG_DONTWAIT);
+    sbx_buf room;
+    sbx_code code = sbx_tunnel_reserve(f->c, conn->op, &room);
+    ssize_t n = -1;
     size_t taken;
-    sbx_code code;
+    char one;
+    int sys = EINTR;
 
-    if (n < 0) {
-        if (!sbxi_fwd_later(errno))
-            sbxi_fwd_fail(f, conn, errno);
-        else if (errno != EINTR)
-            conn->is &= (uint8_t)~SBXI_FWD_READABLE;
-        return conn->fd >= 0 && conn->is & SBXI_FWD_READABLE;
+    while (!code && n < 0 && sys == EINTR) {
+        n = room.n ? recv(conn->fd, room.p, room.n, MSG_DONTWAIT) : recv(conn->fd, &one, 1, MSG_PEEK | MSG_DONTWAIT);
+        sys = errno;
     }
-    code = sbx_tunnel_send(f->c, conn->op, sbx_sn(f->piece, (size_t)n), !n, &taken);
-    if (code == SBX_ERR_STATE || code == SBX_ERR_HANDLE || !n) {
+    if (!code && room.n)
+        code = sbx_tunnel_commit(f->c, conn->op, n > 0 ? (size_t)n : 0);
+    if (!code && !n)
+        code = sbx_tunnel_send(f->c, conn->op, sbx_sn(NULL, 0), true, &taken);
+    if (code == SBX_ERR_STATE || code == SBX_ERR_HANDLE || !n)
         conn->is |= SBXI_FWD_ENDED; /* it has failed, and END comes, or our half has ended */
-        return false;
-    }
-    if (code) {
-        sbxi_fwd_fail(f, conn, EIO);
-        return false;
-    }
-    conn->up += taken;
-    if (!sbxi_fwd_consume(f, conn->fd, taken)) {
-        sbxi_fwd_fail(f, conn, errno);
-        return false;
-    }
-    if (taken < (size_t)n)
+    else if (code || (n < 0 && !sbxi_fwd_later(sys)))
+        sbxi_fwd_fail(f, conn, code ? EIO : sys);
+    else if (n < 0)
+        conn->is &= (uint8_t)~SBXI_FWD_READABLE;
+    else if (!room.n)
         conn->is |= SBXI_FWD_FULL;
-    else if (n < SBXI_FWD_PIECE && !(conn->is & SBXI_FWD_HUNG) && !SBX_TUNNEL_POLL)
+    if (code || n <= 0 || !room.n)
+        return 0;
+    conn->up += (uint64_t)n;
+    if ((size_t)n < room.n && !(conn->is & SBXI_FWD_HUNG) && !SBX_TUNNEL_POLL)
         conn->is &= (uint8_t)~SBXI_FWD_READABLE; /* it is empty: an edge comes with the next bytes */
-    return taken == (size_t)n && conn->is & SBXI_FWD_READABLE;
+    return conn->is & SBXI_FWD_READABLE ? (size_t)n : 0;
 }
 
 static bool sbxi_fwd_reads(const sbxi_fwd_conn *conn)
@@ -368,9 +344,11 @@ static void sbxi_fwd_pump(sbx_forward *f, sbxi_fwd_conn *conn)
 {
     if (conn->is & SBXI_FWD_QUEUED || !sbxi_fwd_reads(conn))
         return;
-    for (unsigned i = 0; i < SBXI_FWD_PIECES; i++)
-        if (!sbxi_fwd_up(f, conn))
+    for (size_t moved = 0, n; moved < SBXI_FWD_TURN; moved += n) {
+        n = sbxi_fwd_up(f, conn);
+        if (!n)
             return;
+    }
     sbxi_fwd_queue(f, conn);
 }
 
@@ -773,7 +751,7 @@ SBX_API size_t sbx_forward_size(const sbx_forward_opts *opts)
 {
     size_t polls = SBX_TUNNEL_POLL ? (size_t)(sbxi_fwd_max(opts) + 2) * sizeof(struct pollfd) : 0;
 
-    return 15 + sbxi_fwd_align(sizeof(sbx_forward)) + sbxi_fwd_align(sbxi_fwd_max(opts) * sizeof(sbxi_fwd_conn)) + sbxi_fwd_align(polls) + SBXI_FWD_PIECE;
+    return 15 + sbxi_fwd_align(sizeof(sbx_forward)) + sbxi_fwd_align(sbxi_fwd_max(opts) * sizeof(sbxi_fwd_conn)) + sbxi_fwd_align(polls);
 }
 
 static sbx_forward *sbxi_fwd_lay(const sbx_forward_opts *o, void *allocated)
@@ -790,8 +768,6 @@ static sbx_forward *sbxi_fwd_lay(const sbx_forward_opts *o, void *allocated)
     memset(f->conns, 0, f->max * sizeof *f->conns);
     p += sbxi_fwd_align(f->max * sizeof *f->conns);
     f->polls = SBX_TUNNEL_POLL ? (struct pollfd *)(void *)p : NULL;
-    p += SBX_TUNNEL_POLL ? sbxi_fwd_align((f->max + 2) * sizeof(struct pollfd)) : 0;
-    f->piece = p;
     f->allocated = allocated;
     for (uint32_t i = 0; i < f->max; i++) {
         f->conns[i].fd = -1;

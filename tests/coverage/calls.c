@@ -285,10 +285,11 @@ static void tunnels(void)
 {
     sbx_op tunnel, op, server;
     sbx_event ev;
+    sbx_buf room;
     size_t n = 0, got = 0;
 
     server = sbx_command(c, &box, sbx_s("python3 -uc 'import socket\ns = socket.create_server((\"127.0.0.1\", 7000))\nprint(1)\n"
-                                        "p = s.accept()[0]\np.sendall(p.recv(100))\np.close()'"),
+                                        "p = s.accept()[0]\np.sendall(p.recv(7, socket.MSG_WAITALL))\np.close()'"),
                          &(sbx_run_opts){ .no_command_id = old });
     until(&server, SBX_EV_STDOUT, &ev);
     TRUE(sbx_tunnel_size, sbx_tunnel_size(NULL) > 0);
@@ -296,7 +297,11 @@ static void tunnels(void)
     op = sbx_tunnel_dial(c, tunnel, 7000, NULL);
     until(&op, SBX_EV_STARTED, &ev);
     CODE(sbx_tunnel_hold, (c, op, false));
-    CODE(sbx_tunnel_send, (c, op, sbx_s("through"), true, &n));
+    CODE(sbx_tunnel_reserve, (c, op, &room));
+    if (room.n)
+        memcpy(room.p, "thro", 4);
+    CODE(sbx_tunnel_commit, (c, op, 4));
+    CODE(sbx_tunnel_send, (c, op, sbx_s("ugh"), true, &n));
     while (sbx_next_of(c, &op, &ev) && ev.kind != SBX_EV_END)
         if (ev.kind == SBX_EV_DATA) {
             if (ev.offset == 0 && ev.data.n > 1) { /* the first byte only, the others once more */

@@ -485,6 +485,21 @@ static void say_more(run *r, slot *s, unsigned v)
     s->left -= taken;
 }
 
+/* The same without a copy. */
+static void say_in_place(run *r, slot *s, unsigned v)
+{
+    size_t n = v * 20 < s->left ? v * 20 : s->left;
+    sbx_buf room;
+
+    if (s->kind != '6' || sbx_tunnel_reserve(r->c, s->op, &room) != SBX_OK)
+        return;
+    n = n < room.n ? n : room.n;
+    if (n)
+        memset(room.p, 'f', n);
+    if (sbx_tunnel_commit(r->c, s->op, n) == SBX_OK)
+        s->left -= n;
+}
+
 static void cancel(run *r, slot *s)
 {
     MUST(sbx_cancel(r->c, s->op) == SBX_OK, "cancel of a live operation");
@@ -549,6 +564,7 @@ static void act(run *r, slot *s, char what, unsigned v)
     case 'o': log_position(r, s); break;
     case 'n': next_of(r, s); break;
     case 'a': await(r, s); break;
+    case 'f': say_in_place(r, s, v); break;
     default: break;
     }
 }

@@ -511,6 +511,133 @@ static void test_unread(void **state)
     kit_end();
 }
 
+/* A ping that is cut, whose pong is begun: who wants to write waits for its
+   rest, and is not told in vain that it may. */
+static void test_cut_ping(void **state)
+{
+    static char text[20000];
+    sbx_op tunnel, op;
+    unsigned told = 0;
+    sbx_event ev;
+    size_t taken;
+
+    (void)state;
+    kit_start(6);
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    op = sbx_tunnel_dial(K.c, tunnel, 9, NULL);
+    assert_true(sbx_next_of(K.c, &op, &ev));
+    sim_conn_write(K.s->tunnel, "\x89\x02p", 3, K.s->now);
+    sbx_wait(K.c, 1);
+    while (sbx_next(K.c, &ev))
+        assert_int_equal(ev.kind, SBX_EV_STARTED); /* the tunnel's */
+    ASSERT_CODE(sbx_tunnel_send(K.c, op, sbx_sn(text, sizeof text), true, &taken), SBX_OK);
+    assert_int_equal(taken, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        sbx_step(K.c, K.s->now);
+        told += sbx_next(K.c, &ev);
+        ASSERT_CODE(sbx_tunnel_send(K.c, op, sbx_sn(text, sizeof text), true, &taken), SBX_OK);
+        assert_int_equal(taken, 0);
+    }
+    assert_int_equal(told, 0);
+    sim_conn_write(K.s->tunnel, "q", 1, K.s->now);
+    assert_true(sbx_next_of(K.c, &op, &ev));
+    assert_int_equal(ev.kind, SBX_EV_WRITABLE);
+    ASSERT_CODE(sbx_tunnel_send(K.c, op, sbx_sn(text, sizeof text), true, &taken), SBX_OK);
+    assert_int_equal(taken, sizeof text);
+    ASSERT_CODE(sbx_await(K.c, op), SBX_OK);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
+/* Through the send buffer's own room, in pieces of all sizes, and back. */
+static void test_in_place(void **state)
+{
+    enum { ALL = 700000 };
+    sbx_op tunnel, op;
+    size_t said = 0, heard = 0, n, taken, step = 0;
+    bool ended = false;
+    sbx_buf room;
+    sbx_event ev;
+
+    (void)state;
+    kit_start(6);
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    ASSERT_CODE(sbx_tunnel_reserve(K.c, tunnel, &room), SBX_ERR_HANDLE);
+    ASSERT_CODE(sbx_tunnel_commit(K.c, tunnel, 0), SBX_ERR_HANDLE);
+    op = sbx_tunnel_dial(K.c, tunnel, 7, NULL);
+    ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_OK);
+    assert_int_equal(room.n, 0); /* it does not stand yet */
+    ASSERT_CODE(sbx_tunnel_commit(K.c, op, 1), SBX_ERR_TOO_LARGE);
+    while (sbx_next_of(K.c, &op, &ev)) {
+        if (ev.kind == SBX_EV_DATA)
+            for (size_t i = 0; i < ev.data.n; i++, heard++)
+                if ((unsigned char)ev.data.p[i] != sim_tunnel_byte(7, heard))
+                    fail_msg("byte %zu", heard);
+        if (ev.kind == SBX_EV_END)
+            ASSERT_CODE(ev.code, SBX_OK);
+        while (ev.kind != SBX_EV_EOF && ev.kind != SBX_EV_END && said < ALL) {
+            ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_OK);
+            if (!room.n)
+                break;
+            ASSERT_CODE(sbx_tunnel_commit(K.c, op, room.n + 1), SBX_ERR_TOO_LARGE);
+            n = step++ % 3 ? room.n : step * 7 % 300; /* none among them */
+            n = n < room.n ? n : room.n;
+            n = n < ALL - said ? n : ALL - said;
+            for (size_t i = 0; i < n; i++)
+                ((unsigned char *)room.p)[i] = sim_tunnel_byte(7, said + i);
+            ASSERT_CODE(sbx_tunnel_commit(K.c, op, n), SBX_OK);
+            said += n;
+        }
+        if (said == ALL && !ended) {
+            ASSERT_CODE(sbx_tunnel_send(K.c, op, sbx_sn(NULL, 0), true, &taken), SBX_OK);
+            ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_ERR_STATE);
+            ended = true;
+        }
+    }
+    assert_int_equal(heard, ALL);
+    close_tunnel(tunnel);
+    kit_end();
+}
+
+/* No random bytes, no frame; what the window had is not lost by it. */
+static void test_in_place_without_random(void **state)
+{
+    sbx_op tunnel, op;
+    sbx_buf room;
+    sbx_event ev;
+    size_t before;
+
+    (void)state;
+    kit_start(6);
+    K.s->tunnel_no_credit = true;
+    tunnel = sbx_tunnel_open(K.c, &K.box, NULL);
+    op = sbx_tunnel_dial(K.c, tunnel, 9, NULL);
+    assert_true(sbx_next_of(K.c, &op, &ev));
+    for (before = 0; before < 262144 - 3 - 1000; before += room.n) {
+        ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_OK);
+        room.n = room.n < 262144 - 3 - 1000 - before ? room.n : 262144 - 3 - 1000 - before;
+        memset(room.p, 'x', room.n);
+        ASSERT_CODE(sbx_tunnel_commit(K.c, op, room.n), SBX_OK);
+    }
+    K.s->no_entropy = true;
+    for (unsigned i = 0; i < 40; i++) { /* some are in store */
+        sbx_code code;
+
+        ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_OK);
+        code = sbx_tunnel_commit(K.c, op, 10);
+        before += code == SBX_OK ? 10 : 0;
+        assert_true(code == SBX_OK || code == SBX_ERR_ENTROPY);
+    }
+    K.s->no_entropy = false;
+    ASSERT_CODE(sbx_tunnel_reserve(K.c, op, &room), SBX_OK);
+    assert_int_equal(room.n, 262144 - 3 - before);
+    ASSERT_CODE(sbx_tunnel_commit(K.c, op, 0), SBX_OK);
+    ASSERT_CODE(sbx_cancel(K.c, tunnel), SBX_OK);
+    sbx_await(K.c, op);
+    sbx_await(K.c, tunnel);
+    kit_end();
+}
+
 /* The peer takes no more than its window, and then more again. */
 static void test_send_window(void **state)
 {
@@ -647,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_many_both_ways), cmocka_unit_test(test_thousand), cmocka_unit_test(test_long), cmocka_unit_test(test_unpulled),
         cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_last_buffers),
         cmocka_unit_test(test_hold), cmocka_unit_test(test_unread), cmocka_unit_test(test_send_window),
+        cmocka_unit_test(test_cut_ping), cmocka_unit_test(test_in_place), cmocka_unit_test(test_in_place_without_random),
         cmocka_unit_test(test_ports),
     };
 
