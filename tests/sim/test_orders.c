@@ -105,7 +105,7 @@ static void ports_a_starved_command(void **state)
 
     (void)state;
     kit_new(1);
-    K.d.transport = NULL;
+    K.d.transport = &sbx_ports;
     K.d.buffers = 2;
     kit_open();
     K.s->client = NULL;
