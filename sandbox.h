@@ -394,6 +394,12 @@
      SBX_NO_TUNNEL      no tunnels, no sbx_tunnel_ functions
      SBX_NO_URLS        no services and links: no call that takes or gives a URL
 
+   Compiled with a section a function and a datum (-ffunction-sections
+   -fdata-sections) and linked with --gc-sections, a program holds the calls
+   that it makes and, of what is not a call, what it names: SBX_VIA_HTTP,
+   SBX_VIA_SSE, sbx_ports, SBX_CONFIG (sbx_open names that one itself). The
+   switches leave out what is reached all the same.
+
    With SBX_NO_ERROR_TEXT sbx_error.text is empty, and sbx_error.field where it
    would name an option. With SBX_NO_DATES a Retry-After that is a date is not
    heeded (one in seconds is). With SBX_NO_OWNED sbx_shutdown only cancels.
