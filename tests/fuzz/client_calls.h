@@ -358,9 +358,9 @@ static void begin(run *r, char kind, unsigned v)
         return;
     memset(s, 0, sizeof *s);
     s->kind = kind;
-    if (kind >= '1' && kind <= '3') { /* over SSE, where what came before a mistake depends on how it came */
+    if (kind >= '1' && kind <= '3') {
         s->kind = kind = "RMA"[kind - '1'];
-        s->sse = !r->compare;
+        s->sse = true;
     }
     s->box = (sbx_box *)calloc(1, sizeof *s->box);
     MUST(s->box && sbx_box_named(s->box, sbx_s("one"), sbx_s(urls[r->compare ? 0 : r->how[HOW_SEED] >> 3 & 3])), "box");

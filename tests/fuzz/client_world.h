@@ -10,6 +10,7 @@
      e V F   an error     j F …  a body as it stands r …     a whole answer as it stands
      w …     an upgrade and a talk
      v V F   a command's event stream     y F …  one as it stands
+     k F …   one as the service makes it, from where the request says
      ^ before it: at the request's head, its body is not taken
 
    V chooses among forms. F: bits 0, 1 the framing (length, chunked, to the
@@ -119,6 +120,7 @@ typedef struct world {
     bool dead;         /* every connection ends, none comes about */
     bool unfair;       /* what came depends on how bytes were delivered */
     bool uncertain;    /* a talk may hold U+FFFD, which may stand for fewer bytes than it has */
+    bool strange;      /* an event stream was answered by what the service would not say */
     unsigned connects, open;
     uint64_t calls, fail_at, randoms, random_fail_at;
     uint64_t moved;    /* whatever changes counts it up */
@@ -369,6 +371,83 @@ static void events_text(bytes *b, unsigned v)
     puts_to(b, ends[v >> 3 & 7]);
 }
 
+/* The command's output, the same for every request. */
+static unsigned char event_byte(unsigned stream, uint64_t at)
+{
+    return (unsigned char)(at * 37 + at / 251 + stream * 101);
+}
+
+/* One piece of it: the members in either order, slashes escaped, the data on two
+   lines, a comment before, other ends of lines. */
+static void event_output(bytes *b, wire *x, unsigned stream, size_t n, unsigned form)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *eol = form & 4 ? "\r\n" : "\n";
+    bytes data = { 0 };
+
+    puts_to(&data, "");
+    for (size_t i = 0; i < n; i += 3) {
+        size_t have = n - i < 3 ? n - i : 3;
+        unsigned long v = 0;
+
+        for (size_t k = 0; k < 3; k++)
+            v = v << 8 | (k < have ? event_byte(stream, x->off[stream] + i + k) : 0u);
+        for (size_t k = 0; k <= 3; k++) {
+            char ch = k > have ? '=' : digits[v >> (18 - 6 * k) & 63];
+
+            if (ch == '/' && form & 1)
+                puts_to(&data, "\\");
+            put(&data, &ch, 1);
+        }
+    }
+    if (form & 4)
+        putf(b, ": beat%s%s", eol, eol);
+    putf(b, "event: %s%sdata: {", stream ? "stderr" : "stdout", eol);
+    if (form & 2)
+        putf(b, "\"offset\":%llu,%s%s", (unsigned long long)x->off[stream], form & 1 ? eol : "", form & 1 ? "data:" : "");
+    puts_to(b, "\"data\":\"");
+    put(b, data.p, data.n);
+    puts_to(b, "\"");
+    if (!(form & 2))
+        putf(b, ",%s%s\"offset\":%llu", form & 1 ? eol : "", form & 1 ? "data: " : "", (unsigned long long)x->off[stream]);
+    putf(b, "}%s%s", eol, eol);
+    x->off[stream] += n;
+    free(data.p);
+}
+
+/* The letters of an event stream; those that take a number are followed by it:
+     o V, e V output   b V a long one   n V what is passed over   x V exit
+     X V a last error   A asks for an acknowledgement   d shuts down   . no more
+   and N at first: without a start. */
+static void events_talk(bytes *b, wire *x, script *s)
+{
+    static const char *const others[] = { ": beat\n\n", "event: stream_end\ndata: {\"stream\":\"stdout\",\"offset\":0}\n\n", "data: x\n\n", "event: later\ndata: {\"data\":\"QQ==\"}\n\n",
+        "id: 7\nretry: 5\n\n", "\n\n\r\n", "event: stdout\n\n", ":\n" };
+    static const char *const errors[] = { "CommandTimeout", "ReadOffsetUnavailable", "InvalidOffset", "Other" };
+    bool over = false;
+
+    if (!at_line_end(s) && *s->p == 'N')
+        take(s);
+    else
+        putf(b, "event: started\ndata: {\"command_id\":\"%s\",\"pid\":7}\n\n", x->id);
+    while (!over && !at_line_end(s)) {
+        unsigned char letter = (unsigned char)take(s);
+        unsigned v = letter && strchr("oebnxX", letter) ? number(s) : 0;
+
+        switch (letter) {
+        case 'o': case 'e': event_output(b, x, letter == 'e', v & 31, v >> 5); break;
+        case 'b': event_output(b, x, 0, 40 * v, v & 7); break;
+        case 'n': puts_to(b, others[v & 7]); break;
+        case 'x': putf(b, "event: exit\ndata: {\"exit_code\":%d}\n\n", (int)v - 9); over = true; break;
+        case 'X': putf(b, "event: error\ndata: {\"error\":\"why\",\"error_type\":\"%s\"}\n\n", errors[v & 3]); over = true; break;
+        case 'A': putf(b, "event: ack_required\ndata: {\"stdout_offset\":%llu,\"stderr_offset\":%llu}\n\n", (unsigned long long)x->off[0], (unsigned long long)x->off[1]); over = true; break;
+        case 'd': puts_to(b, "event: error\ndata: {\"error\":\"m\",\"error_type\":\"ServerShuttingDown\"}\n\n"); over = true; break;
+        case '.': over = true; break;
+        default: break;
+        }
+    }
+}
+
 static void body_text(bytes *b, unsigned char kind, unsigned v)
 {
     static const char *const errors[] = { "{\"detail\":{\"error\":\"ImagePull\",\"message\":\"no image\"}}",
@@ -549,7 +628,10 @@ static void answer(world *w, wire *x, const char *head)
         v = number(s);
         f = number(s);
     }
+    if (strstr(head, "/execute/stream/") && !strchr("ke0!n", kind))
+        w->strange = w->unfair = true; /* what came before a mistake depends on how it came */
     switch (kind) {
+    case 'k': f = number(s); events_talk(&body, x, s); send_answer(x, 'v', 0, f, &body, head_only); break;
     case 'w': upgrade(x, head, *s); break;
     case 'r': raw_text(&x->out, s); x->eof = true; break;
     case 'j':
@@ -638,6 +720,22 @@ static bool body_there(const bytes *in, size_t head, size_t *n)
     return at != NULL;
 }
 
+/* Which command's event stream is asked for, and where it is to go on. */
+static void hear_offsets(wire *x, const char *p, size_t n)
+{
+    bytes body = { 0 };
+    const char *at;
+
+    put(&body, p, n);
+    at = after(body.p, "\"command_id\":\"");
+    snprintf(x->id, sizeof x->id, "%.*s", at ? (int)strcspn(at, "\"") : 0, at ? at : "");
+    at = after(body.p, "\"stdout_offset\":");
+    x->off[0] = at ? strtoull(at, NULL, 10) : 0;
+    at = after(body.p, "\"stderr_offset\":");
+    x->off[1] = at ? strtoull(at, NULL, 10) : 0;
+    free(body.p);
+}
+
 static void hear(world *w, wire *x)
 {
     while (!x->deaf && x->in.n && !x->eof && !x->rst) {
@@ -660,6 +758,7 @@ static void hear(world *w, wire *x)
         if (!there && !early)
             return;
         put(&copy, x->in.p, head);
+        hear_offsets(x, x->in.p + head, n);
         MUST(strstr(copy.p, "\r\nHost: ") && strstr(copy.p, " HTTP/1.1\r\n"), "a request's head is not well-formed");
         x->deaf = early;
         answer(w, x, copy.p);

@@ -238,6 +238,8 @@ static void see(run *r, const sbx_event *ev)
     case SBX_EV_STDERR:
         MUST(s->started && s->streaming && ev->data.n && ev->stream == (ev->kind == SBX_EV_STDOUT ? 1 : 2), "output out of place");
         MUST(r->w.uncertain || ev->offset >= s->end[k], "output came again");
+        for (size_t i = 0; s->sse && !r->w.strange && i < ev->data.n; i++)
+            MUST((unsigned char)ev->data.p[i] == event_byte(k, ev->offset + i), "output over SSE that is not the command's");
         log_data(r, 1 + k, ev->offset, ev->data.p, ev->data.n, ev->offset == s->end[k]);
         s->end[k] = ev->offset + ev->data.n;
         break;
