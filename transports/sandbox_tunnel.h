@@ -27,8 +27,10 @@
    max_conns, are used up, further connections wait in the listener's backlog.
    A half that ends is passed on, in both directions. Bytes that the other end
    does not take stay where they are: in the local socket, or in the tunnel's
-   ring; here nothing is stored. A tunnel that was lost is opened again by the
-   next connection.
+   ring; here nothing is stored. So leave the tunnel's window at 256 KiB or
+   more: with less, one local program that does not read can stop all others
+   (sbx_tunnel_opts). A tunnel that was lost is opened again by the next
+   connection.
 
    Configuration macro, read by the implementation only
        SBX_TUNNEL_POLL=1  poll() also on Linux */
@@ -108,7 +110,8 @@ typedef struct sbx_forward_report {
 } sbx_forward_report;
 
 /* The next report; false = none. The last 32 are kept. A connection that
-   failed, on either side, is reset on the other. */
+   failed, on either side, is reset on the other; a Unix socket knows no reset
+   and just ends. */
 SBX_API bool sbx_forward_next(sbx_forward *f, sbx_forward_report *out);
 
 /* Stops listening, resets the connections that stand, and gives back memory
