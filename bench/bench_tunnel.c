@@ -1,9 +1,8 @@
 /* A local port into a sandbox (sandbox_tunnel.h) beside socat as a plain relay
    on loopback, which has one hop less: no sandboxd, no WebSocket, no yamux.
    This same program is the service of both, in the sandbox and outside, and
-   the load; the forward runs in a process of its own, as socat does. The
-   processor time is theirs alone, without sandboxd's. Into the sandbox one
-   connection has at most the server's window (256 KiB) under way. */
+   the load; the forward runs in a process of its own, as socat does. Into the
+   sandbox one connection has at most the server's window (256 KiB) under way. */
 #include "bench.h"
 #include "../transports/sandbox_tunnel.h"
 
