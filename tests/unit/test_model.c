@@ -153,7 +153,7 @@ typedef struct answer {
 static void bytes_that_come_twice(void **state)
 {
     static const sbxi_field fields[] = { SBXI_FIELD("out", SBXI_F_SINK, answer, out), SBXI_FIELD("err", SBXI_F_SINK, answer, err) };
-    static const sbxi_model model = { fields, SBXI_COUNT(fields), false, sizeof(answer), 0, NULL, NULL };
+    static const sbxi_model model = { fields, SBXI_COUNT(fields), false, SBXI_NO_MINUS(answer), 0, NULL };
     static const char text[] = "{\"out\":\"first\",\"err\":\"one\",\"out\":\"2\\n\",\"err\":\"longer than it\"}";
     size_t n = sizeof text - 1;
 
