@@ -597,7 +597,7 @@ typedef struct sbx_error {
     char operation[24];     /* the function called, without sbx_: "create", "run", "wait_ready", … */
     char field[80];         /* the option or field that was refused: "proxy.rules[2].headers[0].value" (an option of ours is never cut) */
     char type[48];          /* the service's own error type */
-    char text[256];         /* what happened and what to do */
+    char text[256];         /* what happened and what to do; of a request refused for several reasons all of them, `field` is the first's */
 } sbx_error;
 
 SBX_EXTERN_C_BEGIN
@@ -7295,6 +7295,7 @@ typedef enum sbxi_field_kind {
     SBXI_F_TIME,  /* RFC 3339 text to Unix ms */
     SBXI_F_SINK,  /* sbxi_sink, given by the caller before decoding */
     SBXI_F_WORDS, /* char[cap] of the last item of the first array of that name */
+    SBXI_F_TEXTS, /* char[cap] of every value of that name, in a row (any_depth) */
     SBXI_F_SKIP,  /* known and of no interest: its place in the order is */
     SBXI_F_LIST   /* the array whose objects are items of model->item */
 } sbxi_field_kind;
@@ -7609,13 +7610,20 @@ static void sbxi_dec_cut(sbxi_dec *d, const sbxi_field *f)
 static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
 {
     char *dst = sbxi_dec_struct(d) + f->off;
-    size_t room = (size_t)f->cap - 1 - d->at;
-    size_t n = t->n;
+    size_t n = t->n, room;
 
     if (d->model->any_depth && d->at == 0 && dst[0] && f->kind != SBXI_F_WORDS) {
-        d->field = -1; /* the first value wins */
-        return;
+        if (f->kind != SBXI_F_TEXTS) {
+            d->field = -1; /* the first value wins */
+            return;
+        }
+        d->at = (uint16_t)strlen(dst);
+        if (d->at + 2 < f->cap) {
+            memcpy(dst + d->at, "; ", 2);
+            d->at = (uint16_t)(d->at + 2);
+        }
     }
+    room = (size_t)f->cap - 1 - d->at;
     if (n > room) {
         n = sbxi_utf8_cut(t->p, room);
         sbxi_dec_cut(d, f);
@@ -7692,6 +7700,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
     case SBXI_F_TEXT:
     case SBXI_F_ID:
     case SBXI_F_WORDS:
+    case SBXI_F_TEXTS:
         if (is_text)
             sbxi_dec_text(d, f, t);
         return;
@@ -16246,7 +16255,7 @@ static const sbxi_field sbxi_failure_fields[] = {
     SBXI_FIELD("error", SBXI_F_TEXT, sbxi_failure, type),
     SBXI_FIELD("message", SBXI_F_TEXT, sbxi_failure, text),
     SBXI_FIELD("detail", SBXI_F_TEXT, sbxi_failure, text),
-    SBXI_FIELD("msg", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("msg", SBXI_F_TEXTS, sbxi_failure, text),
     SBXI_FIELD("type", SBXI_F_TEXT, sbxi_failure, type),
     SBXI_FIELD("loc", SBXI_F_WORDS, sbxi_failure, field),
     SBXI_FIELD("error_id", SBXI_F_TEXT, sbxi_failure, error_id),

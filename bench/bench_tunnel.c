@@ -1,5 +1,6 @@
 /* A local port into a sandbox (sandbox_tunnel.h) beside socat as a plain relay
-   on loopback, which has one hop less: no sandboxd, no WebSocket, no yamux.
+   on loopback, which has one hop less: no sandboxd, no WebSocket, no yamux; and
+   beside two socats in a row, which have as many.
    This same program is the service of both, in the sandbox and outside, and
    the load; the forward runs in a process of its own, as socat does. Into the
    sandbox one connection has at most the server's window (256 KiB) under way. */
@@ -341,7 +342,7 @@ static void open_streams(const peer *p)
         if (!peer_read(fds[i], piece, 1))
             bench_die("a stream was cut", NULL);
     t = bench_now() - t;
-    printf("%-44s %7.1f KiB each (resident), opened and answered in %.2f s\n", "1,000 connections, one thread", (resident_kb(p->pid) - before) / STREAMS, t);
+    printf("%-40s %7.1f KiB each (resident), opened and answered in %.2f s\n", "1,000 connections, one thread", (resident_kb(p->pid) - before) / STREAMS, t);
     for (int i = 0; i < STREAMS; i++)
         close(fds[i]);
 }
@@ -378,34 +379,38 @@ static double once(kind k, unsigned port)
     }
 }
 
-static void compare(kind k, const char *what, const char *unit, const unsigned ports[3], const pid_t pids[4], int rounds)
+/* Ways to the service, and the server that is part of the last. */
+typedef enum way { DIRECT, SOCAT, SOCATS, FORWARD, WAYS, SERVER = WAYS } way;
+
+static void compare(kind k, const char *what, const char *unit, const unsigned ports[WAYS], const pid_t pids[WAYS + 1], int rounds)
 {
-    double v[3][BENCH_MAX], m[3], cpu[4] = { 0 };
+    double v[WAYS][BENCH_MAX], m[WAYS], cpu[WAYS + 1] = { 0 };
 
     for (int r = 0; r < rounds; r++)
-        for (int i = 0; i < 3; i++) {
-            double before = processor(pids[i]), server = processor(pids[3]);
+        for (int i = 0; i < WAYS; i++) {
+            double before = processor(pids[i]), server = processor(pids[SERVER]);
 
             v[i][r] = once(k, ports[i]);
             usleep(20000); /* socat's children are counted once they have ended */
             cpu[i] += processor(pids[i]) - before;
-            cpu[3] += i == 2 ? processor(pids[3]) - server : 0;
+            cpu[SERVER] += i == FORWARD ? processor(pids[SERVER]) - server : 0;
         }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < WAYS; i++)
         m[i] = bench_median(v[i], rounds);
-    printf("%-44s %8.0f %s   socat %8.0f   direct %8.0f   ratio to socat %.2f\n", what, m[2], unit, m[1], m[0], k == TRIP ? m[1] / m[2] : m[2] / m[1]);
-    printf("%-44s %8.2f s      socat %8.2f   sandboxd %5.2f\n", "  processor time of a run", cpu[2] / rounds, cpu[1] / rounds, cpu[3] / rounds);
+    printf("%-40s %8.0f %s  socat %6.0f  two in a row %6.0f  direct %6.0f  ratio to socat %.2f, to two %.2f\n", what, m[FORWARD], unit, m[SOCAT], m[SOCATS], m[DIRECT],
+           k == TRIP ? m[SOCAT] / m[FORWARD] : m[FORWARD] / m[SOCAT], k == TRIP ? m[SOCATS] / m[FORWARD] : m[FORWARD] / m[SOCATS]);
+    printf("%-40s %8.2f s     socat %6.2f  sandboxd %.2f\n", "  processor time of a run", cpu[FORWARD] / rounds, cpu[SOCAT] / rounds, cpu[SERVER] / rounds);
     if (k == TRIP)
-        printf("%-44s %8.0f %s   socat %8.0f\n", "  added to direct", m[2] - m[0], unit, m[1] - m[0]);
+        printf("%-40s %8.0f %s  socat %6.0f  two in a row %6.0f\n", "  added to direct", m[FORWARD] - m[DIRECT], unit, m[SOCAT] - m[DIRECT], m[SOCATS] - m[DIRECT]);
 }
 
 int main(int argc, char **argv)
 {
     int rounds = bench_rounds(), listener;
     struct rlimit limit;
-    unsigned ports[3];
-    pid_t pids[4];
-    peer service, relay, own;
+    unsigned ports[WAYS];
+    pid_t pids[WAYS + 1];
+    peer service, relay, second, own;
 
     if (argc == 3)
         return serve_at((unsigned)atoi(argv[2]));
@@ -414,15 +419,18 @@ int main(int argc, char **argv)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     own = start_forward();
-    listener = peer_listen(&ports[0]);
-    service = peer_fork(listener, ports[0], serve, NULL);
-    relay = start_socat(ports[0]);
-    ports[1] = relay.port;
-    ports[2] = own.port;
-    pids[0] = service.pid;
-    pids[1] = relay.pid;
-    pids[2] = own.pid;
-    pids[3] = getenv("SANDBOXD_PID") ? (pid_t)atoi(getenv("SANDBOXD_PID")) : 0;
+    listener = peer_listen(&ports[DIRECT]);
+    service = peer_fork(listener, ports[DIRECT], serve, NULL);
+    relay = start_socat(ports[DIRECT]);
+    second = start_socat(relay.port);
+    ports[SOCAT] = relay.port;
+    ports[SOCATS] = second.port;
+    ports[FORWARD] = own.port;
+    pids[DIRECT] = service.pid;
+    pids[SOCAT] = relay.pid;
+    pids[SOCATS] = second.pid;
+    pids[FORWARD] = own.pid;
+    pids[SERVER] = getenv("SANDBOXD_PID") ? (pid_t)atoi(getenv("SANDBOXD_PID")) : 0;
     compare(UP, "bulk into the sandbox, writes of 64 KiB", "MB/s", ports, pids, rounds);
     compare(SHARED, "the same over 4 connections", "MB/s", ports, pids, rounds);
     compare(DOWN, "bulk out of the sandbox", "MB/s", ports, pids, rounds);
@@ -431,6 +439,7 @@ int main(int argc, char **argv)
     compare(TRIP, "one round trip of a byte", "us  ", ports, pids, rounds);
     open_streams(&own);
     peer_stop(&own);
+    peer_stop(&second);
     peer_stop(&relay);
     peer_stop(&service);
     return 0;

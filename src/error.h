@@ -110,7 +110,7 @@ typedef struct sbx_error {
     char operation[24];     /* the function called, without sbx_: "create", "run", "wait_ready", … */
     char field[80];         /* the option or field that was refused: "proxy.rules[2].headers[0].value" (an option of ours is never cut) */
     char type[48];          /* the service's own error type */
-    char text[256];         /* what happened and what to do */
+    char text[256];         /* what happened and what to do; of a request refused for several reasons all of them, `field` is the first's */
 } sbx_error;
 
 SBX_EXTERN_C_BEGIN

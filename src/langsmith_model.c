@@ -182,7 +182,7 @@ static const sbxi_field sbxi_failure_fields[] = {
     SBXI_FIELD("error", SBXI_F_TEXT, sbxi_failure, type),
     SBXI_FIELD("message", SBXI_F_TEXT, sbxi_failure, text),
     SBXI_FIELD("detail", SBXI_F_TEXT, sbxi_failure, text),
-    SBXI_FIELD("msg", SBXI_F_TEXT, sbxi_failure, text),
+    SBXI_FIELD("msg", SBXI_F_TEXTS, sbxi_failure, text),
     SBXI_FIELD("type", SBXI_F_TEXT, sbxi_failure, type),
     SBXI_FIELD("loc", SBXI_F_WORDS, sbxi_failure, field),
     SBXI_FIELD("error_id", SBXI_F_TEXT, sbxi_failure, error_id),

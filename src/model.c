@@ -132,13 +132,20 @@ static void sbxi_dec_cut(sbxi_dec *d, const sbxi_field *f)
 static void sbxi_dec_text(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok *t)
 {
     char *dst = sbxi_dec_struct(d) + f->off;
-    size_t room = (size_t)f->cap - 1 - d->at;
-    size_t n = t->n;
+    size_t n = t->n, room;
 
     if (d->model->any_depth && d->at == 0 && dst[0] && f->kind != SBXI_F_WORDS) {
-        d->field = -1; /* the first value wins */
-        return;
+        if (f->kind != SBXI_F_TEXTS) {
+            d->field = -1; /* the first value wins */
+            return;
+        }
+        d->at = (uint16_t)strlen(dst);
+        if (d->at + 2 < f->cap) {
+            memcpy(dst + d->at, "; ", 2);
+            d->at = (uint16_t)(d->at + 2);
+        }
     }
+    room = (size_t)f->cap - 1 - d->at;
     if (n > room) {
         n = sbxi_utf8_cut(t->p, room);
         sbxi_dec_cut(d, f);
@@ -215,6 +222,7 @@ static void sbxi_dec_scalar(sbxi_dec *d, const sbxi_field *f, const sbx_json_tok
     case SBXI_F_TEXT:
     case SBXI_F_ID:
     case SBXI_F_WORDS:
+    case SBXI_F_TEXTS:
         if (is_text)
             sbxi_dec_text(d, f, t);
         return;

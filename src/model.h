@@ -18,6 +18,7 @@ typedef enum sbxi_field_kind {
     SBXI_F_TIME,  /* RFC 3339 text to Unix ms */
     SBXI_F_SINK,  /* sbxi_sink, given by the caller before decoding */
     SBXI_F_WORDS, /* char[cap] of the last item of the first array of that name */
+    SBXI_F_TEXTS, /* char[cap] of every value of that name, in a row (any_depth) */
     SBXI_F_SKIP,  /* known and of no interest: its place in the order is */
     SBXI_F_LIST   /* the array whose objects are items of model->item */
 } sbxi_field_kind;

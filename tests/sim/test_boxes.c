@@ -249,7 +249,7 @@ static const meaning meanings[] = {
     { CREATE, 404, "{\"detail\":\"Snapshot 's' not found\"}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SNAPSHOT, "", "Snapshot 's' not found", "", 0 },
     { UPDATE, 409, "{\"detail\":{\"error\":\"Conflict\",\"message\":\"taken\"}}", SBX_ERR_CONFLICT, SBX_RESOURCE_SANDBOX, "Conflict", "taken", "", 0 },
     { CREATE, 409, "{}", SBX_ERR_CONFLICT, SBX_RESOURCE_SANDBOX, "", NULL, "", 0 },
-    { GET, 422, "{\"detail\":[{\"loc\":[\"body\",\"vcpus\"],\"msg\":\"too many\",\"type\":\"int\"},{\"loc\":[\"x\"],\"msg\":\"y\"}]}", SBX_ERR_VALIDATION, SBX_RESOURCE_SANDBOX, "int", "too many", "vcpus", 0 },
+    { GET, 422, "{\"detail\":[{\"loc\":[\"body\",\"vcpus\"],\"msg\":\"too many\",\"type\":\"int\"},{\"loc\":[\"x\"],\"msg\":\"y\"}]}", SBX_ERR_VALIDATION, SBX_RESOURCE_SANDBOX, "int", "too many; y", "vcpus", 0 },
     { CREATE, 422, "{\"detail\":[{\"loc\":[\"body\",\"mem\",0],\"msg\":\"no\",\"type\":\"value_error\"}]}", SBX_ERR_VALIDATION, SBX_RESOURCE_SANDBOX, "value_error", "no", "0", 0 },
     { CREATE, 422, "{\"detail\":{\"error\":\"ImagePull\",\"message\":\"no image\"}}", SBX_ERR_CREATION, SBX_RESOURCE_SANDBOX, "ImagePull", "no image", "", 0 },
     { CREATE, 422, "{\"detail\":{\"error\":\"OutOfMemory\",\"message\":\"killed\"}}", SBX_ERR_CREATION, SBX_RESOURCE_SANDBOX, "OutOfMemory", "killed", "", 0 },

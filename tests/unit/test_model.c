@@ -183,6 +183,48 @@ static void bytes_that_come_twice(void **state)
     }
 }
 
+typedef struct refusal {
+    char why[12];
+    bool cut;
+} refusal;
+
+/* Of a refusal with many details each is told, as far as there is room. */
+static void texts_in_a_row(void **state)
+{
+    static const sbxi_field fields[] = { SBXI_FIELD("why", SBXI_F_TEXTS, refusal, why) };
+    static const sbxi_model model = { fields, SBXI_COUNT(fields), true, SBXI_NO_MINUS(refusal), offsetof(refusal, cut), NULL };
+    static const struct {
+        const char *json, *why;
+        bool cut;
+    } cases[] = {
+        { "{\"a\":[{\"why\":\"no\"},{\"why\":\"low\"},{\"why\":\"x\"}]}", "no; low; x", false },
+        { "{\"why\":\"\",\"b\":{\"why\":\"123456789ab\"}}", "123456789ab", false },
+        { "{\"why\":\"123456789ab\",\"b\":{\"why\":\"c\"}}", "123456789ab", true },
+        { "{\"why\":\"123456789\",\"b\":{\"why\":\"c\"}}", "123456789; ", true },
+        { "{\"why\":\"1\",\"b\":{\"why\":\"234567\xC3\xA9\xC3\xA9\"},\"why\":\"3\"}", "1; 234567\xC3\xA9", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SBXI_COUNT(cases); i++) {
+        size_t n = strlen(cases[i].json);
+
+        for (size_t split = 1; split <= n; split++) {
+            char copy[96], *p = copy;
+            refusal r;
+            sbxi_dec d;
+
+            memcpy(copy, cases[i].json, n);
+            sbxi_dec_init(&d, &model, &r, NULL);
+            sbxi_dec_run(&d, &p, copy + split);
+            p = copy + split;
+            sbxi_dec_run(&d, &p, copy + n);
+            assert_int_equal(sbxi_dec_end(&d), SBXI_DEC_DONE);
+            assert_string_equal(r.why, cases[i].why);
+            assert_int_equal(r.cut, cases[i].cut);
+        }
+    }
+}
+
 static void texts_are_cut_and_ids_are_not(void **state)
 {
     (void)state;
@@ -218,7 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_in_the_expected_order), cmocka_unit_test(items_in_any_order), cmocka_unit_test(the_same_items_under_two_names),
-        cmocka_unit_test(members_that_come_twice), cmocka_unit_test(bytes_that_come_twice), cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers), cmocka_unit_test(json_values),
+        cmocka_unit_test(members_that_come_twice), cmocka_unit_test(bytes_that_come_twice), cmocka_unit_test(texts_in_a_row), cmocka_unit_test(texts_are_cut_and_ids_are_not), cmocka_unit_test(broken_answers), cmocka_unit_test(json_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
