@@ -416,6 +416,19 @@ static void on_window(struct mux_stream *m)
 	watch(stream_of(m));
 }
 
+/* What came before a reset, in the same read, still goes to the service. */
+static void last_batch(struct stream *s)
+{
+	struct msghdr m = { .msg_iov = batch.v, .msg_iovlen = batch.n };
+
+	if (batch.to != s)
+		return;
+	if (s->state != STREAM_DEAF && source_active(&s->socket))
+		sendmsg(s->socket.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	batch.to = NULL;
+	batch.n = 0;
+}
+
 /* A reset of the stream is one of the connection, too. */
 static void on_closed(struct mux_stream *m, bool by_reset)
 {
@@ -423,10 +436,7 @@ static void on_closed(struct mux_stream *m, bool by_reset)
 	struct linger now = { 1, 0 };
 	struct box *b = s->held ? box_find(s->dial.box_id, false) : NULL;
 
-	if (batch.to == s) {
-		batch.to = NULL;
-		batch.n = 0;
-	}
+	last_batch(s);
 	lose_turn(s);
 	dial_cancel(&s->dial);
 	if (source_active(&s->socket)) {
