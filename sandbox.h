@@ -1392,8 +1392,8 @@ typedef struct sbx_trace {
 
 /* What writes the typed mounts, proxy and access of a sandbox
    (langsmith_config); a function of the library's, not to be called. */
-typedef const struct sbxi_config *(*sbx_config)(void);
 SBX_API const struct sbxi_config *sbx_typed_config(void);
+typedef const struct sbxi_config *(*sbx_config)(void);
 #define SBX_CONFIG sbx_typed_config
 
 /* What a client is made of. All zero is valid but for `endpoint` (which
@@ -2135,9 +2135,9 @@ SBX_API sbx_op sbx_stop(sbx_client *c, const sbx_box *box, const sbx_box_opts *o
    prints. No pty, live standard input (stdin_data instead), SSH agent, sbx_kill
    or kill_on_disconnect. Needs the newest servers; a command is reached the way
    it was started. */
-typedef const struct sbxi_via *(*sbx_via)(void);
 SBX_API const struct sbxi_via *sbx_via_http(void);
 SBX_API const struct sbxi_via *sbx_via_sse(void);
+typedef const struct sbxi_via *(*sbx_via)(void);
 #define SBX_VIA_WS ((sbx_via)0)
 #define SBX_VIA_HTTP sbx_via_http
 #define SBX_VIA_SSE sbx_via_sse

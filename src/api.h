@@ -65,8 +65,8 @@ typedef struct sbx_trace {
 
 /* What writes the typed mounts, proxy and access of a sandbox
    (langsmith_config); a function of the library's, not to be called. */
-typedef const struct sbxi_config *(*sbx_config)(void);
 SBX_API const struct sbxi_config *sbx_typed_config(void);
+typedef const struct sbxi_config *(*sbx_config)(void);
 #define SBX_CONFIG sbx_typed_config
 
 /* What a client is made of. All zero is valid but for `endpoint` (which

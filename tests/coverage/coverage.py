@@ -21,10 +21,11 @@ NEEDS = {"sbx_fetch": "sbx_download_url", "sbx_fetch_stat": "sbx_download_url"}
 
 
 def declared():
+    """What is called; a function that gives a private type is named in an option."""
     names = []
     for header in HEADERS:
         with open(os.path.join(ROOT, "src", header)) as f:
-            names += re.findall(r"^SBX_API [^;(]*?\b(sbx_\w+)\(", f.read(), re.M)
+            names += re.findall(r"^SBX_API (?!const struct sbxi_)[^;(]*?\b(sbx_\w+)\(", f.read(), re.M)
     return names
 
 
