@@ -44,7 +44,7 @@ PRIVATE = [
     ("op", ["op.h", "op.c", "op_exchange.c", "op_life.c"]),
     ("client", ["client.h", "client.c", "client_init.c"]),
     ("service", ["service.h", "service.c"]),
-    ("langsmith", ["langsmith_stream.h", "langsmith_agent.c", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_files.c", "langsmith_legacy.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_sse.c", "langsmith_stream.c", "langsmith_urls.c"]),
+    ("langsmith", ["langsmith_stream.h", "langsmith_agent.c", "langsmith_boxes.c", "langsmith_command.c", "langsmith_config.c", "langsmith_execute.c", "langsmith_files.c", "langsmith_legacy.c", "langsmith_model.c", "langsmith_snapshots.c", "langsmith_sse.c", "langsmith_stream.c", "langsmith_urls.c"]),
     ("tunnel", ["tunnel_session.h", "tunnel.c", "tunnel_calls.c"]),
     ("ports", ["ports.c"]),
     ("await", ["await.c"]),

@@ -8,16 +8,8 @@
 #define SBXI_KILL_WAIT_MS 10000
 
 static sbxi_run sbxi_stream_run(sbx_client *c, sbxi_op *op, sbx_event *ev);
-#if !SBX_NO_EXECUTE
-static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op);
-static bool sbxi_exec_after(sbx_client *c, sbxi_op *op);
-static void sbxi_exec_finished(sbx_client *c, sbxi_op *op);
-#endif
 
 const sbxi_row sbxi_command_row = { "command", "GET", "/execute/ws", "", SBXI_BASE_BOX, SBXI_RETRY_SAFE, SBXI_ANSWER_STREAM, SBX_RESOURCE_SANDBOX, 0, NULL, &sbxi_stream_rules, NULL, NULL, NULL, sbxi_stream_run, sbxi_stream_failed, sbxi_stream_finished };
-#if !SBX_NO_EXECUTE
-const sbxi_row sbxi_execute_row = { "run", "POST", SBXI_APART("/execute"), "", SBXI_BASE_BOX, SBXI_RETRY_ONCE, SBXI_ANSWER_MODEL, SBX_RESOURCE_SANDBOX, 0, &sbxi_exec_model, &sbxi_data_rules, sbxi_exec_prepare, sbxi_exec_after, NULL, NULL, NULL, sbxi_exec_finished };
-#endif
 
 /* ---- phases ---- */
 
@@ -159,8 +151,7 @@ SBXI_FN bool sbxi_stream_failed(sbx_client *c, sbxi_op *op)
     return true;
 }
 
-/* What was collected is told also of a command that failed half-way. */
-static void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, const sbxi_sink *sinks, bool write)
+SBXI_FN void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, const sbxi_sink *sinks, bool write)
 {
     bool alloc = (op->flags & SBXI_OP_ALLOC) != 0;
 
@@ -474,7 +465,7 @@ static const char *sbxi_via_bad(const struct sbxi_via *via, const sbx_run_opts *
     return sbxi_text_at(names, SBX_NO_ERROR_TEXT ? 0 : i);
 }
 
-static const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
+SBXI_FN const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
 {
     *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
     if (!command.n && !o->pty && !o->argv_n)
@@ -497,7 +488,7 @@ static const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *
     return sbxi_via_bad(via, o, why);
 }
 
-static void sbxi_run_json(sbxi_build *b, const struct sbxi_via *via, sbx_str command, const sbx_run_opts *o)
+SBXI_FN void sbxi_run_json(sbxi_build *b, const struct sbxi_via *via, sbx_str command, const sbx_run_opts *o)
 {
     char id[SBXI_ID_MAX + 1];
     unsigned answer;
@@ -624,7 +615,7 @@ SBX_API sbx_op sbx_command(sbx_client *c, const sbx_box *box, sbx_str command, c
     return sbxi_command_start(&b, o);
 }
 
-static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
+SBXI_FN bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err)
 {
     if (!o->out.p && !o->err.p && !o->alloc && !o->discard) {
         sbxi_build_refuse(b, SBX_ERR_NO_BUFFER, "out", SBXI_T("must be given, or err, alloc or discard"));
@@ -636,47 +627,6 @@ static bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out,
     }
     return sbxi_build_sink(b, out, o->out, o->alloc, o->max_output, (size_t)16 << 20) &&
            sbxi_build_sink(b, err, o->err, o->alloc, o->max_output, (size_t)16 << 20);
-}
-
-#if !SBX_NO_EXECUTE
-static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out);
-
-static const struct sbxi_via sbxi_via_execute = {
-    NULL, NULL, &sbxi_execute_http_schema, NULL, sbxi_run_http,
-    SBXI_HAS_PTY | SBXI_HAS_AGENT | SBXI_HAS_INPUT | SBXI_HAS_ID | SBXI_HAS_KILL | SBXI_HAS_IDLE | SBXI_HAS_TTL | SBXI_HAS_DATA | SBXI_HAS_ARGV,
-    SBX_ERR_ARGUMENT, SBXI_T("must be SBX_VIA_WS or SBX_VIA_SSE: SBX_VIA_HTTP belongs to sbx_run"),
-    SBXI_T("is not possible over HTTP: leave via at SBX_VIA_WS")
-};
-
-static sbx_op sbxi_run_http(sbx_client *c, const sbx_box *box, sbx_str command, const sbx_run_opts *o, sbx_result *out)
-{
-    const char *why, *bad;
-    sbxi_build b;
-
-    if (!sbxi_build_begin(&b, c, &sbxi_execute_row, &o->call))
-        return b.refused;
-    bad = sbxi_run_bad(&sbxi_via_execute, o, command, &why);
-    if (bad)
-        sbxi_build_refuse(&b, SBX_ERR_ARGUMENT, bad, why);
-    sbxi_build_box(&b, box);
-    sbxi_build_headers(&b, &o->call);
-    sbxi_run_json(&b, &sbxi_via_execute, command, o);
-    if (b.op && sbxi_run_sinks(&b, o, &b.op->u.http.sink, &b.op->u.http.err)) {
-        b.op->u.http.out = out;
-        if (!o->call.timeout_ms)
-            b.op->timeout_ms = o->timeout_s < 0 ? SBX_FOREVER : SBXI_MIN(o->timeout_s ? o->timeout_s : 60, 1000000) * 1000 + 10000;
-    }
-    return sbxi_build_end(&b);
-}
-#else
-static const struct sbxi_via sbxi_via_execute = {
-    NULL, NULL, NULL, NULL, NULL, 0, SBX_ERR_UNSUPPORTED, SBXI_T("SBX_VIA_HTTP is not in this build (SBX_NO_EXECUTE)"), NULL
-};
-#endif
-
-SBX_API const struct sbxi_via *sbx_via_http(void)
-{
-    return &sbxi_via_execute;
 }
 
 #if SBX_NO_SSE
@@ -865,42 +815,3 @@ SBX_API sbx_code sbx_input(sbx_client *c, sbx_op h, sbx_str data, size_t *taken)
     sbxi_op_wake(c, op);
     return bad && !*taken ? SBX_ERR_ARGUMENT : SBX_OK;
 }
-
-/* ---- POST /execute ---- */
-
-#if !SBX_NO_EXECUTE
-static void sbxi_exec_prepare(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    op->block->answer.exec.out = op->u.http.sink;
-    op->block->answer.exec.err = op->u.http.err;
-}
-
-static bool sbxi_exec_after(sbx_client *c, sbxi_op *op)
-{
-    (void)c;
-    op->u.http.executed = true;
-    return false;
-}
-
-static void sbxi_exec_finished(sbx_client *c, sbxi_op *op)
-{
-    sbxi_http *h = &op->u.http;
-    sbx_result *r = (sbx_result *)h->out;
-    sbxi_sink none[2];
-    bool ok = h->executed && op->fail.code == SBX_OK;
-
-    if (op->block && op->block->dec.model == &sbxi_exec_model) {
-        none[0] = op->block->answer.exec.out;
-        none[1] = op->block->answer.exec.err;
-    } else {
-        none[0] = h->sink;
-        none[1] = h->err;
-    }
-    if (ok && r) {
-        memset(r, 0, sizeof *r);
-        r->exit_code = op->block->answer.exec.exit_code;
-    }
-    sbxi_result_write(c, op, r, none, ok);
-}
-#endif

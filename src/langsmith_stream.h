@@ -98,4 +98,13 @@ struct sbxi_via {
     const char *why;              /* of the options that it refuses */
 };
 
+/* The first option that is not allowed, with *why; NULL: none. */
+SBXI_FN const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why);
+/* The request's body. */
+SBXI_FN void sbxi_run_json(sbxi_build *b, const struct sbxi_via *via, sbx_str command, const sbx_run_opts *o);
+/* Where the output of sbx_run is collected; false: refused. */
+SBXI_FN bool sbxi_run_sinks(sbxi_build *b, const sbx_run_opts *o, sbxi_sink *out, sbxi_sink *err);
+/* What was collected, into the result (with `write`), or back to the allocator. */
+SBXI_FN void sbxi_result_write(sbx_client *c, const sbxi_op *op, sbx_result *r, const sbxi_sink *sinks, bool write);
+
 #endif

@@ -51,7 +51,7 @@ extern const sbxi_model sbxi_grant_model, sbxi_port_page_model;
 extern const sbxi_schema sbxi_download_schema;
 extern const sbxi_rules sbxi_share_rules, sbxi_fetch_rules;
 extern const sbxi_rules sbxi_control_rules, sbxi_list_rules, sbxi_create_rules, sbxi_update_rules, sbxi_data_rules, sbxi_find_rules, sbxi_stream_rules;
-extern const sbxi_row sbxi_command_row, sbxi_execute_row;
+extern const sbxi_row sbxi_command_row;
 SBX_EXTERN_C_END
 
 /* Puts a call together step by step; the first thing that is refused sticks. */
