@@ -7375,7 +7375,6 @@ typedef struct sbxi_dec {
 SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item);
 SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end);
 SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d);
-SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
 /* Copies s into a field of cap bytes with its NUL, cut at a character border;
    false = cut. */
 SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);
@@ -7501,7 +7500,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
     return sbxi_copy_text(dst, cap, sbx_s(z));
 }
 
-SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
+static void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
     memset((char *)out + m->minus_off, 0xFF, m->minus); /* -1 of any width */
@@ -9812,7 +9811,6 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
 /* Tells the trace hook of its link's status, its repetition or its end. */
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
-SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op);
 /* Whether its body is sent part by part, from the caller's bytes. */
 SBXI_FN bool sbxi_is_upload(const sbxi_op *op);
 
@@ -9871,8 +9869,6 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got);
 /* Repeats after delay_ms; false when the total deadline comes first. */
 SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms);
 SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op);
-SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out);
-SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind);
 SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms);
 
@@ -10380,7 +10376,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
         sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
-SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
+static SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
 {
     return SBX_NO_URLS || op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
 }
@@ -11007,6 +11003,44 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return sbxi_answer_piece(c, op, ev);
 }
 
+/* ---- what a failing answer means ---- */
+
+static bool sbxi_rule_fits(const sbxi_rule *r, const sbxi_op *op)
+{
+    if (r->status && r->status != op->fail.status)
+        return false;
+    return !r->type || (op->fail.has_text && op->block && strcmp(op->block->failure.type, r->type) == 0);
+}
+
+static void sbxi_op_map_answer(sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+
+    f->layer = SBX_LAYER_SERVICE;
+    f->resource = op->row->resource;
+    f->code = SBX_ERR_SERVER;
+    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
+    if (op->block) {
+        op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
+        op->block->failure.typed = op->block->failure.type[0] != 0;
+        f->has_text = true;
+    }
+    for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
+        for (unsigned i = 0; i < set->count; i++) {
+            const sbxi_rule *r = &set->rules[i];
+
+            if (!sbxi_rule_fits(r, op))
+                continue;
+            f->code = r->code;
+            if (r->resource)
+                f->resource = r->resource;
+            if (set->refine)
+                set->refine(op);
+            return;
+        }
+    }
+}
+
 /* ---- the end ---- */
 
 /* The answer is complete. */
@@ -11017,7 +11051,7 @@ static SBXI_NOINLINE void sbxi_op_complete(sbx_client *c, sbxi_op *op)
     bool keep = l->codec.http.keep_alive && !(sbxi_is_upload(op) && op->u.http.step < 3);
 
     if (op->flags & SBXI_OP_FAILING) {
-        sbxi_op_map_answer(c, op);
+        sbxi_op_map_answer(op);
         if (keep)
             sbxi_op_release_link(c, op, true);
         sbxi_op_attempt_failed(c, op);
@@ -11139,45 +11173,6 @@ SBXI_FN SBXI_NOINLINE sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_
     return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
 }
 
-/* ---- what a failing answer means ---- */
-
-static bool sbxi_rule_fits(const sbxi_rule *r, const sbxi_op *op)
-{
-    if (r->status && r->status != op->fail.status)
-        return false;
-    return !r->type || (op->fail.has_text && op->block && strcmp(op->block->failure.type, r->type) == 0);
-}
-
-SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
-{
-    sbxi_fail *f = &op->fail;
-
-    (void)c;
-    f->layer = SBX_LAYER_SERVICE;
-    f->resource = op->row->resource;
-    f->code = SBX_ERR_SERVER;
-    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
-    if (op->block) {
-        op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
-        op->block->failure.typed = op->block->failure.type[0] != 0;
-        f->has_text = true;
-    }
-    for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
-        for (unsigned i = 0; i < set->count; i++) {
-            const sbxi_rule *r = &set->rules[i];
-
-            if (!sbxi_rule_fits(r, op))
-                continue;
-            f->code = r->code;
-            if (r->resource)
-                f->resource = r->resource;
-            if (set->refine)
-                set->refine(op);
-            return;
-        }
-    }
-}
-
 /* ======== src/op_life.c ======== */
 
 /* ---- lists and times ---- */
@@ -11289,12 +11284,11 @@ static void sbxi_append_id(sbx_error *out, const char *id)
 }
 #endif
 
-SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
+static void sbxi_op_error(const sbxi_op *op, sbx_error *out)
 {
     const sbxi_fail *f = &op->fail;
     const sbxi_failure *said = f->has_text && op->block ? &op->block->failure : NULL;
 
-    (void)c;
     memset(out, 0, sizeof *out);
     out->code = (sbx_code)f->code;
     out->layer = (sbx_layer)f->layer;
@@ -11533,7 +11527,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event 
     sbxi_event_init(c, op, ev, SBX_EV_END);
     ev->code = (sbx_code)op->fail.code;
     ev->exit_code = op->exit_code;
-    sbxi_op_error(c, op, &c->last);
+    sbxi_op_error(op, &c->last);
     c->last_op = ev->op;
     if (c->shutdown == sbxi_op_id(c, op))
         c->shutdown = SBXI_NIL;

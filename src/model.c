@@ -23,7 +23,7 @@ SBXI_FN SBXI_ONCE bool sbxi_copy_z(char *dst, size_t cap, const char *z)
     return sbxi_copy_text(dst, cap, sbx_s(z));
 }
 
-SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out)
+static void sbxi_model_preset(const sbxi_model *m, void *out)
 {
     memset(out, 0, m->size);
     memset((char *)out + m->minus_off, 0xFF, m->minus); /* -1 of any width */

@@ -98,7 +98,6 @@ typedef struct sbxi_dec {
 SBXI_FN void sbxi_dec_init(sbxi_dec *d, const sbxi_model *m, void *out, void *item);
 SBXI_FN sbxi_dec_result sbxi_dec_run(sbxi_dec *d, char **p, char *end);
 SBXI_FN sbxi_dec_result sbxi_dec_end(sbxi_dec *d);
-SBXI_FN void sbxi_model_preset(const sbxi_model *m, void *out);
 /* Copies s into a field of cap bytes with its NUL, cut at a character border;
    false = cut. */
 SBXI_FN bool sbxi_copy_text(char *dst, size_t cap, sbx_str s);

@@ -493,7 +493,7 @@ static SBXI_NOINLINE void sbxi_put_range(sbxi_op *op, sbx_http1w *w, const sbxi_
         sbxi_put_default(w, lines, "If-Range", op->block->answer.stat.etag);
 }
 
-SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
+static SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op)
 {
     return SBX_NO_URLS || op->row->method[0] || !op->block ? op->row->method : op->block->command_id;
 }

@@ -394,7 +394,6 @@ SBXI_FN SBXI_ONCE bool sbxi_op_url(const sbx_client *c, const sbxi_op *op, sbxi_
 /* Tells the trace hook of its link's status, its repetition or its end. */
 SBXI_FN SBXI_ONCE void sbxi_trace_op(sbx_client *c, const sbxi_op *op, sbx_trace_kind kind, uint32_t number);
 
-SBXI_FN SBXI_ONCE const char *sbxi_op_method(const sbxi_op *op);
 /* Whether its body is sent part by part, from the caller's bytes. */
 SBXI_FN bool sbxi_is_upload(const sbxi_op *op);
 
@@ -453,8 +452,6 @@ SBXI_FN void sbxi_op_net_failed(sbx_client *c, sbxi_op *op, sbxi_got got);
 /* Repeats after delay_ms; false when the total deadline comes first. */
 SBXI_FN bool sbxi_op_again(sbx_client *c, sbxi_op *op, uint32_t delay_ms);
 SBXI_FN void sbxi_op_free(sbx_client *c, sbxi_op *op);
-SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out);
-SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op);
 SBXI_FN void sbxi_event_init(sbx_client *c, const sbxi_op *op, sbx_event *ev, sbx_event_kind kind);
 SBXI_FN uint32_t sbxi_backoff(sbx_client *c, unsigned n, uint32_t first_ms, uint32_t cap_ms);
 

@@ -492,6 +492,44 @@ static sbxi_run sbxi_op_piece(sbx_client *c, sbxi_op *op, sbx_event *ev)
     return sbxi_answer_piece(c, op, ev);
 }
 
+/* ---- what a failing answer means ---- */
+
+static bool sbxi_rule_fits(const sbxi_rule *r, const sbxi_op *op)
+{
+    if (r->status && r->status != op->fail.status)
+        return false;
+    return !r->type || (op->fail.has_text && op->block && strcmp(op->block->failure.type, r->type) == 0);
+}
+
+static void sbxi_op_map_answer(sbxi_op *op)
+{
+    sbxi_fail *f = &op->fail;
+
+    f->layer = SBX_LAYER_SERVICE;
+    f->resource = op->row->resource;
+    f->code = SBX_ERR_SERVER;
+    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
+    if (op->block) {
+        op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
+        op->block->failure.typed = op->block->failure.type[0] != 0;
+        f->has_text = true;
+    }
+    for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
+        for (unsigned i = 0; i < set->count; i++) {
+            const sbxi_rule *r = &set->rules[i];
+
+            if (!sbxi_rule_fits(r, op))
+                continue;
+            f->code = r->code;
+            if (r->resource)
+                f->resource = r->resource;
+            if (set->refine)
+                set->refine(op);
+            return;
+        }
+    }
+}
+
 /* ---- the end ---- */
 
 /* The answer is complete. */
@@ -502,7 +540,7 @@ static SBXI_NOINLINE void sbxi_op_complete(sbx_client *c, sbxi_op *op)
     bool keep = l->codec.http.keep_alive && !(sbxi_is_upload(op) && op->u.http.step < 3);
 
     if (op->flags & SBXI_OP_FAILING) {
-        sbxi_op_map_answer(c, op);
+        sbxi_op_map_answer(op);
         if (keep)
             sbxi_op_release_link(c, op, true);
         sbxi_op_attempt_failed(c, op);
@@ -622,43 +660,4 @@ static sbxi_run sbxi_op_answer(sbx_client *c, sbxi_op *op, sbx_event *ev)
 SBXI_FN SBXI_NOINLINE sbxi_run sbxi_op_exchange(sbx_client *c, sbxi_op *op, sbx_event *ev)
 {
     return op->state == SBXI_OP_SEND ? sbxi_op_send(c, op, ev) : sbxi_op_answer(c, op, ev);
-}
-
-/* ---- what a failing answer means ---- */
-
-static bool sbxi_rule_fits(const sbxi_rule *r, const sbxi_op *op)
-{
-    if (r->status && r->status != op->fail.status)
-        return false;
-    return !r->type || (op->fail.has_text && op->block && strcmp(op->block->failure.type, r->type) == 0);
-}
-
-SBXI_FN void sbxi_op_map_answer(sbx_client *c, sbxi_op *op)
-{
-    sbxi_fail *f = &op->fail;
-
-    (void)c;
-    f->layer = SBX_LAYER_SERVICE;
-    f->resource = op->row->resource;
-    f->code = SBX_ERR_SERVER;
-    f->text = f->status / 100 == 3 ? SBXI_T("the server redirects elsewhere, which is not followed: check the URL (https:// in place of http://?)") : NULL;
-    if (op->block) {
-        op->block->failure.cut = op->block->dec.model == &sbxi_failure_model && op->block->failure.cut;
-        op->block->failure.typed = op->block->failure.type[0] != 0;
-        f->has_text = true;
-    }
-    for (const sbxi_rules *set = op->row->rules; set; set = set->next) {
-        for (unsigned i = 0; i < set->count; i++) {
-            const sbxi_rule *r = &set->rules[i];
-
-            if (!sbxi_rule_fits(r, op))
-                continue;
-            f->code = r->code;
-            if (r->resource)
-                f->resource = r->resource;
-            if (set->refine)
-                set->refine(op);
-            return;
-        }
-    }
 }

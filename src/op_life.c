@@ -109,12 +109,11 @@ static void sbxi_append_id(sbx_error *out, const char *id)
 }
 #endif
 
-SBXI_FN void sbxi_op_error(sbx_client *c, const sbxi_op *op, sbx_error *out)
+static void sbxi_op_error(const sbxi_op *op, sbx_error *out)
 {
     const sbxi_fail *f = &op->fail;
     const sbxi_failure *said = f->has_text && op->block ? &op->block->failure : NULL;
 
-    (void)c;
     memset(out, 0, sizeof *out);
     out->code = (sbx_code)f->code;
     out->layer = (sbx_layer)f->layer;
@@ -353,7 +352,7 @@ static SBXI_NOINLINE sbxi_run sbxi_op_end(sbx_client *c, sbxi_op *op, sbx_event 
     sbxi_event_init(c, op, ev, SBX_EV_END);
     ev->code = (sbx_code)op->fail.code;
     ev->exit_code = op->exit_code;
-    sbxi_op_error(c, op, &c->last);
+    sbxi_op_error(op, &c->last);
     c->last_op = ev->op;
     if (c->shutdown == sbxi_op_id(c, op))
         c->shutdown = SBXI_NIL;
