@@ -206,7 +206,8 @@
    Buckets, git repositories, the rules of the proxy in front of a sandbox, and
    what it may do in your name are structs of sbx_create_opts (`mounts`,
    `mount_auth`, `proxy`, `access`), checked before anything is sent; what is
-   newer than they are goes as JSON (`mount_config`, …).
+   newer than they are goes as JSON (`mount_config`, …). For the structs a client
+   of sbx_client_init needs desc.config = SBX_CONFIG; sbx_open sets it.
 
        sbx_proxy_header header = { sbx_s("Authorization"), { sbx_s("Bearer {TOKEN}"), SBX_SECRET_WORKSPACE } };
        sbx_str host = sbx_s("api.example.com");
@@ -1356,7 +1357,7 @@ typedef struct sbx_header {
 } sbx_header;
 
 /* A name and a value: an environment variable, a label. The name must not be
-   empty; both must be UTF-8. */
+   empty; both must be UTF-8 without NUL. */
 typedef struct sbx_pair {
     sbx_str name, value;
 } sbx_pair;
@@ -1396,14 +1397,14 @@ SBX_API const struct sbxi_config *sbx_typed_config(void);
 typedef const struct sbxi_config *(*sbx_config)(void);
 #define SBX_CONFIG sbx_typed_config
 
-/* What a client is made of. All zero is valid but for `endpoint` (which
-   sbx_open takes from the environment). Times are milliseconds, sizes bytes.
+/* What a client is made of. All zero is valid but for `transport`, and for
+   `endpoint` (which sbx_open takes from the environment). Times are milliseconds, sizes bytes.
    Zero is the default, given behind the colon; SBX_FOREVER switches a time
    limit off. Read during sbx_client_size, _init and sbx_open only, except
    what `transport`, `resize` and `trace` point to, which must outlive the
    client. */
 typedef struct sbx_client_desc {
-    const sbx_transport *transport; /* &sbx_ports = the caller moves the bytes (see sbx_port_next) */
+    const sbx_transport *transport; /* must be given; &sbx_ports = the caller moves the bytes (see sbx_port_next) */
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */
@@ -1760,7 +1761,8 @@ typedef enum sbx_secret_kind {
 } sbx_secret_kind;
 
 typedef struct sbx_secret {
-    sbx_str value; /* must not be blank. But in headers, what is blank at its ends is left out. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
+    sbx_str value; /* must not be blank; what is blank at its ends is left out, except in headers. A workspace secret's name
+                      without braces gets them (at most 126 bytes); one brace alone is refused */
     sbx_secret_kind kind;
 } sbx_secret;
 
@@ -1912,7 +1914,8 @@ SBX_EXTERN_C_BEGIN
    borrowed until END, and written only on success unless it says otherwise.
    A value put into a URL is percent-encoded, with nothing left but unreserved
    characters; empty ones, `.` and `..`, NUL and what is not UTF-8 are refused.
-   An option that is a text and set must not be empty. */
+   An option that is a text and set must not be empty, and must be UTF-8 without
+   NUL where it goes as JSON. */
 
 /* A sandbox: what every call on it needs. Plain data, copyable, nothing to
    free. It must outlive the operations that were given it. */
@@ -1925,8 +1928,8 @@ typedef struct sbx_box {
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
-   configuration. False: the name is empty or holds a NUL, or one of them is too long. The API
-   key is sent to whatever host the URL names. */
+   configuration. False: the name is empty or holds a NUL, or one of them is too
+   long. The API key is sent to whatever host the URL names. */
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
 
 typedef enum sbx_status {
@@ -2015,7 +2018,7 @@ typedef struct sbx_create_opts {
    on 429, or on 503 without a typed body.
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
-   CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
+   CrashLoop, SandboxConfig, Unschedulable, or another: a 422 that names no part of the request), SBX_ERR_TIMEOUT (408: not ready
    within wait_s), SBX_ERR_NOT_FOUND (resource snapshot or template), SBX_ERR_NO_ENDPOINT
    (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
    taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may

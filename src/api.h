@@ -29,7 +29,7 @@ typedef struct sbx_header {
 } sbx_header;
 
 /* A name and a value: an environment variable, a label. The name must not be
-   empty; both must be UTF-8. */
+   empty; both must be UTF-8 without NUL. */
 typedef struct sbx_pair {
     sbx_str name, value;
 } sbx_pair;
@@ -69,14 +69,14 @@ SBX_API const struct sbxi_config *sbx_typed_config(void);
 typedef const struct sbxi_config *(*sbx_config)(void);
 #define SBX_CONFIG sbx_typed_config
 
-/* What a client is made of. All zero is valid but for `endpoint` (which
-   sbx_open takes from the environment). Times are milliseconds, sizes bytes.
+/* What a client is made of. All zero is valid but for `transport`, and for
+   `endpoint` (which sbx_open takes from the environment). Times are milliseconds, sizes bytes.
    Zero is the default, given behind the colon; SBX_FOREVER switches a time
    limit off. Read during sbx_client_size, _init and sbx_open only, except
    what `transport`, `resize` and `trace` point to, which must outlive the
    client. */
 typedef struct sbx_client_desc {
-    const sbx_transport *transport; /* &sbx_ports = the caller moves the bytes (see sbx_port_next) */
+    const sbx_transport *transport; /* must be given; &sbx_ports = the caller moves the bytes (see sbx_port_next) */
     const void *transport_config;   /* given to the transport's open; its own type */
 
     const char *endpoint;  /* full base URL, "https://api.smith.langchain.com/v2/sandboxes"; copied */

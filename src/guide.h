@@ -194,7 +194,8 @@
    Buckets, git repositories, the rules of the proxy in front of a sandbox, and
    what it may do in your name are structs of sbx_create_opts (`mounts`,
    `mount_auth`, `proxy`, `access`), checked before anything is sent; what is
-   newer than they are goes as JSON (`mount_config`, …).
+   newer than they are goes as JSON (`mount_config`, …). For the structs a client
+   of sbx_client_init needs desc.config = SBX_CONFIG; sbx_open sets it.
 
        sbx_proxy_header header = { sbx_s("Authorization"), { sbx_s("Bearer {TOKEN}"), SBX_SECRET_WORKSPACE } };
        sbx_str host = sbx_s("api.example.com");

@@ -17,7 +17,8 @@ SBX_EXTERN_C_BEGIN
    borrowed until END, and written only on success unless it says otherwise.
    A value put into a URL is percent-encoded, with nothing left but unreserved
    characters; empty ones, `.` and `..`, NUL and what is not UTF-8 are refused.
-   An option that is a text and set must not be empty. */
+   An option that is a text and set must not be empty, and must be UTF-8 without
+   NUL where it goes as JSON. */
 
 /* A sandbox: what every call on it needs. Plain data, copyable, nothing to
    free. It must outlive the operations that were given it. */
@@ -30,8 +31,8 @@ typedef struct sbx_box {
 } sbx_box;
 
 /* A box known by its name and, where url is not empty, data plane only, from a
-   configuration. False: the name is empty or holds a NUL, or one of them is too long. The API
-   key is sent to whatever host the URL names. */
+   configuration. False: the name is empty or holds a NUL, or one of them is too
+   long. The API key is sent to whatever host the URL names. */
 SBX_API bool sbx_box_named(sbx_box *box, sbx_str name, sbx_str url);
 
 typedef enum sbx_status {
@@ -120,7 +121,7 @@ typedef struct sbx_create_opts {
    on 429, or on 503 without a typed body.
    Errors: SBX_ERR_ARGUMENT (also more than one snapshot, JSON that is not
    well-formed), SBX_ERR_FULL (max_owned), SBX_ERR_CREATION (type: ImagePull,
-   CrashLoop, SandboxConfig, Unschedulable), SBX_ERR_TIMEOUT (408: not ready
+   CrashLoop, SandboxConfig, Unschedulable, or another: a 422 that names no part of the request), SBX_ERR_TIMEOUT (408: not ready
    within wait_s), SBX_ERR_NOT_FOUND (resource snapshot or template), SBX_ERR_NO_ENDPOINT
    (404 without a type: check the endpoint), SBX_ERR_CONFLICT (the name is
    taken), SBX_ERR_QUOTA (with its kind in `quota`), SBX_ERR_OUTCOME (it may

@@ -31,7 +31,8 @@ typedef enum sbx_secret_kind {
 } sbx_secret_kind;
 
 typedef struct sbx_secret {
-    sbx_str value; /* must not be blank. But in headers, what is blank at its ends is left out. A workspace secret's name without braces gets them (at most 126 bytes); one brace alone is refused */
+    sbx_str value; /* must not be blank; what is blank at its ends is left out, except in headers. A workspace secret's name
+                      without braces gets them (at most 126 bytes); one brace alone is refused */
     sbx_secret_kind kind;
 } sbx_secret;
 
