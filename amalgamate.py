@@ -3,7 +3,7 @@
 
     amalgamate.py                        writes sandbox.h
     amalgamate.py --check                says whether sandbox.h is up to date
-    amalgamate.py --with posix,files     puts transports into the file as well
+    amalgamate.py --with posix,files     puts transports into the file as well, and what they include
     amalgamate.py --without langsmith    leaves features out (SBX_NO_LANGSMITH 1)
     amalgamate.py -o FILE                writes FILE (- = standard output)
 
@@ -161,11 +161,24 @@ def check_tables(root):
                 raise Problem(f"{folder}/{name}: not listed in amalgamate.py")
 
 
+def with_parts(root, transports):
+    """The transports, and those that they include."""
+    wanted = list(transports)
+    for name in wanted:  # grows meanwhile
+        shown = f"transports/sandbox_{name}.h"
+        text = read(os.path.join(root, shown), shown)
+        comments = comment_lines(text)
+        included = [EXACT.fullmatch(line) for i, line in enumerate(text.splitlines()) if i not in comments]
+        wanted += [t for t in TRANSPORTS if t not in wanted and any(m and m.group(1) == f"sandbox_{t}.h" for m in included)]
+    return wanted
+
+
 def amalgamate(root, transports=(), without=()):
     check_tables(root)
     for name in transports:
         if name not in TRANSPORTS:
             raise Problem(f"--with {name}: there is {', '.join(TRANSPORTS) or 'none'}")
+    transports = with_parts(root, transports)
     dropped = {name for feature in without for name in OPTIONAL.get(feature, ())}
     private = [name for _, names in PRIVATE for name in names]
 

@@ -111,7 +111,7 @@ class Matrix:
                     self.add(f"{transport} implementation", standard, implement, [".", "transports"], switches)
                 # Strict C hides what a transport needs unless asked before the first system header.
                 self.add(f"{transport} declared, then implemented", standard, both, [".", "transports"], ["_GNU_SOURCE"] if "++" not in standard else [])
-        made = [("bundle", ["--with", ",".join(transports)])] if transports else []
+        made = [("bundle", ["--with", ",".join(transports)]), ("tunnel", ["--with", "posix,tunnel"])]
         made += [("trimmed", ["--without", "malloc,error_text,config,legacy,ssh_agent"])]
         for name, options in made:
             folder = os.path.join(self.dir, name)

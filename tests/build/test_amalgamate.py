@@ -150,7 +150,14 @@ class Options(Tree):
         self.assertNotIn("#include \"", made.replace('#include "nowhere.h"', ""))
 
     def test_with_a_transport_that_needs_another(self):
-        self.refused("transports/sandbox_top.h:1: sandbox_net.h does not stand before sandbox_top.h in amalgamate.py", ["top"])
+        self.assertEqual(self.make(["top"]), self.make(["net", "top"]))
+        self.put("transports/sandbox_top.h", '#include "sandbox.h"\n/*\n#include "sandbox_net.h"\n*/\nint sbx_top;\n')
+        self.assertNotIn("sbx_net;", self.make(["top"]))
+
+    def test_with_a_transport_that_needs_a_later_one(self):
+        self.put("transports/sandbox_net.h", '#include "sandbox_top.h"\n')
+        self.put("transports/sandbox_top.h", "int sbx_top;\n")
+        self.refused("transports/sandbox_net.h:1: sandbox_top.h does not stand before sandbox_net.h in amalgamate.py", ["net"])
 
     def test_with_an_unknown_transport(self):
         self.refused("--with pigeon: there is net, top", ["pigeon"])
