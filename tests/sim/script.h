@@ -100,4 +100,15 @@ static inline sim_command *the_command(void)
     return K.s->commands[0];
 }
 
+/* Their events are dropped. */
+static inline void cancel_all(const sbx_op *ops, unsigned n)
+{
+    sbx_event ev;
+
+    for (unsigned i = 0; i < n; i++)
+        sbx_cancel(K.c, ops[i]);
+    while (sbx_next(K.c, &ev)) {
+    }
+}
+
 #endif
