@@ -9623,7 +9623,7 @@ enum {
     SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
     SBXI_OP_INTERNAL = SBX_NO_OWNED ? 0 : 16, /* the client's own; no event is reported */
     SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
-    SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
+    SBXI_OP_WANTS_ROOM = 64, /* a call that sends took less than it was given: WRITABLE is due */
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
@@ -16755,13 +16755,13 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
     return sbxi_snapshot_make(c, &sbxi_snapshot_capture_row, box, name, sbx_s(NULL), opts, out);
 }
 
-static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, void *out)
+static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     bool registry = row->resource == SBX_RESOURCE_REGISTRY;
     sbxi_build b;
 
-    sbxi_name_call(&b, c, row, snapshot, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
+    sbxi_name_call(&b, c, row, name, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
     if (row == &sbxi_snapshot_wait_row)
         sbxi_build_wait(&b, o->wait_s, 300, o->poll_ms, 2000);
     return sbxi_build_end(&b);

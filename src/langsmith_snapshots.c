@@ -123,13 +123,13 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
     return sbxi_snapshot_make(c, &sbxi_snapshot_capture_row, box, name, sbx_s(NULL), opts, out);
 }
 
-static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str snapshot, const sbx_box_opts *opts, void *out)
+static SBXI_NOINLINE sbx_op sbxi_named_call(sbx_client *c, const sbxi_row *row, sbx_str name, const sbx_box_opts *opts, void *out)
 {
     const sbx_box_opts *o = opts ? opts : &sbxi_no_opts.box;
     bool registry = row->resource == SBX_RESOURCE_REGISTRY;
     sbxi_build b;
 
-    sbxi_name_call(&b, c, row, snapshot, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
+    sbxi_name_call(&b, c, row, name, registry ? SBXI_T("name") : SBXI_T("snapshot"), o, out, NULL);
     if (row == &sbxi_snapshot_wait_row)
         sbxi_build_wait(&b, o->wait_s, 300, o->poll_ms, 2000);
     return sbxi_build_end(&b);

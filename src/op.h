@@ -203,7 +203,7 @@ enum {
     SBXI_OP_DRAIN = 8,      /* the rest of the answer is only counted */
     SBXI_OP_INTERNAL = SBX_NO_OWNED ? 0 : 16, /* the client's own; no event is reported */
     SBXI_OP_PUSH_END = 32,  /* the caller pushed the last byte */
-    SBXI_OP_WANTS_ROOM = 64, /* sbx_push or sbx_input took less than it was given */
+    SBXI_OP_WANTS_ROOM = 64, /* a call that sends took less than it was given: WRITABLE is due */
     SBXI_OP_FAILING = 128,  /* the answer's body is an error */
     SBXI_OP_ACCEPTED = 256, /* the upgrade's answer fits its key */
     SBXI_OP_PING_DUE = 512,
