@@ -6,7 +6,7 @@
 
 #include <sys/mman.h>
 
-enum { STEPS = 25, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
+enum { STEPS = 30, SHORT = 2001, LONG = 3001 /* both end between two characters */ };
 
 typedef struct session {
     sbx_code codes[STEPS];
@@ -200,6 +200,72 @@ static void events(void)
     }
 }
 
+static void ended(const char *name, sbx_code code)
+{
+    S.names[S.n] = name;
+    S.codes[S.n++] = code;
+}
+
+/* A program that asks the caller's SSH agent, and is answered. */
+static void agent(void)
+{
+    sbx_run_opts o = { 0 };
+    size_t taken, heard = 0;
+    sbx_event ev;
+    sbx_op op;
+
+    o.ssh_agent_forward = true;
+    op = sbx_command(K.c, &K.box, sbx_s("agent"), &o);
+    if (!op.slot) {
+        step("agent", op);
+        return;
+    }
+    while (sbx_next_of(K.c, &op, &ev)) {
+        if (ev.kind == SBX_EV_AGENT_DATA || ev.kind == SBX_EV_AGENT_CLOSE)
+            assert_memory_equal(ev.channel.p, "ch", 2);
+        if (ev.kind == SBX_EV_AGENT_DATA) {
+            sbx_code code = sbx_agent_send(K.c, op, sbx_s("ch"), sbx_s("answer"), &taken);
+
+            heard += ev.data.n;
+            assert_true(code == SBX_OK || code == SBX_ERR_STATE || code == SBX_ERR_ENTROPY);
+        }
+        if (ev.kind == SBX_EV_END) {
+            ended("agent", ev.code);
+            assert_true(ev.code != SBX_OK || heard >= 5);
+        }
+    }
+}
+
+/* A body that the caller pushes, again where it has to be. */
+static void pushed(void)
+{
+    sbx_write_opts o = { 0 };
+    size_t said = 0, taken;
+    sbx_event ev;
+    sbx_op op;
+
+    o.stream = true;
+    o.size = 5000;
+    op = sbx_write(K.c, &K.box, sbx_s("/g"), sbx_s(NULL), &o);
+    if (!op.slot) {
+        step("push", op);
+        return;
+    }
+    while (sbx_next_of(K.c, &op, &ev)) {
+        if (ev.kind == SBX_EV_REWIND) {
+            ASSERT_CODE(sbx_rewind(K.c, op), SBX_OK);
+            said = 0;
+        } else if (ev.kind == SBX_EV_WRITABLE) {
+            if (sbx_push(K.c, op, sbx_sn((const char *)sim_pattern() + said, 5000 - said), true, &taken) == SBX_OK)
+                said += taken;
+        } else if (ev.kind == SBX_EV_END) {
+            ended("push", ev.code);
+            if (ev.code == SBX_OK)
+                assert_int_equal(said, 5000);
+        }
+    }
+}
+
 /* Everything once, whatever becomes of the parts. */
 static void run_session(void)
 {
@@ -251,6 +317,8 @@ static void run_session(void)
     snapshots();
     old();
     tunnel();
+    agent();
+    pushed();
     list.items.p = infos;
     list.items.n = sizeof infos;
     step("list", sbx_list(K.c, &list, &listed));
@@ -264,6 +332,7 @@ static void run_session(void)
 static void begin(uint64_t seed, bool pieces)
 {
     static const char *const commands[] = { "short", "session", "acks" };
+    sim_plan asks = { 0 };
 
     kit_new(seed);
     K.d.buffers = 3;
@@ -290,6 +359,10 @@ static void begin(uint64_t seed, bool pieces)
         p.ring = i == 2 ? 700 : 0;
         sim_add_plan(K.s, &p);
     }
+    asks.command = "agent";
+    asks.talk[0] = "{\"type\":\"started\",\"command_id\":\"$ID\",\"pid\":1}\n{\"type\":\"ssh_agent_data\",\"channel_id\":\"ch\",\"data\":\"aGVsbG8=\"}\n"
+                   "{\"type\":\"ssh_agent_close\",\"channel_id\":\"ch\"}\n{\"type\":\"exit\",\"exit_code\":0}\n";
+    sim_add_plan(K.s, &asks);
 }
 
 static bool is_in(sbx_code code, const sbx_code *codes)
