@@ -12305,7 +12305,7 @@ static const char *sbxi_desc_bad(const sbx_client_desc *d, const char **why)
     if (SBX_NO_TRACE && d->trace)
         return SBXI_T("trace");
     if (!d->transport || !d->transport->connect || !d->transport->recv || !d->transport->send || !d->transport->close || !d->transport->mono_ms || !d->transport->entropy) {
-        *why = SBXI_T("must have connect, recv, send, close, entropy and mono_ms");
+        *why = SBXI_T("must be given (&sbx_ports = the program moves the bytes), with connect, recv, send, close, entropy and mono_ms");
         return SBXI_T("transport");
     }
     return NULL;

@@ -167,6 +167,8 @@ static void description(void)
         CLAIM(sbx_client_init(enough, sizeof enough, &d, &c, &e) == SBX_ERR_ARGUMENT && strcmp(e.field, "rx_bytes") == 0);
         CLAIM(sbx_client_init(enough, sizeof enough, &d, &c, NULL) == SBX_ERR_ARGUMENT);
         d.rx_bytes = 512;
+        CLAIM(sbx_client_init(enough, sizeof enough, &d, &c, &e) == SBX_ERR_ARGUMENT && strcmp(e.field, "transport") == 0 && strstr(e.text, "&sbx_ports"));
+        d.transport = &sbx_ports;
         CLAIM(sbx_client_init(enough + 1, sbx_client_size(&d), &d, &c, &e) == SBX_OK);
         CLAIM(sbx_set_api_key(c, sbx_s("")) == SBX_OK && sbx_set_api_key(c, sbx_s("a\nb")) == SBX_ERR_ARGUMENT);
         sbx_close(c);
