@@ -303,7 +303,7 @@
 
    and the transport's context (sbx_posix: 8 KiB on Linux), the endpoint, the
    headers and the user agent. With the defaults and sbx_posix that is about
-   220 KiB; above it is about 24 KiB. Sizes are rounded up to 16 bytes.
+   220 KiB; above it is about 26 KiB. Sizes are rounded up to 16 bytes.
    sbx_get_usage tells how much of each was ever in use. A tunnel has memory of
    its own (sbx_tunnel_size).
 

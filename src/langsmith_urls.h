@@ -14,9 +14,9 @@ typedef enum sbx_access {
     SBX_ACCESS_UNKNOWN     /* listed only: a value newer than this library, see access_text */
 } sbx_access;
 
-/* An HTTP service that listens on a port in a sandbox. Plain data, copyable,
-   nothing to free; `token` and `browser_url` are secrets. It must outlive the
-   operations that were given it. */
+/* An HTTP service that listens on a port in a sandbox. Plain data of 5.2 KiB,
+   copyable, nothing to free; `token` and `browser_url` are secrets. It must
+   outlive the operations that were given it. */
 typedef struct sbx_service {
     char box[128];          /* the sandbox's id, or its name where the sbx_box had none: it is asked for new tokens */
     char url[512];          /* where requests go, with the token in the header X-Langsmith-Sandbox-Service-Token */
@@ -150,7 +150,7 @@ typedef enum sbx_disposition {
 } sbx_disposition;
 
 /* A link to one file. Whoever has the URL can read the file, without a key: it
-   is a secret. Plain data, copyable. */
+   is a secret. Plain data of 4.5 KiB, copyable. */
 typedef struct sbx_download {
     char url[2560];     /* with its token: GET, HEAD and ranges (sbx_fetch, or any HTTP client) */
     char token[2048];   /* the same token by itself */
