@@ -165,13 +165,11 @@ describe("run", () => {
 
   it("ends a command at its timeout, after its output", async () => {
     const out = [];
-    const began = Date.now();
     await assert.rejects(box.run("echo partial; sleep 60", { timeout: 1, onStdout: (s) => out.push(s) }), (e) => {
       assert.ok(e instanceof LangSmithCommandTimeoutError);
       assert.equal(e.errorType, "CommandTimeout");
       return true;
     });
-    assert.ok(Date.now() - began < 5000);
     assert.deepEqual(out, ["partial\n"]);
     assert.equal((await box.run("pgrep -c -x sleep")).stdout, "0\n");
     assert.equal((await box.run("sleep 0.2; echo fine", { timeout: 0 })).stdout, "fine\n", "0 means none");
@@ -270,10 +268,8 @@ describe("run", () => {
   });
 
   it("does not wait for background processes", async () => {
-    const began = Date.now();
     const result = await box.run("(sleep 30; echo late) & echo now");
     assert.equal(result.stdout, "now\n");
-    assert.ok(Date.now() - began < 3000);
     assert.equal((await box.run("pkill -x sleep; echo $?")).stdout, "0\n", "it goes on running");
   });
 
@@ -342,12 +338,27 @@ describe("run, over connections that break", () => {
     }
   };
   const expected = { stdout: numbers(60000), stderr: "", exit_code: 0 };
+  /* What the client's handle of a command sleeps meanwhile. */
+  const sleeps = async (run) => {
+    const real = globalThis.setTimeout;
+    const asked = [];
+    globalThis.setTimeout = (f, ms, ...rest) => {
+      if (new Error().stack.includes("command_handle")) asked.push(ms);
+      return real(f, ms, ...rest);
+    };
+    try {
+      await run();
+    } finally {
+      globalThis.setTimeout = real;
+    }
+    return asked;
+  };
 
-  it("resumes by offset after resets", () => broken("drop-ws-after=70000:count=3", "seq 1 60000", {}, expected));
+  it("resumes by offset after resets", async () => {
+    assert.equal((await sleeps(() => broken("drop-ws-after=70000:count=3", "seq 1 60000", {}, expected))).length, 3);
+  });
   it("resumes at once after close code 1001", async () => {
-    const began = Date.now();
-    await broken("close-ws-after=70000:count=4", "seq 1 60000", {}, expected);
-    assert.ok(Date.now() - began < 1500, "1001 must not be followed by a back-off");
+    assert.deepEqual(await sleeps(() => broken("close-ws-after=70000:count=4", "seq 1 60000", {}, expected)), []);
   });
   it("repeats an execute that was refused or cut before started", async () => {
     await broken("status=503:count=1:path=/execute/ws", "echo once >> f; cat f", {}, {
