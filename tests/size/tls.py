@@ -22,7 +22,7 @@ CC = ["musl-gcc", "-std=c99", "-Os", "-ffunction-sections", "-fdata-sections", "
 LINK = ["-static", "-no-pie", "-s", "-flto=2", "-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,--build-id=none"]
 PRINTF = "tests/size/printf.c"
 # What the quick start does not use.
-UNUSED = ["SBX_NO_ALLOC", "SBX_NO_CONFIG", "SBX_NO_DATES", "SBX_NO_EXECUTE", "SBX_NO_LEGACY", "SBX_NO_PORTS", "SBX_NO_SSE", "SBX_NO_TRACE", "SBX_NO_TUNNEL", "SBX_NO_URLS",
+UNUSED = ["SBX_NO_ALLOC", "SBX_NO_CONFIG", "SBX_NO_DATES", "SBX_NO_EXECUTE", "SBX_NO_LEGACY", "SBX_NO_PORTS", "SBX_NO_SSE", "SBX_NO_SSH_AGENT", "SBX_NO_TRACE", "SBX_NO_TUNNEL", "SBX_NO_URLS",
           "SBX_POSIX_NO_THREADS"]
 SMALL = ["-DQUICKSTART_BEARSSL", "-DSBX_BEARSSL_MINIMAL=1", "-DSBX_SMALL=1", "-DSBX_FREESTANDING=1", *(f"-D{u}=1" for u in UNUSED)]
 ROOTS = ["ISRG_Root_X1", "ISRG_Root_X2"]
