@@ -701,12 +701,15 @@ SBXI_FN size_t sbxi_ws_append(sbxi_net *net, sbxi_link *l, const void *src, size
 
 SBXI_FN char *sbxi_ws_compose(sbxi_net *net, sbxi_link *l, size_t *room, sbxi_got *got)
 {
-    char *p = sbxi_link_room(net, l, room, got);
+    char *p = NULL;
 
+    *got = SBXI_GOT_BLOCKED;
+    if (!l->out.frame.left) /* else there is no use for a buffer */
+        p = sbxi_link_room(net, l, room, got);
     if (!p)
         return NULL;
     *got = SBXI_GOT_BLOCKED;
-    if (l->out.frame.left || *room <= SBX_WS_HEAD_MAX)
+    if (*room <= SBX_WS_HEAD_MAX)
         return NULL;
     *room -= SBX_WS_HEAD_MAX;
     return p + SBX_WS_HEAD_MAX;

@@ -255,8 +255,10 @@ SBX_API sbx_code sbx_tunnel_reserve(sbx_client *c, sbx_op h, sbx_buf *room)
     if (code)
         return code;
     room->p = sbxi_dial_room(c, op->u.tunnel.session, d, &room->n);
-    if (!room->n)
+    if (!room->n) {
         sbxi_dial_wants_room(op);
+        sbxi_dial_sent(c, op); /* which waits for a buffer, where that is what is wanting */
+    }
     return SBX_OK;
 }
 

@@ -638,6 +638,80 @@ static void test_in_place_without_random(void **state)
     kit_end();
 }
 
+/* Who finds no room in place is told when there is some, and keeps none from
+   others meanwhile: not where they have all send buffers, nor while a ping has
+   come by half, also where the tunnel has something to say. */
+static void test_in_place_waits(void **state)
+{
+    static char much[20000];
+    sbx_tunnel_opts o = { 0 };
+
+    (void)state;
+    o.ping_interval_ms = SBX_FOREVER;
+    for (unsigned half = 0; half < 3; half++) {
+        sbx_op tunnel, hog, late = { 0, 0 }, get = { 0, 0 };
+        sim_conn *conn;
+        unsigned writable = 0, others = 0;
+        sbx_buf room;
+        sbx_event ev;
+        size_t taken;
+        got a, b;
+
+        kit_new(21);
+        K.d.buffers = 2;
+        kit_open();
+        tunnel = sbx_tunnel_open(K.c, &K.box, &o);
+        dial(&a, tunnel, 9);
+        assert_true(sbx_next_of(K.c, &a.op, &ev));
+        conn = K.s->tunnel;
+        hog = sbx_tunnel_open(K.c, &K.box, &o);
+        dial(&b, hog, 9);
+        assert_true(sbx_next_of(K.c, &b.op, &ev));
+        for (unsigned i = 0; i < 5; i++) {
+            while (sbx_next(K.c, &ev)) {
+            }
+            sbx_wait(K.c, 10);
+        }
+        if (half) {
+            sim_conn_write(conn, "\x89\x03" "ab", 4, K.s->now);
+            sbx_wait(K.c, 10);
+        } else {
+            K.s->tunnel->no_read = true;
+            ASSERT_CODE(sbx_tunnel_send(K.c, b.op, sbx_sn(much, sizeof much), false, &taken), SBX_OK);
+        }
+        ASSERT_CODE(sbx_tunnel_reserve(K.c, a.op, &room), SBX_OK);
+        assert_int_equal(room.n, 0);
+        if (half == 2)
+            late = sbx_tunnel_dial(K.c, tunnel, 8, NULL);
+        if (half)
+            get = sbx_list(K.c, NULL, NULL);
+        for (unsigned i = 0; i < 200; i++) {
+            if (i == 100 && half)
+                sim_conn_write(conn, "c", 1, K.s->now);
+            if (i == 100)
+                K.s->tunnel->no_read = false;
+            while (sbx_next(K.c, &ev)) {
+                writable += ev.op.slot == a.op.slot && ev.kind == SBX_EV_WRITABLE;
+                others += half && ev.op.slot == get.slot && ev.kind == SBX_EV_END && ev.code == SBX_OK && i < 100;
+            }
+            sbx_wait(K.c, 10);
+        }
+        if (writable != 1 || others != (half > 0))
+            fail_msg("case %u: writable %u, others %u", half, writable, others);
+        ASSERT_CODE(sbx_cancel(K.c, tunnel), SBX_OK);
+        ASSERT_CODE(sbx_cancel(K.c, hog), SBX_OK);
+        if (half == 2)
+            sbx_await(K.c, late);
+        sbx_await(K.c, a.op);
+        sbx_await(K.c, b.op);
+        sbx_await(K.c, tunnel);
+        sbx_await(K.c, hog);
+        got_free(&a);
+        got_free(&b);
+        kit_end();
+    }
+}
+
 /* The peer takes no more than its window, and then more again. */
 static void test_send_window(void **state)
 {
@@ -774,7 +848,7 @@ int main(void)
         cmocka_unit_test(test_many_both_ways), cmocka_unit_test(test_thousand), cmocka_unit_test(test_long), cmocka_unit_test(test_unpulled),
         cmocka_unit_test(test_jam), cmocka_unit_test(test_no_jam), cmocka_unit_test(test_last_buffers),
         cmocka_unit_test(test_hold), cmocka_unit_test(test_unread), cmocka_unit_test(test_send_window),
-        cmocka_unit_test(test_cut_ping), cmocka_unit_test(test_in_place), cmocka_unit_test(test_in_place_without_random),
+        cmocka_unit_test(test_cut_ping), cmocka_unit_test(test_in_place), cmocka_unit_test(test_in_place_waits), cmocka_unit_test(test_in_place_without_random),
         cmocka_unit_test(test_ports),
     };
 
