@@ -14343,8 +14343,7 @@ static sbxi_got sbxi_stream_talk(sbx_client *c, sbxi_op *op)
             c->net.fault.code = SBX_ERR_ENTROPY;
             return SBXI_GOT_FAIL;
         }
-        if (sbxi_link_unsent(l))
-            sent = sbxi_link_flush(&c->net, l);
+        sent = sbxi_link_flush(&c->net, l); /* gives a buffer back, too, that was taken for nothing */
     } while (got == SBXI_GOT_BLOCKED && sent == SBXI_GOT_EVENT && op->s.phase == SBXI_PHASE_HELLO); /* there is room now */
     if (got != SBXI_GOT_EVENT || sent != SBXI_GOT_EVENT)
         return got != SBXI_GOT_EVENT ? got : sent;

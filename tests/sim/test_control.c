@@ -160,6 +160,38 @@ static void test_input(void **state)
     kit_end();
 }
 
+/* Input of which nothing can be sent, since its character is not complete, keeps
+   no send buffer from others. */
+static void test_input_keeps_nothing(void **state)
+{
+    sim_plan p = { 0 };
+    sbx_run_opts o = { 0 };
+    sbx_op ops[2];
+    size_t taken;
+
+    (void)state;
+    kit_new(7);
+    K.d.buffers = 2;
+    kit_open();
+    p.until_kill = true;
+    sim_add_plan(K.s, &p);
+    o.stdin_open = true;
+    for (unsigned i = 0; i < 2; i++) {
+        ops[i] = command(&o);
+        record_until(ops[i], SBX_EV_STARTED);
+    }
+    ASSERT_CODE(sbx_input(K.c, ops[0], sbx_sn("\xe2\x82", 2), &taken), SBX_OK);
+    assert_int_equal(taken, 0);
+    sbx_step(K.c, K.s->now);
+    ASSERT_CODE(sbx_input(K.c, ops[1], sbx_s("now"), &taken), SBX_OK);
+    assert_int_equal(taken, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        ASSERT_CODE(sbx_cancel(K.c, ops[i]), SBX_OK);
+        ASSERT_CODE(sbx_await(K.c, ops[i]), SBX_ERR_CANCELLED);
+    }
+    kit_end();
+}
+
 /* A peer that reads slowly: nothing is lost, WRITABLE says when to go on. */
 static void test_input_pressure(void **state)
 {
@@ -468,7 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill), cmocka_unit_test(test_kill_before_start), cmocka_unit_test(test_while_disconnected),
         cmocka_unit_test(test_kill_then_drop), cmocka_unit_test(test_kill_wait_is_bounded), cmocka_unit_test(test_kill_unsent_is_kept),
-        cmocka_unit_test(test_input), cmocka_unit_test(test_input_pressure), cmocka_unit_test(test_echo), cmocka_unit_test(test_errors), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_input_keeps_nothing), cmocka_unit_test(test_input), cmocka_unit_test(test_input_pressure), cmocka_unit_test(test_echo), cmocka_unit_test(test_errors), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_violations), cmocka_unit_test(test_ignored), cmocka_unit_test(test_ping_storm), cmocka_unit_test(test_huge), cmocka_unit_test(test_half_a_ping),
     };
 
