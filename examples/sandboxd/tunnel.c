@@ -404,10 +404,12 @@ static void on_fin(struct mux_stream *m)
 	struct stream *s = stream_of(m);
 
 	deliver_batch();
-	if (s->state == STREAM_HEADER)
+	if (s->state == STREAM_HEADER) {
+		s->in_at = s->in.n; /* of a header, which is for nobody */
 		send_fin(s);
-	else
+	} else {
 		to_service(s);
+	}
 	bulk_kick(s->tunnel->link);
 }
 

@@ -260,6 +260,48 @@ static void lengths(void **state)
     free(b.p);
 }
 
+/* One yamux frame in a message of its own. */
+static void put_mux(e2e_bytes *b, unsigned type, unsigned flags, uint32_t id, const void *data, uint32_t n)
+{
+    unsigned char frame[64] = { 0 };
+
+    frame[1] = (unsigned char)type;
+    frame[3] = (unsigned char)flags;
+    for (unsigned i = 0; i < 4; i++) {
+        frame[4 + i] = (unsigned char)(id >> (24 - 8 * i));
+        frame[8 + i] = (unsigned char)(n >> (24 - 8 * i));
+    }
+    memcpy(frame + 12, data, n);
+    put_frame(b, true, SBX_WS_OP_BINARY, frame, 12 + n);
+}
+
+/* A stream that ends inside its header is gone, so that a tunnel of 4,096 such
+   ones still takes another. */
+static void cut_headers(void **state)
+{
+    enum { WINDOW = 1, SYN = 1, ACK = 2, FIN = 4, STREAMS = 4096 };
+    int fd = connected();
+    e2e_bytes b = { 0 };
+    reply r = { 0 };
+
+    (void)state;
+    for (uint32_t i = 0; i <= STREAMS; i++) {
+        b.n = r.data_n = 0;
+        put_mux(&b, WINDOW, SYN, 2 * i + 1, "", 0);
+        if (i < STREAMS) {
+            put_mux(&b, 0, 0, 2 * i + 1, "\1", 1);
+            put_mux(&b, WINDOW, FIN, 2 * i + 1, "", 0);
+        }
+        say(fd, &b, false);
+        while (r.data_n < (i < STREAMS ? 24 : 12))
+            assert_true(hear(fd, &r));
+        assert_int_equal(r.data[3], ACK);
+        assert_true(i == STREAMS || r.data[15] == FIN);
+    }
+    close(fd);
+    free(b.p);
+}
+
 /* A peer that pings and does not read costs no memory, and hears the last. */
 static void pings_without_reading(void **state)
 {
@@ -313,7 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes), cmocka_unit_test(long_messages), cmocka_unit_test(fragments),
-        cmocka_unit_test(lengths), cmocka_unit_test(pings_without_reading),
+        cmocka_unit_test(lengths), cmocka_unit_test(cut_headers), cmocka_unit_test(pings_without_reading),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
