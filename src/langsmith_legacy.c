@@ -197,7 +197,7 @@ typedef struct sbxi_old_kind {
 
 #define SBXI_OLD_KIND(kind, type, wait_off, wait_s) \
     { &sbxi_##kind##_create_row, &sbxi_##kind##_update_row, &sbxi_##kind##_reget_row, &sbxi_##kind##_create_schema, &sbxi_##kind##_update_schema, \
-      (uint16_t)offsetof(type, raw), (uint8_t)(wait_off), wait_s }
+      (uint16_t)offsetof(type, raw), wait_off, wait_s }
 
 static const sbxi_old_kind sbxi_old_template = SBXI_OLD_KIND(template, sbx_template_opts, 0, 0);
 static const sbxi_old_kind sbxi_old_volume = SBXI_OLD_KIND(volume, sbx_volume_opts, offsetof(sbx_volume_opts, wait_s), 60);
