@@ -512,7 +512,7 @@ SBX_EXTERN_C_END
     X(ERR_CONNECT, "the connection could not be made") \
     X(ERR_CONNECTION, "the connection was lost") \
     X(ERR_TLS, "the TLS session failed") \
-    X(ERR_ENTROPY, "the transport gave no random bytes") \
+    X(ERR_ENTROPY, "no random bytes: the transport has none, or sbx_port_seed is due") \
     X(ERR_PROTOCOL, "the peer broke the protocol") \
     X(ERR_OUTCOME, "the answer was lost: it is not known whether the request was carried out") \
     /* the service's answers */ \
@@ -2470,8 +2470,10 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
    Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
 
-/* Polls until ready (wait_s: 300, poll_ms: 2,000). SBX_ERR_CREATION when it
-   failed, SBX_ERR_TIMEOUT (type: the last status), SBX_ERR_NOT_FOUND. */
+/* Polls until ready (wait_s: 300, poll_ms: 2,000). Give the id: whether a name
+   already means a snapshot that is still being made is the server's choice (of
+   sandboxd not before it is ready). SBX_ERR_CREATION when it failed,
+   SBX_ERR_TIMEOUT (type: the last status), SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
 
 /* DELETE …/snapshots/{id, name or name:tag}. Sandboxes that began with it live
@@ -13690,7 +13692,7 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
         if (b->c->owned[i].state == SBXI_OWNED_FREE)
             slot = &b->c->owned[i];
     if (!slot) {
-        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: raise it"));
+        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: delete one, or raise it in sbx_client_desc"));
         return;
     }
     if (o->name.n) {
@@ -13779,7 +13781,7 @@ static void sbxi_build_typed(sbxi_build *b, const struct sbxi_config *config, bo
     if (!config)
         sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBX_NO_CONFIG ? SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON") : SBXI_T("needs `config` in the client's description: SBX_CONFIG"));
     else if (excluded)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and its JSON form (mount_config, proxy_config, access_delegation), or its clearing, exclude each other"));
 }
 
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)
@@ -14446,7 +14448,7 @@ static const char *sbxi_via_bad(const struct sbxi_via *via, const sbx_run_opts *
 
 SBXI_FN const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
 {
-    *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
+    *why = SBXI_T("must not be empty, but with pty (the shell itself), or with argv over SSE");
     if (!command.n && !o->pty && !o->argv_n)
         return SBXI_T("command");
     *why = SBXI_T("and argv exclude each other");
@@ -14846,16 +14848,17 @@ static bool sbxi_braces_ok(sbx_str v, size_t *pairs)
 /* A workspace secret's name without braces gets them. */
 static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
 {
+    const char *in_header = SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
     char braced[128];
     size_t pairs;
 
     if (!sbxi_braces_ok(v, &pairs) || (!header && pairs && (pairs > 1 || v.p[0] != '{' || v.p[v.n - 1] != '}')))
-        return SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
+        return header ? in_header : SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
     if (pairs)
         return sbxi_text_put(w, v);
     for (size_t i = 0; i < v.n; i++)
         if (header && sbxi_space(v.p[i]))
-            return SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
+            return in_header;
     if (v.n > sizeof braced - 2)
         return SBXI_T("is longer than 126 bytes: put the secret's name in braces");
     braced[0] = '{';

@@ -24,7 +24,7 @@
     X(ERR_CONNECT, "the connection could not be made") \
     X(ERR_CONNECTION, "the connection was lost") \
     X(ERR_TLS, "the TLS session failed") \
-    X(ERR_ENTROPY, "the transport gave no random bytes") \
+    X(ERR_ENTROPY, "no random bytes: the transport has none, or sbx_port_seed is due") \
     X(ERR_PROTOCOL, "the peer broke the protocol") \
     X(ERR_OUTCOME, "the answer was lost: it is not known whether the request was carried out") \
     /* the service's answers */ \

@@ -371,7 +371,7 @@ static void sbxi_create_own(sbxi_build *b, const sbx_create_opts *o, sbx_jsonw *
         if (b->c->owned[i].state == SBXI_OWNED_FREE)
             slot = &b->c->owned[i];
     if (!slot) {
-        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: raise it"));
+        sbxi_build_refuse(b, SBX_ERR_FULL, "max_owned", SBXI_T("sandboxes are owned already: delete one, or raise it in sbx_client_desc"));
         return;
     }
     if (o->name.n) {
@@ -460,7 +460,7 @@ static void sbxi_build_typed(sbxi_build *b, const struct sbxi_config *config, bo
     if (!config)
         sbxi_build_refuse(b, SBX_ERR_UNSUPPORTED, field, SBX_NO_CONFIG ? SBXI_T("is not in this build (SBX_NO_CONFIG): give it as JSON") : SBXI_T("needs `config` in the client's description: SBX_CONFIG"));
     else if (excluded)
-        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and the JSON form of the same, or its clearing, exclude each other"));
+        sbxi_build_refuse(b, SBX_ERR_ARGUMENT, field, SBXI_T("and its JSON form (mount_config, proxy_config, access_delegation), or its clearing, exclude each other"));
 }
 
 SBX_API sbx_op sbx_create(sbx_client *c, const sbx_create_opts *opts, sbx_box *out)

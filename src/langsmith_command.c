@@ -466,7 +466,7 @@ static const char *sbxi_via_bad(const struct sbxi_via *via, const sbx_run_opts *
 
 SBXI_FN const char *sbxi_run_bad(const struct sbxi_via *via, const sbx_run_opts *o, sbx_str command, const char **why)
 {
-    *why = SBXI_T("must not be empty (only a pty starts the shell itself)");
+    *why = SBXI_T("must not be empty, but with pty (the shell itself), or with argv over SSE");
     if (!command.n && !o->pty && !o->argv_n)
         return SBXI_T("command");
     *why = SBXI_T("and argv exclude each other");

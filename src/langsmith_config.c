@@ -49,16 +49,17 @@ static bool sbxi_braces_ok(sbx_str v, size_t *pairs)
 /* A workspace secret's name without braces gets them. */
 static const char *sbxi_workspace_put(sbx_jsonw *w, sbx_str v, bool header)
 {
+    const char *in_header = SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
     char braced[128];
     size_t pairs;
 
     if (!sbxi_braces_ok(v, &pairs) || (!header && pairs && (pairs > 1 || v.p[0] != '{' || v.p[v.n - 1] != '}')))
-        return SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
+        return header ? in_header : SBXI_T("must be the secret's name, as NAME or {NAME}, with both braces or none");
     if (pairs)
         return sbxi_text_put(w, v);
     for (size_t i = 0; i < v.n; i++)
         if (header && sbxi_space(v.p[i]))
-            return SBXI_T("must name the secret in braces, as in `Bearer {NAME}`");
+            return in_header;
     if (v.n > sizeof braced - 2)
         return SBXI_T("is longer than 126 bytes: put the secret's name in braces");
     braced[0] = '{';

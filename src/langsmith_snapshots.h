@@ -80,8 +80,10 @@ SBX_API sbx_op sbx_snapshot_capture(sbx_client *c, const sbx_box *box, sbx_str n
    Errors: SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_snapshot_get(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
 
-/* Polls until ready (wait_s: 300, poll_ms: 2,000). SBX_ERR_CREATION when it
-   failed, SBX_ERR_TIMEOUT (type: the last status), SBX_ERR_NOT_FOUND. */
+/* Polls until ready (wait_s: 300, poll_ms: 2,000). Give the id: whether a name
+   already means a snapshot that is still being made is the server's choice (of
+   sandboxd not before it is ready). SBX_ERR_CREATION when it failed,
+   SBX_ERR_TIMEOUT (type: the last status), SBX_ERR_NOT_FOUND. */
 SBX_API sbx_op sbx_snapshot_wait(sbx_client *c, sbx_str snapshot, const sbx_box_opts *opts, sbx_snapshot *out);
 
 /* DELETE …/snapshots/{id, name or name:tag}. Sandboxes that began with it live
