@@ -80,7 +80,7 @@ typedef struct sbx_image_build {
     struct sbxi_image *own;
 } sbx_image_build;
 
-/* Begins to make snapshot `name` of a Dockerfile (relative to the context;
+/* Begins to make snapshot `name` (no colon: the tag is snapshot.tag) of a Dockerfile (relative to the context;
    inside of it or elsewhere). Looks at the files named, reads .dockerignore and
    sends nothing yet. Takes one of max_owned: should this program end in the
    midst of it, sbx_close deletes the builder. Anything but SBX_OK: b->err tells
@@ -237,6 +237,7 @@ static void sbxi_image_script(struct sbxi_image *i)
     sbxi_image_puts(i, end);
 }
 
+/* What would be refused only after a build of many minutes is refused here. */
 static const char *sbxi_image_bad(const sbx_image_opts *o, const char **why)
 {
     *why = "has a count but no address";
@@ -259,6 +260,9 @@ static const char *sbxi_image_bad(const sbx_image_opts *o, const char **why)
         return o->builder.name.p ? "builder.name" : "builder.no_wait";
     if (o->snapshot.docker_image.p || o->snapshot.no_wait)
         return o->snapshot.docker_image.p ? "snapshot.docker_image" : "snapshot.no_wait";
+    *why = "belongs to sbx_snapshot_build";
+    if (o->snapshot.registry_id.p || o->snapshot.registry_url.p || o->snapshot.registry_username.p || o->snapshot.registry_password.p)
+        return "snapshot.registry_id";
     return NULL;
 }
 
@@ -383,8 +387,8 @@ SBX_API sbx_code sbx_image_begin(sbx_image_build *b, sbx_client *c, sbx_str name
     bad = sbxi_image_bad(&i->o, &why);
     if (bad)
         code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, bad, bad, why, 0);
-    else if (!name.n || name.n >= sizeof i->name)
-        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, "name", "name", "must have 1 to 127 bytes", 0);
+    else if (!name.n || name.n >= sizeof i->name || memchr(name.p, ':', name.n))
+        code = sbxi_image_error(&b->err, SBX_ERR_ARGUMENT, "name", "name", "must have 1 to 127 bytes and no colon (the tag is snapshot.tag)", 0);
     else if (!sbxi_image_names(i))
         code = sbxi_image_error(&b->err, SBX_ERR_ENTROPY, "", "/dev/urandom cannot be read", NULL, 0);
     else

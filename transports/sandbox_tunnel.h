@@ -740,6 +740,20 @@ static sbx_code sbxi_fwd_error(sbx_error *err, sbx_code code, const char *field,
     return code;
 }
 
+/* The port is at fault where a port was asked for that is taken or not allowed. */
+static sbx_code sbxi_fwd_unheard(sbx_error *err, const sbx_forward_opts *o, int sys)
+{
+    const char *host = o->local_host ? o->local_host : "127.0.0.1";
+    bool port = host[0] != '/' && o->local_port && (sys == EADDRINUSE || sys == EACCES);
+    char text[160];
+
+    if (host[0] == '/')
+        snprintf(text, sizeof text, "%.120s cannot be listened on", host);
+    else
+        snprintf(text, sizeof text, "cannot be listened on (%.120s, port %u)", host, (unsigned)o->local_port);
+    return sbxi_fwd_error(err, SBX_ERR_CONNECT, port ? "local_port" : "local_host", text, sys);
+}
+
 static size_t sbxi_fwd_align(size_t n)
 {
     return (n + 15) & ~(size_t)15;
@@ -828,7 +842,7 @@ SBX_API sbx_code sbx_forward_open(sbx_client *c, sbx_op tunnel, const sbx_forwar
         int sys = errno;
 
         sbx_forward_close(f);
-        return sbxi_fwd_error(err, SBX_ERR_CONNECT, opts->local_port ? "local_port" : "local_host", "cannot be listened on", sys);
+        return sbxi_fwd_unheard(err, opts, sys);
     }
     *out = f;
     return SBX_OK;

@@ -625,9 +625,12 @@ static void options(void **state)
         { .remote_port = 1, .max_conns = 1000001 },
         { .remote_port = 1, .backlog = -1 },
         { .remote_port = 1, .memory = { small, sizeof small } },
+        { .remote_port = 1, .local_port = 5000, .local_host = "192.0.2.1" }, /* nobody's (RFC 5737) */
+        { .remote_port = 1, .local_port = 5000, .local_host = "/no/such/folder/socket" },
         { .remote_port = 1, .local_port = sbx_forward_port(f) },
     };
-    const char *const fields[] = { "local_host", "remote_port", "max_conns", "backlog", "memory", "local_port" };
+    const char *const fields[] = { "local_host", "remote_port", "max_conns", "backlog", "memory", "local_host", "local_host", "local_port" };
+    char port[8];
     unsigned before = descriptors();
     sbx_error e;
 
@@ -639,6 +642,8 @@ static void options(void **state)
         assert_memory_equal(e.text, fields[i], strlen(fields[i]));
     }
     assert_int_equal(e.sys, EADDRINUSE);
+    snprintf(port, sizeof port, "%u", (unsigned)sbx_forward_port(f));
+    assert_non_null(strstr(e.text, port));
     assert_int_equal(descriptors(), before);
     end(c, tunnel, f);
 }

@@ -290,6 +290,25 @@ static void test_changing(void **state)
     finish();
 }
 
+/* What only the capture would refuse, after the build, is refused before it. */
+static void test_refused(void **state)
+{
+    sbx_image_opts o = { 0 };
+    sbx_image_build b;
+
+    (void)state;
+    new_world(1);
+    kit_open();
+    o.context = dir;
+    assert_int_equal(sbx_image_begin(&b, K.c, sbx_s("base:1"), "Dockerfile", &o), SBX_ERR_ARGUMENT);
+    assert_string_equal(b.err.field, "name");
+    assert_non_null(strstr(b.err.text, "snapshot.tag"));
+    o.snapshot.registry_id = sbx_s("r");
+    assert_int_equal(sbx_image_begin(&b, K.c, sbx_s("base"), "Dockerfile", &o), SBX_ERR_ARGUMENT);
+    assert_string_equal(b.err.field, "snapshot.registry_id");
+    finish();
+}
+
 /* A pipe in the place of .dockerignore, or of the Dockerfile behind its back, is
    refused, and not waited for. */
 static void test_pipes(void **state)
@@ -372,7 +391,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole), cmocka_unit_test(test_one_call), cmocka_unit_test(test_all_calls), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_pipes), cmocka_unit_test(test_full), cmocka_unit_test(test_shutdown),
+        cmocka_unit_test(test_create_lost), cmocka_unit_test(test_delete_later), cmocka_unit_test(test_changing), cmocka_unit_test(test_refused), cmocka_unit_test(test_pipes),
+        cmocka_unit_test(test_full), cmocka_unit_test(test_shutdown),
     };
 
     return cmocka_run_group_tests_name("image builds", tests, begin, end);
