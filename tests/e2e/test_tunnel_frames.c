@@ -302,6 +302,59 @@ static void cut_headers(void **state)
     free(b.p);
 }
 
+static void heard(sbx_op op, const char *text)
+{
+    size_t n = 0;
+    sbx_event ev;
+
+    while (n < strlen(text) && sbx_next_of(c, &op, &ev)) {
+        assert_int_not_equal(ev.kind, SBX_EV_END);
+        if (ev.kind != SBX_EV_STDOUT)
+            continue;
+        assert_true(n + ev.data.n <= strlen(text));
+        assert_memory_equal(ev.data.p, text + n, ev.data.n);
+        n += ev.data.n;
+    }
+}
+
+/* What comes in one read with the reset behind it still reaches the service. */
+static void reset_behind_data(void **state)
+{
+    static const char service[] = "exec python3 -uc \"import socket\n"
+                                  "s = socket.create_server(('127.0.0.1', 5000))\n"
+                                  "print('listening')\n"
+                                  "while True:\n"
+                                  "    a, got = s.accept()[0], b''\n"
+                                  "    try:\n"
+                                  "        while data := a.recv(100): got += data\n"
+                                  "    except ConnectionResetError: got += b' reset'\n"
+                                  "    print(got.decode())\"";
+    enum { WINDOW = 1, SYN = 1, RST = 8, STREAMS = 20 };
+    sbx_op op = sbx_command(c, &box, sbx_s(service), &(sbx_run_opts){ .timeout_s = SBX_NONE });
+    int fd = connected();
+    e2e_bytes b = { 0 };
+    reply r = { 0 };
+
+    (void)state;
+    heard(op, "listening\n");
+    for (uint32_t id = 1; id < 2 * STREAMS; id += 2) {
+        b.n = r.data_n = 0;
+        put_mux(&b, WINDOW, SYN, id, "", 0);
+        put_mux(&b, 0, 0, id, "\1\x13\x88", 3);
+        say(fd, &b, false);
+        while (r.data_n < 25)
+            assert_true(hear(fd, &r));
+        assert_int_equal(r.data[24], 0);
+        b.n = 0;
+        put_mux(&b, 0, 0, id, "told", 4);
+        put_mux(&b, WINDOW, RST, id, "", 0);
+        say(fd, &b, false);
+        heard(op, "told reset\n");
+    }
+    close(fd);
+    free(b.p);
+}
+
 /* A peer that pings and does not read costs no memory, and hears the last. */
 static void pings_without_reading(void **state)
 {
@@ -329,24 +382,22 @@ static void pings_without_reading(void **state)
 static int begin(void **state)
 {
     static const char *const options[] = { "--max-message", MAX_MESSAGE, NULL };
-    sbx_client *client;
-    sbx_box b;
     const char *p;
 
     (void)state;
     server = e2e_serve(options);
-    client = e2e_connect(&server, NULL);
-    b = e2e_create(client);
-    p = strstr(b.url, "://") + 3;
+    c = e2e_connect(&server, NULL);
+    box = e2e_create(c);
+    p = strstr(box.url, "://") + 3;
     port = (unsigned)atoi(strchr(p, ':') + 1);
     snprintf(path, sizeof path, "%s", strchr(p, '/'));
-    sbx_close(client);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
+    sbx_close(c);
     e2e_stop(&server);
     return 0;
 }
@@ -355,7 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes), cmocka_unit_test(long_messages), cmocka_unit_test(fragments),
-        cmocka_unit_test(lengths), cmocka_unit_test(cut_headers), cmocka_unit_test(pings_without_reading),
+        cmocka_unit_test(lengths), cmocka_unit_test(cut_headers), cmocka_unit_test(reset_behind_data), cmocka_unit_test(pings_without_reading),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
