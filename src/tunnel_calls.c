@@ -175,11 +175,12 @@ static void sbxi_dial_frame(sbx_client *c, sbxi_session *s, sbxi_dial *d, char *
 {
     sbxi_link *l = sbxi_op_link(c, sbxi_tunnel_op(c, s));
 
+    if (!l->tx_end) /* else the rest of the upgrade, with its key, may stand before it */
+        l->plain = true;
     sbx_yamux_data(d->stream, &n, (unsigned char *)p - SBX_YAMUX_HEAD);
     sbxi_ws_composed(&c->net, l, SBX_WS_OP_BINARY, SBX_YAMUX_HEAD + n);
     if (c->net.entropy_failed)
         d->stream->send += (uint32_t)n; /* the peer has seen nothing of it */
-    l->plain = true;
     s->turn = sbxi_dial_id(s, d) + 1;
     sbxi_link_flush(&c->net, l);
 }
