@@ -139,7 +139,8 @@ typedef struct sbx_box_opts {
 
 /* GET …/boxes/{name}: the sandbox as it is now; an id serves as well. `out` and
    `info` may each be NULL; on SBX_ERR_TOO_LARGE *out has what fitted. Errors:
-   SBX_ERR_NOT_FOUND. */
+   SBX_ERR_NOT_FOUND, SBX_ERR_NO_ENDPOINT (a 404 that says `Not Found` and no
+   type: check the endpoint). */
 SBX_API sbx_op sbx_get(sbx_client *c, sbx_str name, const sbx_box_opts *opts, sbx_box *out, sbx_box_info *info);
 
 /* GET …/boxes, all pages unless one_page. Zero = not sent. */

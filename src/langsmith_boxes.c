@@ -91,7 +91,7 @@ static void sbxi_create_finished(sbx_client *c, sbxi_op *op);
 #define SBXI_BOX_ROW SBX_RESOURCE_SANDBOX, 0
 
 static const sbxi_row sbxi_create_row = { "create", "POST", "/boxes", "", SBXI_CTL_ONCE, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_create_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, SBXI_OWNED_HOOK(sbxi_create_finished) };
-static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_control_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
+static const sbxi_row sbxi_get_row = { "get", "GET", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_named_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_list_row = { "list", "GET", "/boxes", "", SBXI_CTL, SBXI_ANSWER_LIST, SBXI_BOX_ROW, &sbxi_box_page_model, &sbxi_list_rules, NULL, sbxi_list_after, sbxi_box_decoded, sbxi_op_item, NULL, NULL };
 static const sbxi_row sbxi_update_row = { "update", "PATCH", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_MODEL, SBXI_BOX_ROW, &sbxi_box_model, &sbxi_update_rules, NULL, sbxi_box_after, sbxi_box_decoded, NULL, NULL, NULL };
 static const sbxi_row sbxi_delete_row = { "delete", "DELETE", "/boxes/", "", SBXI_CTL, SBXI_ANSWER_NONE, SBXI_BOX_ROW, NULL, &sbxi_control_rules, NULL, sbxi_raw_after, NULL, NULL, sbxi_delete_failed, SBXI_OWNED_HOOK(sbxi_delete_finished) };

@@ -110,6 +110,7 @@ static void no_endpoint(void **state)
     other = e2e_open(&(sbx_client_desc){ .endpoint = base });
     e = FAILS_ON(other, sbx_list(other, NULL, &r), SBX_ERR_NO_ENDPOINT);
     assert_int_equal(e.status, 404);
+    FAILS_ON(other, sbx_get(other, sbx_s("one"), NULL, &created, NULL), SBX_ERR_NO_ENDPOINT);
     e = FAILS_ON(other, sbx_create(other, NULL, &created), SBX_ERR_NO_ENDPOINT);
     assert_int_equal(e.status, 404);
     assert_non_null(strstr(e.text, "LANGSMITH_ENDPOINT"));

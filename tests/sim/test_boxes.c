@@ -241,6 +241,8 @@ static const meaning meanings[] = {
     { GET, 401, "{\"detail\":\"bad key\"}", SBX_ERR_AUTH, SBX_RESOURCE_SANDBOX, "", "bad key", "", 0 },
     { GET, 403, "", SBX_ERR_AUTH, SBX_RESOURCE_SANDBOX, "", NULL, "", 0 },
     { GET, 404, "{\"detail\":{\"error\":\"ResourceNotFound\",\"message\":\"no box\"}}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "ResourceNotFound", "no box", "", 0 },
+    { GET, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
+    { GET, 404, "{\"detail\":\"Sandbox 's' not found\"}", SBX_ERR_NOT_FOUND, SBX_RESOURCE_SANDBOX, "", "Sandbox 's' not found", "", 0 },
     { LIST, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
     { LIST, 404, "{\"detail\":\"no such organisation\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", "no such organisation", "", 0 },
     { CREATE, 404, "{\"detail\":\"Not Found\"}", SBX_ERR_NO_ENDPOINT, SBX_RESOURCE_SANDBOX, "", NO_PATH, "", 0 },
