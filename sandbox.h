@@ -1595,7 +1595,8 @@ typedef struct sbx_event {
 /* Runs an operation to its end and returns its code. Blocks; set total_ms to
    bound it. Events of other operations are neither consumed nor lost; the
    operation's own are dropped (await is for calls that collect, and not for
-   uploads by sbx_push). Other errors, none of which ends the operation:
+   uploads by sbx_push). Other errors, none of which ends the operation, and of
+   which sbx_error_of therefore knows nothing:
    SBX_ERR_UNSUPPORTED (the transport cannot wait), SBX_ERR_HANDLE (a dead
    handle), SBX_ERR_STATE (called from inside the transport). */
 SBX_API sbx_code sbx_await(sbx_client *c, sbx_op op);

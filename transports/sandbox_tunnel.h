@@ -59,7 +59,7 @@ typedef struct sbx_forward_opts {
 } sbx_forward_opts;
 
 /* Bytes of memory for a forward: about 7 KiB, and 48 a connection (56 without
-   epoll). */
+   epoll). `opts` must not be NULL. */
 SBX_API size_t sbx_forward_size(const sbx_forward_opts *opts);
 
 /* Listens, and connects through `tunnel` whatever comes. Does not block. The
