@@ -231,6 +231,121 @@ static void keys_are_wiped_by_close(void **state)
 }
 
 /* A transport that cannot be opened is told what to be rid of as well. */
+/* Gives the peer what the client has for it, byte by byte: the request up to
+   its secret, or frames until a connection of the tunnel is answered. */
+static void give_some(sbx_client *c, sim_conn *conn, char *request, size_t *request_n)
+{
+    char b;
+
+    while (!(conn->ws ? conn->out.n > conn->out_at : strstr(request, "Sec-WebSocket-Key") && strstr(request, "\r\nX-Late: ")) && sbx_port_send(c, 1, &b, 1)) {
+        if (conn->ws && *request_n >= 4 && !memcmp(request + *request_n - 4, "\r\n\r\n", 4)) {
+            sim_put(&conn->in, &b, 1);
+            sim_ws_input(conn);
+        } else {
+            request[(*request_n)++] = b;
+        }
+    }
+}
+
+static void give_all(sbx_client *c, sim_conn *conn)
+{
+    char b;
+
+    while (sbx_port_send(c, 1, &b, 1)) {
+        sim_put(&conn->in, &b, 1);
+        sim_ws_input(conn);
+    }
+}
+
+static void take_all(sbx_client *c, sim_conn *conn)
+{
+    conn->out_at += sbx_port_recv(c, 1, conn->out.p + conn->out_at, conn->out.n - conn->out_at);
+}
+
+/* A server that answers the upgrade before it took all of it: a tunnel's bytes,
+   which need no wiping, stand in one buffer with the rest. */
+static void keys_are_wiped_behind_an_early_answer(void **state)
+{
+    sim *s = sim_new(20);
+    sbx_client_desc d = { 0 };
+    sbx_tunnel_opts o = { 0 };
+    char request[4096] = "", *end;
+    size_t n, taken, request_n = 0;
+    sbx_client *c;
+    sbx_op tunnel, dials[2];
+    sim_conn conn;
+    sbx_header h;
+    sbx_event ev;
+    sbx_port port;
+    sbx_box box;
+    bool started = false;
+
+    (void)state;
+    memset(&conn, 0, sizeof conn);
+    conn.world = s;
+    conn.end_at = SIM_NEVER;
+    memset(&K, 0, sizeof K);
+    K.s = s;
+    d.transport = &sbx_ports;
+    d.endpoint = SIM_API;
+    d.api_key = CLIENT_KEY;
+    d.resize = kit_resize;
+    K.d = d;
+    n = sbx_client_size(&d);
+    K.mem = malloc(n);
+    assert_int_equal(sbx_client_init(K.mem, n, &d, &c, NULL), SBX_OK);
+    sbx_port_seed(c, "0123456789abcdef0123456789abcdef", 32, 0);
+    assert_true(sbx_box_named(&box, sbx_s("one"), sbx_s("http://dp.test/b/one")));
+    h.name = sbx_s("X-Late");
+    h.value = sbx_s(CALL_KEY);
+    o.call.headers = &h;
+    o.call.headers_n = 1;
+    tunnel = sbx_tunnel_open(c, &box, &o);
+    dials[0] = sbx_tunnel_dial(c, tunnel, 7, NULL);
+    dials[1] = sbx_tunnel_dial(c, tunnel, 7, NULL);
+    for (int64_t now = 0; now < 50 && !started; now++) {
+        sbx_step(c, now);
+        while (sbx_port_next(c, &port))
+            if (port.action == SBX_PORT_CONNECT)
+                sbx_port_opened(c, port.id);
+        give_some(c, &conn, request, &request_n);
+        if (!conn.ws && strstr(request, "\r\nX-Late: ")) {
+            end = strcpy(malloc(request_n + 5), request);
+            strcat(end, "\r\n\r\n");
+            conn.req.head = end;
+            sim_upgrade(&conn);
+            sim_tunnel_begin(&conn);
+            free(end);
+        }
+        take_all(c, &conn);
+        while (sbx_next(c, &ev))
+            started = started || (ev.kind == SBX_EV_STARTED && ev.op.slot == dials[0].slot);
+    }
+    assert_true(started);
+    assert_true(copies(CALL_KEY) > 0); /* where the rest of the frames stands */
+    assert_int_equal(sbx_tunnel_send(c, dials[0], sbx_s("data"), false, &taken), SBX_OK);
+    assert_int_equal(taken, 4);
+    give_all(c, &conn);
+    sbx_cancel(c, dials[0]);
+    sbx_cancel(c, dials[1]);
+    sbx_cancel(c, tunnel);
+    for (int64_t now = 50; now < 60; now++) {
+        sbx_step(c, now);
+        give_all(c, &conn);
+        while (sbx_next(c, &ev))
+            ;
+    }
+    assert_int_equal(copies(CALL_KEY), 0);
+    sbx_close(c);
+    sim_tunnel_free(&conn);
+    free(conn.in.p);
+    free(conn.out.p);
+    free(conn.segs);
+    free(conn.msg.p);
+    free(K.mem);
+    sim_free(s);
+}
+
 static void keys_are_wiped_when_init_fails(void **state)
 {
     sbx_header h;
@@ -650,6 +765,7 @@ int main(void)
         cmocka_unit_test(keys_are_wiped_by_cancel),
         cmocka_unit_test(keys_are_wiped_by_close),
         cmocka_unit_test(keys_are_wiped_when_init_fails),
+        cmocka_unit_test(keys_are_wiped_behind_an_early_answer),
         cmocka_unit_test(an_upgrade_is_checked),
         cmocka_unit_test(a_bad_id_is_an_error),
         cmocka_unit_test(a_key_stays_off_plain_http),
