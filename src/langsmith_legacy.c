@@ -195,6 +195,10 @@ typedef struct sbxi_old_kind {
     uint8_t wait_s;    /* for so long, where they do not say */
 } sbxi_old_kind;
 
+#define SBXI_OLD_ALIKE(type) \
+    (offsetof(type, call) == 0 && offsetof(type, name) == offsetof(sbx_template_opts, name) && offsetof(type, raw_n) == offsetof(type, raw) + sizeof(sbx_buf))
+typedef char sbxi_old_options_are_alike[SBXI_OLD_ALIKE(sbx_template_opts) && SBXI_OLD_ALIKE(sbx_volume_opts) && SBXI_OLD_ALIKE(sbx_pool_opts) ? 1 : -1];
+
 #define SBXI_OLD_KIND(kind, type, wait_off, wait_s) \
     { &sbxi_##kind##_create_row, &sbxi_##kind##_update_row, &sbxi_##kind##_reget_row, &sbxi_##kind##_create_schema, &sbxi_##kind##_update_schema, \
       (uint16_t)offsetof(type, raw), wait_off, wait_s }
